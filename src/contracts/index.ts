@@ -1,0 +1,12 @@
+/** The one barrel: contracts are read by every layer and by the client, and hold no behaviour. */
+export * from './blobs.ts';
+export * from './events.ts';
+export * from './ingest.ts';
+export * from './jobs.ts';
+export * from './principal.ts';
+export * from './provider.ts';
+export * from './realtime.ts';
+export * from './resources.ts';
+export * from './search.ts';
+export * from './tokens.ts';
+export * from './wire.ts';

@@ -1,0 +1,70 @@
+/** Ports of the model providers. `llm/` has the drivers: OpenAI-compatible and the built-in offline one. */
+export interface EmbedOptions {
+  signal?: AbortSignal;
+  /** Some models embed questions and passages differently. */
+  purpose: 'document' | 'query';
+}
+
+export interface Embeddings {
+  /** One unit-length vector a text, in order, each `dimensions` long. */
+  vectors: Float32Array[];
+  /** Tokens billed. */
+  tokens: number;
+}
+
+export interface EmbeddingProvider {
+  /** Names the driver and server, e.g. `builtin`, `openai`. Part of the embedding space's identity. */
+  readonly provider: string;
+  readonly model: string;
+  readonly dimensions: number;
+  /** The most texts of one `embed` call. */
+  readonly maxBatch: number;
+  /** Share of the vector score in hybrid search, 0…1; the rest is the text score's. Fits the embedder. */
+  readonly vectorWeight: number;
+  /** Fails with `provider_unavailable` (with `retryAfterMs` where known) when no vector can be had now. */
+  embed(texts: readonly string[], options: EmbedOptions): Promise<Embeddings>;
+}
+
+/** A retrieved passage as the answerer sees it; answers cite it as `[n]`. */
+export interface Passage {
+  n: number;
+  title: string;
+  page: number | null;
+  headings: readonly string[];
+  text: string;
+  /** 0…1, higher is better. */
+  score: number;
+}
+
+export interface HistoryMessage {
+  role: 'user' | 'assistant';
+  content: string;
+}
+
+export interface AnswerRequest {
+  question: string;
+  /** Earlier messages, oldest first, already cut to the token budget. */
+  history: readonly HistoryMessage[];
+  passages: readonly Passage[];
+  model?: string;
+  /** Instructions of the user's own, added to the built-in ones. */
+  customPrompt?: string;
+}
+
+export type AnswerPart =
+  | { type: 'delta'; text: string }
+  | { type: 'usage'; promptTokens: number; completionTokens: number; cost: number };
+
+export interface ChatProvider {
+  readonly provider: string;
+  readonly model: string;
+  /** Tokens that question, history, passages and answer may take together. */
+  readonly contextTokens: number;
+  /**
+   * Streams an answer. The iteration ends normally only when the provider said that the answer is complete; a cut or
+   * hanging stream throws `provider_unavailable`. Aborting the signal ends the provider's request at once.
+   */
+  answer(request: AnswerRequest, signal: AbortSignal): AsyncIterable<AnswerPart>;
+  /** Tokens that a text takes in this model, near enough to budget with. */
+  countTokens(text: string): number;
+}

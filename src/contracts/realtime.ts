@@ -1,0 +1,51 @@
+/** Ports of the realtime layer: writing to a topic's log, and reading topics through the hub of this node. */
+import type { EventOf, EventType, HintTopic, LogTopic } from './events.ts';
+
+export interface LogAppend {
+  topic: LogTopic;
+  /**
+   * Fencing number of the writer. The log remembers the highest it saw; a lower one appends nothing. Events that no
+   * attempt owns (`task.queued`, a cancel by the user) are written with the row's current attempt.
+   */
+  attempt: number;
+  event: EventOf;
+}
+
+/** Tenant and user of every topic come from the ambient scope. */
+export interface EventPublisher {
+  /**
+   * Appends events, in order, to their topics' logs and tells every node: one script per partition. Resolves to `false`
+   * for an append that a newer attempt has fenced off.
+   */
+  append(appends: readonly LogAppend[]): Promise<boolean[]>;
+  /** Tells readers of a hint topic what changed; nothing is kept. `user` is the user of the scope. */
+  hint(topic: HintTopic, event: EventOf): Promise<void>;
+}
+
+/** An event ready to be sent: parsed once, and its JSON text as it was published, so that no reader encodes it again. */
+export interface HubEvent {
+  topic: string;
+  epoch: string;
+  seq: number;
+  type: EventType;
+  json: string;
+}
+
+export interface TopicReader {
+  /** Called in order of `seq`, without gap or repeat in a log topic. */
+  event(event: HubEvent): void;
+  /** The log cannot be continued from where the reader was: here is the whole state; `seq` goes on from it. */
+  reset(reset: { topic: string; epoch: string; seq: number; snapshot: Record<string, unknown> }): void;
+}
+
+export interface SubscribeOptions {
+  /** The last `seq` the reader has; 0 or absent: from the start of what is kept. */
+  after?: number;
+  epoch?: string;
+}
+
+/** Reads topics for the sockets and SSE responses of this node. The topic's tenant is the scope's. */
+export interface Hub {
+  /** Throws `not_found` for a topic that does not exist or belongs to somebody else. Returns the unsubscriber. */
+  subscribe(topic: string, reader: TopicReader, options?: SubscribeOptions): Promise<() => void>;
+}

@@ -1,0 +1,134 @@
+/**
+ * The only way to the database. Every statement runs in a transaction whose first statement sets role and tenant
+ * together, for that transaction only; it is pipelined with the first query, so it costs no round trip of its own.
+ * The session's own role has no rights, so a statement that came by any other way would be refused.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import postgres from 'postgres';
+import { currentScope } from '../kernel/context.ts';
+import { AppError } from '../kernel/errors.ts';
+
+export type Sql = postgres.TransactionSql<{ bigint: number }>;
+
+export interface Database {
+  /** Runs `fn` in a transaction as `dreamhub_tenant` for the ambient scope; throws where none was entered. */
+  tenant<T>(fn: (sql: Sql) => Promise<T>): Promise<T>;
+  /** Runs `fn` in a transaction as `dreamhub_system`: what spans tenants, and what precedes them. */
+  system<T>(fn: (sql: Sql) => Promise<T>): Promise<T>;
+  /** Runs `fn` in a transaction as `dreamhub_owner`: new partitions and indexes, nothing else. */
+  owner<T>(fn: (sql: Sql) => Promise<T>): Promise<T>;
+  /** Throws `unavailable` when the database does not answer within `timeoutMs`. */
+  check(timeoutMs: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  /** `postgres://…`, or postgres.js options for a socket that a URL cannot name. */
+  url: string;
+  /** Migrates and makes partitions; absent: the same login. */
+  ownerUrl?: string;
+  /** Connections of the pool. */
+  max: number;
+  /** The embedded server has one backend: server-side timeouts are not set there (they hang it). */
+  embedded: boolean;
+  /** The role each session has outside our transactions, where the login itself has rights. */
+  sessionRole?: string;
+}
+
+/** int8 comes back as a number: sizes and counts stay far below 2^53. */
+const types = {
+  bigint: { to: 20, from: [20], serialize: (value: number) => String(value), parse: (value: string) => Number(value) },
+};
+
+export function connect(
+  url: string,
+  options: { max: number; embedded: boolean; sessionRole?: string | undefined },
+): postgres.Sql<{ bigint: number }> {
+  const server = options.embedded
+    ? {}
+    : { statement_timeout: 60_000, lock_timeout: 20_000, idle_in_transaction_session_timeout: 60_000 };
+  return postgres(url, {
+    max: options.max,
+    types,
+    onnotice: () => {},
+    connect_timeout: 10,
+    idle_timeout: options.embedded ? 0 : 60,
+    // postgres.js would otherwise ask for the catalogue's array types on every new connection.
+    fetch_types: false,
+    connection: {
+      application_name: 'dreamhub',
+      ...server,
+      ...(options.sessionRole && !options.embedded && { role: options.sessionRole }),
+    },
+  }) as postgres.Sql<{ bigint: number }>;
+}
+
+const insideTransaction = new AsyncLocalStorage<true>();
+
+export function createDatabase(options: DatabaseOptions): Database {
+  const pool = connect(options.url, options);
+  const ownerPool =
+    options.ownerUrl === undefined || options.ownerUrl === options.url
+      ? pool
+      : connect(options.ownerUrl, { max: 1, embedded: options.embedded });
+
+  async function transaction<T>(
+    on: postgres.Sql<{ bigint: number }>,
+    role: string,
+    scope: { tenantId: string; userId: string } | undefined,
+    fn: (sql: Sql) => Promise<T>,
+  ): Promise<T> {
+    // On a server with one backend an inner transaction would wait for the outer one for ever.
+    if (insideTransaction.getStore()) {
+      throw new AppError('internal', 'A transaction was opened inside a transaction.');
+    }
+    const result = await insideTransaction.run(true, () =>
+      on.begin(async (sql) => {
+        const tx = sql as unknown as Sql;
+        const entered = scope
+          ? tx`select set_config('role', ${role}, true), set_config('app.tenant_id', ${scope.tenantId}, true),
+                 set_config('app.user_id', ${scope.userId}, true)`
+          : tx`select set_config('role', ${role}, true)`;
+        // Sent now, awaited with the first query: if it fails, the transaction is aborted and so is the query.
+        const settled = entered.execute().then(
+          () => undefined,
+          (error: unknown) => ({ error }),
+        );
+        const value = await fn(tx);
+        const failure = await settled;
+        if (failure) throw failure.error;
+        return { value };
+      }),
+    );
+    return (result as { value: T }).value;
+  }
+
+  return {
+    tenant: async (fn) => transaction(pool, 'dreamhub_tenant', currentScope(), fn),
+    system: async (fn) => transaction(pool, 'dreamhub_system', undefined, fn),
+    owner: async (fn) => transaction(ownerPool, 'dreamhub_owner', undefined, fn),
+    async check(timeoutMs) {
+      const timer = Promise.withResolvers<never>();
+      const handle = setTimeout(
+        () => timer.reject(new AppError('unavailable', 'The database does not answer.')),
+        timeoutMs,
+      );
+      const query = pool`select 1`.then(
+        () => undefined,
+        (cause: unknown) => {
+          throw new AppError('unavailable', 'The database does not answer.', { cause });
+        },
+      );
+      try {
+        await Promise.race([query, timer.promise]);
+      } finally {
+        clearTimeout(handle);
+        query.catch(() => undefined);
+      }
+    },
+    async close() {
+      await pool.end({ timeout: 5 });
+      if (ownerPool !== pool) await ownerPool.end({ timeout: 5 });
+    },
+  };
+}

@@ -1,0 +1,34 @@
+/** What this process tells Prometheus. Tenants are never labels by themselves: their number is not bounded. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+const SECONDS = [0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300];
+const MILLISECONDS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000];
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+export function createMetrics() {
+  const registry = new Registry();
+  registry.setDefaultLabels({ service: 'dreamhub' });
+  collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+  const name = (suffix: string) => `dreamhub_${suffix}`;
+  return {
+    registry,
+    queueLength: new Gauge({ name: name('queue_length'), help: 'Unfinished jobs.', labelNames: ['queue'], registers }),
+    queueOldestSeconds: new Gauge({ name: name('queue_oldest_seconds'), help: 'Age of the oldest queued job.', labelNames: ['queue'], registers }),
+    queueRefusals: new Counter({ name: name('queue_refusals_total'), help: 'Uploads refused because the queue was full.', registers }),
+    workersBusy: new Gauge({ name: name('workers_busy'), help: 'Jobs running in this process.', registers }),
+    tasks: new Counter({ name: name('task_total'), help: 'Ended tasks and turns.', labelNames: ['kind', 'status'], registers }),
+    taskSeconds: new Histogram({ name: name('task_seconds'), help: 'Time of a pipeline stage.', labelNames: ['stage'], buckets: SECONDS, registers }),
+    embeddingSeconds: new Histogram({ name: name('embedding_seconds'), help: 'Time of one embedding request.', buckets: SECONDS, registers }),
+    searchLatencyMs: new Histogram({ name: name('search_latency_ms'), help: 'Time of one search.', labelNames: ['mode'], buckets: MILLISECONDS, registers }),
+    providerRequests: new Counter({ name: name('openai_req_total'), help: 'Requests to model providers; key is its number, never its text.', labelNames: ['key', 'status'], registers }),
+    providerErrorRate: new Gauge({ name: name('openai_error_rate'), help: 'Share of failed provider requests over the last minute.', registers }),
+    providerTokens: new Counter({ name: name('openai_tokens_total'), help: 'Tokens bought.', labelNames: ['kind', 'model'], registers }),
+    wsConnections: new Gauge({ name: name('ws_connections'), help: 'Open WebSocket connections.', registers }),
+    wsFrames: new Counter({ name: name('ws_frames_total'), help: 'Frames.', labelNames: ['direction'], registers }),
+    wsOutboxBytes: new Gauge({ name: name('ws_outbox_bytes'), help: 'Bytes waiting in the outboxes of sockets.', registers }),
+    tokenLatencyMs: new Histogram({ name: name('token_latency_ms'), help: 'From a token written to its log to the frame sent.', buckets: MILLISECONDS, registers }),
+    deadLetters: new Gauge({ name: name('dead_letters_total'), help: 'Tasks whose attempts ran out and that nobody has dealt with.', registers }),
+  };
+}

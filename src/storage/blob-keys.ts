@@ -1,0 +1,26 @@
+/**
+ * The only place where blob keys are built. The tenant comes from the ambient scope, so no caller can name another
+ * tenant's blob; outside a scope every function here throws.
+ */
+import { currentScope } from '../kernel/context.ts';
+import { AppError } from '../kernel/errors.ts';
+
+/** The bytes as they were uploaded. */
+export function originalKey(documentId: string): string {
+  return `originals/${currentScope().tenantId}/${documentId}`;
+}
+
+/** The extracted text of one version of a document: what every offset counts in. */
+export function textKey(documentId: string, version: number): string {
+  return `texts/${currentScope().tenantId}/${documentId}/v${version}`;
+}
+
+const KEY = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)+$/;
+
+/**
+ * Throws `internal` unless every segment starts with a letter or digit and holds nothing but letters, digits, `.`, `_`
+ * and `-`: such a key can climb out of no folder, hide no file and mean the same on disk and in S3.
+ */
+export function assertBlobKey(key: string): void {
+  if (key.length > 512 || !KEY.test(key)) throw new AppError('internal', 'That is not the key of a blob.');
+}

@@ -1,0 +1,123 @@
+/**
+ * Blobs as files under one folder: `root/staging` for what is not decided yet, `root/blobs/<key>` for the rest. Both are
+ * on one file system, so that promoting is a rename: a reader sees the old blob or the new one, never half of one.
+ */
+import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { BlobStore } from '../contracts/index.ts';
+import { type Clock, systemClock } from '../kernel/clock.ts';
+import { type Ids, systemIds } from '../kernel/ids.ts';
+import { assertBlobKey } from './blob-keys.ts';
+import { readFileStream } from './file-stream.ts';
+import { createStaging } from './staging.ts';
+import { blobNotFound, codeOf, storeUnavailable, toStorageError } from './storage-errors.ts';
+
+export interface SweepableBlobStore extends BlobStore {
+  /** Removes staged bytes that nobody promoted or discarded for `olderThanMs`; resolves to how many there were. */
+  sweepStaging(olderThanMs: number): Promise<number>;
+}
+
+export interface DiskBlobStoreOptions {
+  /** The folder that holds everything; created when missing. */
+  root: string;
+  ids?: Ids;
+  clock?: Clock;
+}
+
+export function createDiskBlobStore({
+  root,
+  ids = systemIds,
+  clock = systemClock,
+}: DiskBlobStoreOptions): SweepableBlobStore {
+  const staging = createStaging({ folder: join(root, 'staging'), ids, clock });
+
+  function pathOf(key: string): string {
+    const staged = staging.pathOf(key);
+    if (staged) return staged;
+    assertBlobKey(key);
+    return join(root, 'blobs', key);
+  }
+
+  /** Makes the bytes durable first and visible second; a crash between the two leaves a file for the sweep. */
+  async function publish(from: string, key: string): Promise<void> {
+    const to = pathOf(key);
+    try {
+      await sync(from);
+      await mkdir(dirname(to), { recursive: true });
+      await rename(from, to);
+      await sync(dirname(to));
+    } catch (error) {
+      throw toStorageError(error);
+    }
+  }
+
+  async function sizeOf(path: string): Promise<number> {
+    try {
+      const found = await stat(path);
+      if (found.isFile()) return found.size;
+    } catch (error) {
+      if (codeOf(error) !== 'ENOTDIR') throw toStorageError(error);
+    }
+    throw blobNotFound();
+  }
+
+  return {
+    stage: staging.stage,
+    discard: staging.discard,
+    sweepStaging: staging.sweep,
+
+    async promote(staged, key) {
+      await publish(pathOf(staged.stagingKey), key);
+    },
+
+    async put(key, body) {
+      try {
+        const temporary = await staging.freshPath();
+        await writeFile(temporary, body, { mode: 0o600 });
+        await publish(temporary, key);
+      } catch (error) {
+        throw toStorageError(error);
+      }
+    },
+
+    async read(key, range) {
+      const path = pathOf(key);
+      await sizeOf(path);
+      return readFileStream(path, range);
+    },
+
+    async size(key) {
+      return sizeOf(pathOf(key));
+    },
+
+    async asFile(key) {
+      const path = pathOf(key);
+      await sizeOf(path);
+      return { path, release: async () => {} };
+    },
+
+    async remove(key) {
+      await rm(pathOf(key), { force: true });
+    },
+
+    async check() {
+      try {
+        const probe = await staging.freshPath();
+        await writeFile(probe, 'ok');
+        await rm(probe);
+      } catch (error) {
+        throw storeUnavailable(error);
+      }
+    },
+  };
+}
+
+/** fsync of a file or a folder. */
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
