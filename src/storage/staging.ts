@@ -12,6 +12,7 @@ import type { StagedBlob } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
 import type { Ids } from '../kernel/ids.ts';
+import { type Interrupt, withInterrupt } from './interrupt.ts';
 import { toStorageError } from './storage-errors.ts';
 
 const HEAD_BYTES = 64 * 1024;
@@ -54,25 +55,21 @@ export function createStaging({ folder, ids, clock }: StagingOptions): Staging {
     }
   }
 
-  async function stage(
+  async function copy(
     body: AsyncIterable<Uint8Array>,
-    { maxBytes, signal }: { maxBytes: number; signal?: AbortSignal },
+    stagingKey: string,
+    file: FileHandle,
+    maxBytes: number,
+    interrupt: Interrupt,
   ): Promise<StagedBlob> {
-    signal?.throwIfAborted();
-    const stagingKey = `${PREFIX}${ids.uuid()}`;
-    const path = join(folder, stagingKey.slice(PREFIX.length));
     const hash = new Bun.CryptoHasher('sha256');
     const head = new Uint8Array(HEAD_BYTES);
     let size = 0;
     const source = body[Symbol.asyncIterator]();
-    const aborted = rejectOnAbort(signal);
-    let file: FileHandle | undefined;
     try {
-      await mkdir(folder, { recursive: true });
-      file = await open(path, 'wx', 0o600);
       // The next chunk is asked for only when this one is on disk: that pause is the back-pressure on the sender.
       while (true) {
-        const next = await (aborted ? Promise.race([source.next(), aborted.promise]) : source.next());
+        const next = await interrupt.guard(source.next());
         if (next.done) break;
         const chunk = next.value;
         if (size + chunk.length > maxBytes) {
@@ -83,16 +80,37 @@ export function createStaging({ folder, ids, clock }: StagingOptions): Staging {
         await write(file, chunk);
         size += chunk.length;
       }
-      await file.close();
       return { stagingKey, size, sha256: hash.digest('hex'), head: head.slice(0, Math.min(size, HEAD_BYTES)) };
+    } catch (error) {
+      // Not awaited: a source that hangs (the reason for most aborts) would not answer this either.
+      Promise.resolve(source.return?.()).catch(() => {});
+      throw error;
+    }
+  }
+
+  async function stage(
+    body: AsyncIterable<Uint8Array>,
+    { maxBytes, signal }: { maxBytes: number; signal?: AbortSignal },
+  ): Promise<StagedBlob> {
+    signal?.throwIfAborted();
+    const stagingKey = `${PREFIX}${ids.uuid()}`;
+    const path = join(folder, stagingKey.slice(PREFIX.length));
+    let file: FileHandle | undefined;
+    try {
+      await mkdir(folder, { recursive: true });
+      const handle = await open(path, 'wx', 0o600);
+      file = handle;
+      const staged = await withInterrupt(
+        signal,
+        ({ reason }) => reason,
+        (interrupt) => copy(body, stagingKey, handle, maxBytes, interrupt),
+      );
+      await file.close();
+      return staged;
     } catch (error) {
       await file?.close().catch(() => {});
       await rm(path, { force: true });
-      // Not awaited: a source that hangs (the reason for most aborts) would not answer this either.
-      Promise.resolve(source.return?.()).catch(() => {});
       throw toStorageError(error);
-    } finally {
-      aborted?.release();
     }
   }
 
@@ -118,14 +136,4 @@ export function createStaging({ folder, ids, clock }: StagingOptions): Staging {
       return removed;
     },
   };
-}
-
-/** A promise that rejects when the signal aborts, and a way to let go of the signal again. */
-function rejectOnAbort(signal: AbortSignal | undefined) {
-  if (!signal) return undefined;
-  const { promise, reject } = Promise.withResolvers<never>();
-  promise.catch(() => {});
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  return { promise, release: () => signal.removeEventListener('abort', onAbort) };
 }
