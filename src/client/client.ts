@@ -65,6 +65,8 @@ export interface Client {
   search(query: SearchQuery): Promise<SearchAnswer>;
   /** One call, the whole answer. */
   chat(request: ChatRequest): Promise<ChatAnswer>;
+  /** A new id, for `client_message_id`. */
+  uuid(): string;
   /** A socket for the session that is current; make a new one after another login. */
   connect(): Realtime;
 }
@@ -141,6 +143,7 @@ export function createClient(options: ClientOptions): Client {
     },
     search: (query) => json('POST', '/search', { body: query }),
     chat: (request) => json('POST', '/chat', { body: request }),
+    uuid,
     connect: () =>
       createRealtime({
         url: socketUrl(options.baseUrl),

@@ -1,6 +1,8 @@
 /** Bodies of the REST calls, in the contract's own names. Times are RFC 3339, sizes bytes, offsets UTF-16 units. */
 import type { Role, SearchFilter, SearchHit, SearchMode, Source, Usage } from '../contracts/index.ts';
 
+export type { Source, Usage };
+
 export interface Page<T> {
   items: T[];
   next_cursor: string | null;

@@ -1,0 +1,176 @@
+/**
+ * Swagger UI at `/swagger` from the package's own files, and the OpenAPI document of every route of the root app at
+ * `/swagger/json`. @elysiajs/swagger writes the document; its page, which loads from a CDN, is replaced by ours.
+ */
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { swagger } from '@elysiajs/swagger';
+import { Elysia } from 'elysia';
+import { ERROR_KINDS } from '../../kernel/errors.ts';
+import { AppError } from '../../kernel/errors.ts';
+import { toOpenApi30 } from '../openapi.ts';
+import { createStaticFile, pageHeaders, serveFile, type StaticFile } from '../static.ts';
+
+export interface SwaggerOptions {
+  version: string;
+}
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>DreamHub API</title>
+<link rel="icon" type="image/png" href="/swagger/assets/favicon-32x32.png">
+<link rel="stylesheet" href="/swagger/assets/swagger-ui.css">
+<link rel="stylesheet" href="/swagger/assets/index.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/swagger/assets/swagger-ui-bundle.js"></script>
+<script src="/swagger/assets/start.js"></script>
+</body>
+</html>
+`;
+
+const START = `SwaggerUIBundle({
+  url: '/swagger/json',
+  dom_id: '#swagger-ui',
+  deepLinking: true,
+  persistAuthorization: true,
+  tryItOutEnabled: true,
+  validatorUrl: null,
+  docExpansion: 'list',
+});
+`;
+
+const PACKAGE_FILES: Record<string, string> = {
+  'swagger-ui.css': 'text/css; charset=utf-8',
+  'index.css': 'text/css; charset=utf-8',
+  'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
+  'favicon-32x32.png': 'image/png',
+};
+
+/** The UI sets style attributes from markup; its scripts are files, as everywhere. */
+const HEADERS = pageHeaders({ 'style-src': "'self' 'unsafe-inline'" });
+
+const ERROR_CODES = [...new Set(Object.keys(ERROR_KINDS).map((kind) => (kind === 'malformed' ? 'invalid_request' : kind)))];
+
+const Problem = {
+  type: 'object' as const,
+  description: 'What went wrong (RFC 9457). `internal` says no more than its `trace_id`.',
+  required: ['type', 'title', 'status', 'code', 'detail', 'trace_id'],
+  properties: {
+    type: { type: 'string' as const, example: 'about:blank' },
+    title: { type: 'string' as const, example: 'Queue full' },
+    status: { type: 'integer' as const, example: 429 },
+    code: { type: 'string' as const, enum: ERROR_CODES, example: 'queue_full' },
+    detail: { type: 'string' as const, example: 'This tenant has 10000 unfinished tasks; try again in 5 s.' },
+    trace_id: { type: 'string' as const, pattern: '^[0-9a-f]{32}$', example: '4bf92f3577b34da6a3ce929d0e0e4736' },
+    errors: {
+      type: 'array' as const,
+      items: {
+        type: 'object' as const,
+        required: ['path', 'message'],
+        properties: { path: { type: 'string' as const }, message: { type: 'string' as const } },
+      },
+    },
+  },
+};
+
+const problemAnswer = (description: string) => ({
+  description,
+  content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+});
+
+/** Answers that any authenticated route may give; a route that describes its own keeps it. */
+const COMMON_ERRORS = ['401', '429', '500'] as const;
+
+const TAGS = [
+  { name: 'auth', description: 'Accounts and tokens' },
+  { name: 'documents', description: 'Upload, read, delete' },
+  { name: 'tasks', description: 'What happens to an upload' },
+  { name: 'search', description: 'Passages for a query' },
+  { name: 'conversations', description: 'Conversations and their messages' },
+  { name: 'chat', description: 'Questions and their answers' },
+  { name: 'realtime', description: 'Tickets for the WebSocket' },
+  { name: 'operations', description: 'Health and metrics' },
+  { name: 'console', description: 'The web console' },
+];
+
+export function createSwaggerRoutes({ version }: SwaggerOptions) {
+  const generator = swagger({
+    path: '/swagger',
+    specPath: '/swagger/json',
+    exclude: [/^\/swagger/, '/ws'],
+    documentation: {
+      info: {
+        title: 'DreamHub',
+        version,
+        description:
+          'Multi-tenant knowledge base and chat. REST is described here; answers and progress also arrive over the WebSocket at `/ws`.',
+      },
+      tags: TAGS,
+      security: [{ bearerAuth: [] }],
+      components: {
+        securitySchemes: {
+          bearerAuth: { type: 'http', scheme: 'bearer', description: 'The access token of a login, or an API key.' },
+        },
+        schemas: { Problem },
+        responses: {
+          Problem401: problemAnswer('Not authenticated'),
+          Problem429: problemAnswer('Too many requests; `Retry-After` says when to try again'),
+          Problem500: problemAnswer('Internal error'),
+        },
+      },
+    },
+  });
+  const documentRoute = generator.routes.find((route) => route.path === '/swagger/json');
+  if (!documentRoute) throw new Error('@elysiajs/swagger no longer has its document at specPath.');
+  const generate = documentRoute.handler as () => unknown;
+
+  const files = new Map<string, Promise<StaticFile>>();
+  files.set('start.js', Promise.resolve(textFile(START, 'text/javascript; charset=utf-8')));
+  const page = textFile(PAGE, 'text/html; charset=utf-8');
+  const hidden = { detail: { hide: true } };
+
+  return new Elysia({ name: 'routes.swagger' })
+    // Mounted for its sight of the root's routes; both of its own are replaced below.
+    .use(generator)
+    .get('/swagger', ({ request }) => serveFile(page, request, 'revalidate', HEADERS), hidden)
+    .get('/swagger/json', () => withCommonErrors(toOpenApi30(generate())), hidden)
+    .get(
+      '/swagger/assets/:name',
+      async ({ request, params }) => serveFile(await packageFile(files, params.name), request, 'revalidate'),
+      hidden,
+    );
+}
+
+function textFile(text: string, type: string): StaticFile {
+  return createStaticFile(new TextEncoder().encode(text), type);
+}
+
+/** Read at the first request: most servers are never asked for them. */
+function packageFile(files: Map<string, Promise<StaticFile>>, name: string): Promise<StaticFile> {
+  const known = files.get(name);
+  if (known) return known;
+  const type = Object.hasOwn(PACKAGE_FILES, name) ? PACKAGE_FILES[name] : undefined;
+  if (type === undefined) throw new AppError('not_found', 'There is no such asset.');
+  const folder = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
+  const file = Bun.file(join(folder, name)).bytes().then((bytes) => createStaticFile(bytes, type));
+  files.set(name, file);
+  return file;
+}
+
+function withCommonErrors(document: ReturnType<typeof toOpenApi30>): ReturnType<typeof toOpenApi30> {
+  for (const item of Object.values(document.paths ?? {})) {
+    for (const operation of Object.values(item as Record<string, { security?: unknown[]; responses: Record<string, unknown> }>)) {
+      const open = operation.security?.length === 0;
+      for (const status of COMMON_ERRORS) {
+        if (open && status === '401') continue;
+        operation.responses[status] ??= { $ref: `#/components/responses/Problem${status}` };
+      }
+    }
+  }
+  return document;
+}
