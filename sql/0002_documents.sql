@@ -21,7 +21,6 @@ create table documents (
   title text not null,
   filename text not null,
   media_type text not null,
-  charset text,
   size bigint not null,
   sha256 bytea not null check (length(sha256) = 32),
   source_type text not null,

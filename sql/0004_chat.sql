@@ -5,6 +5,8 @@ create table conversations (
   user_id uuid not null default current_setting('app.user_id')::uuid,
   title text,
   message_count integer not null default 0,
+  -- Turn n owns positions 2n-1 (the question) and 2n (the answer), so an answer stands below its own question.
+  turn_count integer not null default 0,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   primary key (tenant_id, id)

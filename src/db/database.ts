@@ -53,8 +53,6 @@ export function connect(
     onnotice: () => {},
     connect_timeout: 10,
     idle_timeout: options.embedded ? 0 : 60,
-    // postgres.js would otherwise ask for the catalogue's array types on every new connection.
-    fetch_types: false,
     connection: {
       application_name: 'dreamhub',
       ...server,

@@ -9,8 +9,10 @@ export type Outcome =
   | { readonly type: 'cancelled' }
   /** Another attempt owns the job by now: leave everything as it is. */
   | { readonly type: 'superseded' }
-  /** This process is going away; hand the job back without counting the attempt. */
-  | { readonly type: 'released' };
+  /** This process is going away; the job was handed back without counting the attempt. */
+  | { readonly type: 'released' }
+  /** Nothing could be written down: the entry stays unacknowledged and comes again when its lease has ended. */
+  | { readonly type: 'abandoned' };
 
 export const done: Outcome = { type: 'done' };
 export const cancelled: Outcome = { type: 'cancelled' };

@@ -1,0 +1,113 @@
+import type { ConversationResource, MessageResource, Source } from '../contracts/index.ts';
+import type { Sql } from '../db/database.ts';
+
+type ConversationRow = Omit<ConversationResource, 'created_at' | 'updated_at'> & { created_at: Date; updated_at: Date };
+
+const columns = (sql: Sql) => sql`id, title, created_at, updated_at, message_count`;
+
+function toResource(row: ConversationRow): ConversationResource {
+  return { ...row, created_at: row.created_at.toISOString(), updated_at: row.updated_at.toISOString() };
+}
+
+export async function insertConversation(sql: Sql, id: string, title: string | null): Promise<ConversationResource> {
+  const [row] = await sql<ConversationRow[]>`
+    insert into conversations (id, title) values (${id}, ${title}) returning ${columns(sql)}`;
+  if (!row) throw new Error('an insert returned no row');
+  return toResource(row);
+}
+
+export async function getConversation(sql: Sql, id: string): Promise<ConversationResource | undefined> {
+  const [row] = await sql<ConversationRow[]>`
+    select ${columns(sql)} from conversations where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
+  return row && toResource(row);
+}
+
+/** Newest first. */
+export async function listConversations(
+  sql: Sql,
+  page: { limit: number; after?: string | undefined },
+): Promise<ConversationResource[]> {
+  const rows = await sql<ConversationRow[]>`
+    select ${columns(sql)} from conversations
+    where tenant_id = current_setting('app.tenant_id')::uuid and user_id = current_setting('app.user_id')::uuid
+      ${page.after === undefined ? sql`` : sql`and id < ${page.after}`}
+    order by id desc limit ${page.limit}`;
+  return rows.map(toResource);
+}
+
+export async function renameConversation(sql: Sql, id: string, title: string): Promise<ConversationResource | undefined> {
+  const [row] = await sql<ConversationRow[]>`
+    update conversations set title = ${title}, updated_at = now()
+    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} returning ${columns(sql)}`;
+  return row && toResource(row);
+}
+
+export async function deleteConversation(sql: Sql, id: string): Promise<boolean> {
+  const rows = await sql`
+    delete from conversations where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} returning 1`;
+  return rows.length > 0;
+}
+
+/** Takes the next turn number of a conversation and holds its row; undefined where it is not there. */
+export async function takeTurnNumber(sql: Sql, id: string, titleIfNone: string): Promise<number | undefined> {
+  const [row] = await sql<{ turn: number }[]>`
+    update conversations set turn_count = turn_count + 1, message_count = message_count + 1, updated_at = now(),
+      title = coalesce(title, ${titleIfNone})
+    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} returning turn_count as turn`;
+  return row?.turn;
+}
+
+export interface NewMessage {
+  id: string;
+  conversationId: string;
+  position: number;
+  role: 'user' | 'assistant';
+  content: string;
+  sources: readonly Source[];
+  turnId: string;
+  parentId: string | null;
+}
+
+export async function insertMessage(sql: Sql, message: NewMessage): Promise<void> {
+  await sql`
+    insert into messages (id, conversation_id, position, role, content, sources, turn_id, parent_id)
+    values (${message.id}, ${message.conversationId}, ${message.position}, ${message.role}, ${message.content},
+      ${sql.json(message.sources as never)}, ${message.turnId}, ${message.parentId})`;
+}
+
+/** Counts an answer; returns the conversation as it is now. */
+export async function countAnswer(sql: Sql, id: string): Promise<ConversationResource | undefined> {
+  const [row] = await sql<ConversationRow[]>`
+    update conversations set message_count = message_count + 1, updated_at = now()
+    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} returning ${columns(sql)}`;
+  return row && toResource(row);
+}
+
+type MessageRow = Omit<MessageResource, 'created_at'> & { created_at: Date; position: number };
+
+/** In the order of the conversation. */
+export async function listMessages(
+  sql: Sql,
+  conversationId: string,
+  page: { limit: number; after: number },
+): Promise<(MessageResource & { position: number })[]> {
+  const rows = await sql<MessageRow[]>`
+    select id, role, content, sources, turn_id, parent_id, rating, created_at, position from messages
+    where tenant_id = current_setting('app.tenant_id')::uuid and conversation_id = ${conversationId}
+      and position > ${page.after}
+    order by position limit ${page.limit}`;
+  return rows.map((row) => ({ ...row, created_at: row.created_at.toISOString() }));
+}
+
+/** The last messages before a position, newest first. */
+export async function recentMessages(
+  sql: Sql,
+  conversationId: string,
+  before: { position: number; limit: number },
+): Promise<{ role: 'user' | 'assistant'; content: string }[]> {
+  return sql<{ role: 'user' | 'assistant'; content: string }[]>`
+    select role, content from messages
+    where tenant_id = current_setting('app.tenant_id')::uuid and conversation_id = ${conversationId}
+      and position < ${before.position}
+    order by position desc limit ${before.limit}`;
+}

@@ -1,0 +1,99 @@
+/** Search filters as SQL conditions on `documents d`. Values are always parameters; field names too. */
+import type postgres from 'postgres';
+import type { FilterValue, MetadataFilter, Operator, SearchFilter } from '../contracts/index.ts';
+import type { Sql } from '../db/database.ts';
+import { AppError } from '../kernel/errors.ts';
+
+type Fragment = postgres.Fragment;
+
+const MAX_DEPTH = 8;
+const OPERATORS: ReadonlySet<string> = new Set<Operator>(['eq', 'ne', 'gt', 'gte', 'lt', 'lte', 'in', 'nin']);
+
+function invalid(path: string, message: string): AppError {
+  return new AppError('invalid_request', 'The filter is not valid.', { errors: [{ path, message }] });
+}
+
+function isScalar(value: unknown): value is FilterValue {
+  return value === null || ['string', 'number', 'boolean'].includes(typeof value);
+}
+
+/** Equal, or an array that holds the value: `{tags: "x"}` finds `["x", "y"]`. A missing field equals null. */
+function equals(sql: Sql, field: string, value: FilterValue): Fragment {
+  const json = JSON.stringify(value);
+  return sql`(coalesce(d.metadata -> ${field}, 'null') = ${json}::text::jsonb
+    or (jsonb_typeof(d.metadata -> ${field}) = 'array' and d.metadata -> ${field} @> ${json}::text::jsonb))`;
+}
+
+function compare(sql: Sql, field: string, operator: Operator, value: FilterValue): Fragment {
+  const json = JSON.stringify(value);
+  // jsonb orders values of one type as one expects, and types among themselves in a way that nobody expects.
+  const sameType = sql`jsonb_typeof(d.metadata -> ${field}) = jsonb_typeof(${json}::text::jsonb)`;
+  switch (operator) {
+    case 'gt':
+      return sql`(${sameType} and d.metadata -> ${field} > ${json}::text::jsonb)`;
+    case 'gte':
+      return sql`(${sameType} and d.metadata -> ${field} >= ${json}::text::jsonb)`;
+    case 'lt':
+      return sql`(${sameType} and d.metadata -> ${field} < ${json}::text::jsonb)`;
+    case 'lte':
+      return sql`(${sameType} and d.metadata -> ${field} <= ${json}::text::jsonb)`;
+    case 'ne':
+      return sql`not ${equals(sql, field, value)}`;
+    default:
+      return equals(sql, field, value);
+  }
+}
+
+function anyOf(sql: Sql, conditions: Fragment[]): Fragment {
+  return conditions.reduce((all, next) => sql`(${all} or ${next})`, sql`false`);
+}
+
+function allOf(sql: Sql, conditions: Fragment[]): Fragment {
+  return conditions.reduce((all, next) => sql`(${all} and ${next})`, sql`true`);
+}
+
+function field(sql: Sql, name: string, condition: unknown, path: string): Fragment {
+  if (isScalar(condition)) return equals(sql, name, condition);
+  if (typeof condition !== 'object' || condition === null || Array.isArray(condition)) {
+    throw invalid(path, 'a value or an object of operators is needed');
+  }
+  const entries = Object.entries(condition);
+  if (entries.length === 0) throw invalid(path, 'an operator is needed');
+  return allOf(
+    sql,
+    entries.map(([operator, value]) => {
+      if (!OPERATORS.has(operator)) throw invalid(`${path}/${operator}`, `unknown operator; use ${[...OPERATORS].join(', ')}`);
+      if (operator === 'in' || operator === 'nin') {
+        if (!Array.isArray(value) || !value.every(isScalar)) throw invalid(`${path}/${operator}`, 'an array of values is needed');
+        const any = anyOf(sql, value.map((one) => equals(sql, name, one)));
+        return operator === 'in' ? any : sql`not ${any}`;
+      }
+      if (!isScalar(value)) throw invalid(`${path}/${operator}`, 'a single value is needed');
+      return compare(sql, name, operator as Operator, value);
+    }),
+  );
+}
+
+function metadata(sql: Sql, filter: MetadataFilter, path: string, depth: number): Fragment {
+  if (depth > MAX_DEPTH) throw invalid(path, `nested deeper than ${MAX_DEPTH}`);
+  if (typeof filter !== 'object' || filter === null || Array.isArray(filter)) throw invalid(path, 'an object is needed');
+  return allOf(
+    sql,
+    Object.entries(filter).map(([name, condition]) => {
+      const here = `${path}/${name}`;
+      if (name !== 'and' && name !== 'or') return field(sql, name, condition, here);
+      if (!Array.isArray(condition)) throw invalid(here, 'an array of filters is needed');
+      const parts = condition.map((part: MetadataFilter, index) => metadata(sql, part, `${here}/${index}`, depth + 1));
+      return name === 'and' ? allOf(sql, parts) : anyOf(sql, parts);
+    }),
+  );
+}
+
+/** Throws `invalid_request` for a filter that is none. */
+export function whereDocument(sql: Sql, filter: SearchFilter): Fragment {
+  const conditions: Fragment[] = [];
+  if (filter.document_ids) conditions.push(sql`d.id = any(${filter.document_ids}::uuid[])`);
+  if (filter.source_type !== undefined) conditions.push(sql`d.source_type = ${filter.source_type}`);
+  if (filter.metadata) conditions.push(metadata(sql, filter.metadata, 'filter/metadata', 1));
+  return allOf(sql, conditions);
+}

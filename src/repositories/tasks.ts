@@ -1,0 +1,242 @@
+import type { TaskLogLine, TaskResource, TaskStatus } from '../contracts/index.ts';
+import type { Sql } from '../db/database.ts';
+
+type TaskRow = Omit<TaskResource, 'created_at' | 'started_at' | 'finished_at' | 'error'> & {
+  created_at: Date;
+  started_at: Date | null;
+  finished_at: Date | null;
+  error_code: string | null;
+  error_message: string | null;
+};
+
+const columns = (sql: Sql) => sql`
+  t.id, t.kind, t.document_id, t.status, t.stage, t.progress, t.chunks_done, t.chunks_total, t.attempt, t.retry_count,
+  t.priority, t.version, t.error_code, t.error_message, t.created_at, t.started_at, t.finished_at`;
+
+function toResource({ error_code, error_message, ...row }: TaskRow): TaskResource {
+  return {
+    ...row,
+    error: error_code === null ? null : { code: error_code, message: error_message ?? '' },
+    created_at: row.created_at.toISOString(),
+    started_at: row.started_at?.toISOString() ?? null,
+    finished_at: row.finished_at?.toISOString() ?? null,
+  };
+}
+
+export async function getTask(sql: Sql, id: string): Promise<TaskResource | undefined> {
+  const [row] = await sql<TaskRow[]>`
+    select ${columns(sql)} from tasks t where t.tenant_id = current_setting('app.tenant_id')::uuid and t.id = ${id}`;
+  return row && toResource(row);
+}
+
+/** Newest first. */
+export async function listTasks(
+  sql: Sql,
+  query: { status?: string | undefined; limit: number; after?: string | undefined },
+): Promise<TaskResource[]> {
+  const rows = await sql<TaskRow[]>`
+    select ${columns(sql)} from tasks t where t.tenant_id = current_setting('app.tenant_id')::uuid
+      ${query.status === undefined ? sql`` : sql`and t.status = ${query.status}`}
+      ${query.after === undefined ? sql`` : sql`and t.id < ${query.after}`}
+    order by t.id desc limit ${query.limit}`;
+  return rows.map(toResource);
+}
+
+export interface NewTask {
+  id: string;
+  documentId: string;
+  documentVersion: number;
+  size: number;
+  priority: number;
+  traceparent: string;
+}
+
+/** Another task for a document that is there; private if the document is. */
+export async function insertTask(sql: Sql, task: NewTask): Promise<void> {
+  await sql`
+    insert into tasks (id, kind, document_id, private_to, priority, document_version, size, traceparent)
+    select ${task.id}, 'ingest', d.id, d.private_to, ${task.priority}, ${task.documentVersion}, ${task.size}, ${task.traceparent}
+    from documents d where d.tenant_id = current_setting('app.tenant_id')::uuid and d.id = ${task.documentId}`;
+}
+
+/** Counts one more unfinished task; false where the tenant's queue is full. */
+export async function admitTask(sql: Sql, size: number, maxOutstanding: number): Promise<boolean> {
+  const rows = await sql`
+    update tenant_load set outstanding = outstanding + 1, outstanding_bytes = outstanding_bytes + ${size}
+    where tenant_id = current_setting('app.tenant_id')::uuid and outstanding < coalesce(max_outstanding, ${maxOutstanding})
+    returning 1`;
+  return rows.length > 0;
+}
+
+/** Takes finished tasks out of the counter. */
+export async function dischargeTasks(sql: Sql, count: number, bytes: number): Promise<void> {
+  await sql`
+    update tenant_load set outstanding = outstanding - ${count}, outstanding_bytes = outstanding_bytes - ${bytes}
+    where tenant_id = current_setting('app.tenant_id')::uuid`;
+}
+
+/** How many tasks the tenant has unfinished, and may have. */
+export async function getLoad(sql: Sql): Promise<{ outstanding: number; max_outstanding: number | null } | undefined> {
+  const [row] = await sql<{ outstanding: number; max_outstanding: number | null }[]>`
+    select outstanding, max_outstanding from tenant_load where tenant_id = current_setting('app.tenant_id')::uuid`;
+  return row;
+}
+
+/** A task as an attempt at it starts. */
+export interface Attempt {
+  attempt: number;
+  document_id: string;
+  document_version: number;
+  retry_count: number;
+  cancel_requested: boolean;
+  size: number;
+}
+
+/**
+ * Starts an attempt and takes its fencing number; undefined where the task has ended, was deleted, or is running under a
+ * lease that has not expired.
+ */
+export async function beginAttempt(sql: Sql, id: string, leaseMs: number): Promise<Attempt | undefined> {
+  const [row] = await sql<Attempt[]>`
+    update tasks set status = 'running', attempt = attempt + 1, started_at = coalesce(started_at, now()), stage = 'starting',
+      leased_until = now() + ${leaseMs} * interval '1 millisecond', error_code = null, error_message = null
+    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}
+      and (status = 'queued' or (status = 'running' and (leased_until is null or leased_until < now())))
+    returning attempt, document_id, document_version, retry_count, cancel_requested, size`;
+  return row;
+}
+
+/** Extends the lease of an attempt; false where another one owns the task by now. */
+export async function renewLease(
+  sql: Sql,
+  id: string,
+  attempt: number,
+  leaseMs: number,
+): Promise<{ cancel_requested: boolean } | undefined> {
+  const [row] = await sql<{ cancel_requested: boolean }[]>`
+    update tasks set leased_until = now() + ${leaseMs} * interval '1 millisecond'
+    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and attempt = ${attempt} and status = 'running'
+    returning cancel_requested`;
+  return row;
+}
+
+/** Locks the task for a write of this attempt; false where another one owns the task by now. */
+export async function holdsTask(sql: Sql, id: string, attempt: number): Promise<boolean> {
+  const rows = await sql`
+    select 1 from tasks where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}
+      and attempt = ${attempt} and status = 'running' for update`;
+  return rows.length > 0;
+}
+
+export interface ProgressUpdate {
+  stage: string;
+  /** 0…1 */
+  progress: number;
+  chunksDone: number;
+  chunksTotal: number | null;
+}
+
+/** Records progress; false where another attempt owns the task by now. */
+export async function recordProgress(sql: Sql, id: string, attempt: number, update: ProgressUpdate): Promise<boolean> {
+  const rows = await sql`
+    update tasks set stage = ${update.stage}, progress = ${update.progress}, chunks_done = ${update.chunksDone},
+      chunks_total = ${update.chunksTotal}
+    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and attempt = ${attempt} and status = 'running'
+    returning 1`;
+  return rows.length > 0;
+}
+
+/** Ends a task for this attempt; undefined where another one owns it by now. */
+export async function endTask(
+  sql: Sql,
+  id: string,
+  attempt: number,
+  end: { status: 'succeeded' | 'failed' | 'cancelled' | 'dead'; error: { code: string; message: string } | null },
+): Promise<{ size: number } | undefined> {
+  const [row] = await sql<{ size: number }[]>`
+    update tasks set status = ${end.status}, finished_at = now(), leased_until = null,
+      progress = case when ${end.status} = 'succeeded' then 1 else progress end,
+      stage = case when ${end.status} = 'succeeded' then 'done' else stage end,
+      error_code = ${end.error?.code ?? null}, error_message = ${end.error?.message ?? null}
+    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and attempt = ${attempt} and status = 'running'
+    returning size`;
+  return row;
+}
+
+/** Puts a running task back into the backlog; `counted` where the attempt failed, not where it was only handed back. */
+export async function requeueTask(
+  sql: Sql,
+  id: string,
+  attempt: number,
+  options: { afterMs: number; counted: boolean; error: { code: string; message: string } | null },
+): Promise<boolean> {
+  const rows = await sql`
+    update tasks set status = 'queued', run_at = now() + ${options.afterMs} * interval '1 millisecond', handed_out_at = null,
+      leased_until = null, retry_count = retry_count + ${options.counted ? 1 : 0},
+      error_code = ${options.error?.code ?? null}, error_message = ${options.error?.message ?? null}
+    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and attempt = ${attempt} and status = 'running'
+    returning 1`;
+  return rows.length > 0;
+}
+
+export interface EndedTask {
+  attempt: number;
+  status: TaskStatus;
+  size: number;
+  document_id: string;
+}
+
+/** Cancels a task that is not running; a running one is asked to stop. Undefined where it has ended or is not there. */
+export async function cancelTask(sql: Sql, id: string): Promise<EndedTask | undefined> {
+  const [row] = await sql<EndedTask[]>`
+    update tasks set cancel_requested = true,
+      status = case when status = 'queued' then 'cancelled' else status end,
+      finished_at = case when status = 'queued' then now() end
+    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and status in ('queued', 'running')
+    returning attempt, status, size, document_id`;
+  return row;
+}
+
+/** The unfinished tasks of a document, locked: what its deletion takes out of the counter. */
+export async function unfinishedTasks(sql: Sql, documentId: string): Promise<{ id: string; size: number; attempt: number }[]> {
+  return sql<{ id: string; size: number; attempt: number }[]>`
+    select id, size, attempt from tasks where tenant_id = current_setting('app.tenant_id')::uuid
+      and document_id = ${documentId} and status in ('queued', 'running') for update`;
+}
+
+export async function appendTaskLog(
+  sql: Sql,
+  id: string,
+  line: { attempt: number; level: 'info' | 'warn' | 'error'; message: string },
+): Promise<void> {
+  await sql`
+    insert into task_logs (task_id, attempt, level, message)
+    select ${id}, ${line.attempt}, ${line.level}, ${line.message}
+    where exists (select from tasks where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id})`;
+}
+
+/** Oldest first. */
+export async function listTaskLog(
+  sql: Sql,
+  id: string,
+  page: { limit: number; after: number },
+): Promise<(TaskLogLine & { id: number })[]> {
+  const rows = await sql<{ id: number; at: Date; attempt: number; level: string; message: string }[]>`
+    select id, at, attempt, level, message from task_logs
+    where tenant_id = current_setting('app.tenant_id')::uuid and task_id = ${id} and id > ${page.after}
+    order by id limit ${page.limit}`;
+  return rows.map((row) => ({ ...row, at: row.at.toISOString() }));
+}
+
+/** Puts a task that failed, died or was cancelled back into the backlog; undefined where it is none of these. */
+export async function reviveTask(
+  sql: Sql,
+  id: string,
+): Promise<{ attempt: number; size: number; document_id: string } | undefined> {
+  const [row] = await sql<{ attempt: number; size: number; document_id: string }[]>`
+    update tasks set status = 'queued', retry_count = 0, run_at = now(), handed_out_at = null, leased_until = null,
+      cancel_requested = false, finished_at = null, error_code = null, error_message = null, stage = null
+    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and status in ('failed', 'dead', 'cancelled')
+    returning attempt, size, document_id`;
+  return row;
+}

@@ -1,0 +1,374 @@
+/**
+ * The effects of a chat session: what each of its states does for one attempt at one turn. The answer is streamed to the
+ * turn's log as it comes and committed when it is whole; both say the same text.
+ */
+import type { ChatAttempt } from '../../actors/chat-session.ts';
+import { chatSession } from '../../actors/chat-session.ts';
+import { effect, type Scoped } from '../../actors/effect.ts';
+import type {
+  ChatProvider,
+  EventOf,
+  EventPublisher,
+  HistoryMessage,
+  Job,
+  Passage,
+  SearchHit,
+  Source,
+  Usage,
+} from '../contracts/index.ts';
+import type { Database } from '../db/database.ts';
+import { backoffMs } from '../kernel/backoff.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { AppError, messageOf } from '../kernel/errors.ts';
+import type { Logger } from '../kernel/logger.ts';
+import type { Metrics } from '../kernel/metrics.ts';
+import { cancelled, done, failed, type Outcome, released, retryIn, superseded } from '../kernel/outcome.ts';
+import { createDeltaWriter, type DeltaWriter } from '../realtime/delta-writer.ts';
+import { countAnswer, insertMessage, recentMessages } from '../repositories/conversations.ts';
+import {
+  beginTurn,
+  endTurn,
+  getTurn,
+  renewTurnLease,
+  requeueTurn,
+  type TurnAttempt,
+  type TurnEnd,
+} from '../repositories/turns.ts';
+import { packPassages } from '../retrieval/packing.ts';
+import { bestQuote, citations, verifyQuote } from '../retrieval/quotes.ts';
+import type { Announcer } from './announcer.ts';
+import { keepLease } from './lease.ts';
+import type { Search } from './search.ts';
+
+export interface AnsweringOptions {
+  database: Database;
+  search: Pick<Search, 'hits'>;
+  provider: ChatProvider;
+  publisher: EventPublisher;
+  announcer: Announcer;
+  clock: Clock;
+  random: () => number;
+  logger: Logger;
+  metrics: Metrics;
+  maxAttempts: number;
+  /** How long an attempt owns its turn without a sign of life. */
+  leaseMs: number;
+}
+
+interface Work extends ChatAttempt {
+  readonly turnId: string;
+  readonly begun: TurnAttempt;
+  history: HistoryMessage[];
+  passages: { passage: Passage; hit: SearchHit }[];
+  sources: Source[];
+  writer: DeltaWriter | undefined;
+  usage: Usage;
+}
+
+const MAX_HISTORY = 40;
+/** Shares of the model's context: what is left is the answer's and the instructions'. */
+const HISTORY_SHARE = 0.2;
+const PASSAGE_SHARE = 0.45;
+const RETRIEVED = 24;
+const PASSAGES = 8;
+const RETRY = { baseMs: 500, maxMs: 30_000 };
+const NO_USAGE: Usage = { prompt_tokens: 0, completion_tokens: 0, cost: 0 };
+
+/** A follow-up such as "and in 2023?" names its subject in the question before it. */
+const SHORT_QUESTION = 24;
+
+/** The newest messages that fit the budget, oldest first. */
+function withinBudget(
+  newestFirst: readonly HistoryMessage[],
+  budgetTokens: number,
+  countTokens: (text: string) => number,
+): HistoryMessage[] {
+  const kept: HistoryMessage[] = [];
+  let left = budgetTokens;
+  for (const message of newestFirst) {
+    left -= countTokens(message.content);
+    if (left < 0) break;
+    kept.push(message);
+  }
+  return kept.reverse();
+}
+
+/** What is looked for: the question, with the one before it where it is too short to stand alone. */
+function searchQuery(question: string, history: readonly HistoryMessage[]): string {
+  const before = history.findLast(({ role }) => role === 'user');
+  const query = before && question.length <= SHORT_QUESTION ? `${before.content}\n${question}` : question;
+  return query.slice(0, 2_000).toWellFormed();
+}
+
+/** A source whose quote is the part of the passage that best supports a claim, checked against the stored chunk. */
+function sourceFor({ passage, hit }: Work['passages'][number], claim: string): Source {
+  const quote = bestQuote(claim, hit.text);
+  const text = quote?.text ?? hit.text.trim().slice(0, 300).toWellFormed();
+  const place = verifyQuote(text, hit.text);
+  return {
+    n: passage.n,
+    document_id: hit.document_id,
+    chunk_id: hit.chunk_id,
+    title: hit.title,
+    page: hit.page,
+    start: hit.start + (quote?.start ?? place?.start ?? 0),
+    end: hit.start + (quote?.end ?? place?.end ?? hit.text.length),
+    quote: text,
+    verified: place !== null,
+  };
+}
+
+/** The sources of a finished answer: those it cites, each quoted where it supports its claim; all where it cites none. */
+function citedSources(answer: string, work: Pick<Work, 'passages' | 'sources'>): Source[] {
+  const claims = new Map<number, string>();
+  for (const { n, claim } of citations(answer)) claims.set(n, `${claims.get(n) ?? ''} ${claim}`.trim());
+  const cited = work.passages.filter(({ passage }) => claims.has(passage.n));
+  if (cited.length === 0) return work.sources;
+  return cited.map((one) => {
+    const claim = claims.get(one.passage.n) ?? '';
+    const shown = work.sources.find(({ n }) => n === one.passage.n);
+    return claim === '' && shown ? shown : sourceFor(one, claim);
+  });
+}
+
+export function createAnswering(options: AnsweringOptions) {
+  const { database, provider, publisher, announcer, clock, logger, metrics, leaseMs } = options;
+  const works = new WeakMap<ChatAttempt, Work>();
+
+  function workOf(attempt: ChatAttempt): Work {
+    const work = works.get(attempt);
+    if (!work) throw new Error('an attempt that did not begin here');
+    return work;
+  }
+
+  const topicOf = (turnId: string) => `turn:${turnId}` as const;
+  const textOf = (work: Work) => work.writer?.text ?? '';
+
+  async function begin(turnId: string): Promise<ChatAttempt | Outcome> {
+    const begun = await database.tenant((sql) => beginTurn(sql, turnId, leaseMs));
+    if (!begun) {
+      await announceEnd(turnId);
+      return superseded;
+    }
+    const work: Work = {
+      attempt: begun.attempt,
+      turnId,
+      begun,
+      history: [],
+      passages: [],
+      sources: [],
+      writer: undefined,
+      usage: NO_USAGE,
+    };
+    works.set(work, work);
+    await announcer.log(topicOf(turnId), work.attempt, 'turn.started', { attempt: work.attempt, turn_id: turnId });
+    return work;
+  }
+
+  /** A worker that died between its commit and its last event: the log drops a final event that it has already. */
+  async function announceEnd(turnId: string): Promise<void> {
+    const turn = await database.tenant((sql) => getTurn(sql, turnId));
+    if (!turn) return;
+    const { attempt, text, sources, usage } = turn;
+    const topic = topicOf(turnId);
+    if (turn.status === 'completed') {
+      await announcer.log(topic, attempt, 'turn.completed', { message_id: turn.answer_id, text, sources, usage });
+    } else if (turn.status === 'cancelled') await announcer.log(topic, attempt, 'turn.cancelled', { text });
+    else if (turn.status === 'failed') {
+      const error = turn.error ?? { code: 'internal', message: '' };
+      await announcer.log(topic, attempt, 'turn.failed', { ...error, retryable: true });
+    }
+  }
+
+  async function recall(work: Work): Promise<void> {
+    const { conversation_id: conversationId, position } = work.begun;
+    const recent = await database.tenant((sql) =>
+      recentMessages(sql, conversationId, { position, limit: MAX_HISTORY }),
+    );
+    work.history = withinBudget(recent, provider.contextTokens * HISTORY_SHARE, (text) => provider.countTokens(text));
+  }
+
+  async function retrieve(work: Work, signal: AbortSignal): Promise<void> {
+    const { question, filter } = work.begun;
+    const request = {
+      query: searchQuery(question, work.history),
+      top_k: RETRIEVED,
+      mode: 'hybrid' as const,
+      filter,
+    };
+    const packed = packPassages(await options.search.hits(request, signal), {
+      budgetTokens: provider.contextTokens * PASSAGE_SHARE,
+      countTokens: (text) => provider.countTokens(text),
+      max: PASSAGES,
+    });
+    work.passages = packed.map(({ hit, text }, index) => {
+      const { title, page, headings, score } = hit;
+      return { hit, passage: { n: index + 1, title, page, headings, text, score } };
+    });
+    work.sources = work.passages.map((one) => sourceFor(one, question));
+    await announcer.log(topicOf(work.turnId), work.attempt, 'turn.sources', { sources: work.sources });
+  }
+
+  /** What the attempt has told before its text, for a log that was lost and begins anew. */
+  function preamble(work: Work): EventOf[] {
+    return [
+      { type: 'turn.started', data: { attempt: work.attempt, turn_id: work.turnId } },
+      { type: 'turn.sources', data: { sources: work.sources } },
+    ];
+  }
+
+  async function generate(work: Work, signal: AbortSignal): Promise<boolean> {
+    const writer = createDeltaWriter({
+      publisher,
+      topic: topicOf(work.turnId),
+      attempt: work.attempt,
+      clock,
+      logger,
+      preamble: () => preamble(work),
+    });
+    work.writer = writer;
+    const { question, model } = work.begun;
+    const answer = provider.answer(
+      {
+        question,
+        history: work.history,
+        passages: work.passages.map(({ passage }) => passage),
+        ...(model !== null && { model }),
+      },
+      signal,
+    );
+    try {
+      for await (const part of answer) {
+        if (writer.fenced) return false;
+        if (part.type === 'delta') writer.write(part.text);
+        else {
+          work.usage = { prompt_tokens: part.promptTokens, completion_tokens: part.completionTokens, cost: part.cost };
+        }
+      }
+    } finally {
+      await writer.end();
+    }
+    return !writer.fenced;
+  }
+
+  async function checkCitations(work: Work): Promise<void> {
+    work.sources = citedSources(textOf(work), work);
+  }
+
+  async function persist(work: Work): Promise<Outcome> {
+    const { conversation_id: conversationId, answer_id: answerId, message_id: messageId, position } = work.begun;
+    const { sources, usage } = work;
+    const text = textOf(work);
+    const end: TurnEnd = { status: 'completed', text, sources, usage, error: null };
+    const conversation = await database.tenant(async (sql) => {
+      if (!(await endTurn(sql, work.turnId, work.attempt, end))) return undefined;
+      await insertMessage(sql, {
+        id: answerId,
+        conversationId,
+        position: position + 1,
+        role: 'assistant',
+        content: text,
+        sources,
+        turnId: work.turnId,
+        parentId: messageId,
+      });
+      return countAnswer(sql, conversationId);
+    });
+    if (!conversation) return superseded;
+    metrics.tasks.inc({ kind: 'turn', status: 'completed' });
+    await announcer.log(topicOf(work.turnId), work.attempt, 'turn.completed', {
+      message_id: answerId,
+      text,
+      sources,
+      usage,
+    });
+    const { id, title, message_count } = conversation;
+    const update = { conversation_id: id, title, message_count };
+    await announcer.hint(`conversation:${id}`, 'conversation.updated', update);
+    await announcer.hint('user', 'conversation.updated', update);
+    return done;
+  }
+
+  async function fail({
+    job,
+    attempt,
+    error,
+  }: Scoped & { job: Job; attempt: ChatAttempt | undefined; error: unknown }): Promise<Outcome> {
+    // Without an attempt nothing was begun, so nothing can be written down.
+    if (!attempt) throw error;
+    const work = workOf(attempt);
+    logger.warn({ err: error, turn_id: job.id, attempt: work.attempt }, `answer failed: ${messageOf(error)}`);
+    // The provider has been tried again already; somebody who waits is told rather than kept waiting.
+    const known = error instanceof AppError && error.kind !== 'internal' ? error : undefined;
+    if (!known && work.begun.retry_count + 1 < options.maxAttempts) {
+      const afterMs = backoffMs(work.begun.retry_count, { ...RETRY, random: options.random });
+      const requeued = await database.tenant((sql) =>
+        requeueTurn(sql, work.turnId, work.attempt, { afterMs, counted: true }),
+      );
+      return requeued ? retryIn(afterMs, 'internal', messageOf(error)) : superseded;
+    }
+    const code = known?.code ?? 'internal';
+    const message = known?.message ?? 'Something went wrong on our side.';
+    return endFailed(work, { code, message, retryable: known?.retryable ?? true });
+  }
+
+  async function endFailed(
+    work: Work,
+    { code, message, retryable }: { code: string; message: string; retryable: boolean },
+  ): Promise<Outcome> {
+    const { sources, usage } = work;
+    const end: TurnEnd = { status: 'failed', text: textOf(work), sources, usage, error: { code, message } };
+    if (!(await database.tenant((sql) => endTurn(sql, work.turnId, work.attempt, end)))) return superseded;
+    metrics.tasks.inc({ kind: 'turn', status: 'failed' });
+    await announcer.log(topicOf(work.turnId), work.attempt, 'turn.failed', { code, message, retryable });
+    return failed(code, message);
+  }
+
+  async function cancel(work: Work): Promise<Outcome> {
+    await work.writer?.end();
+    const { sources, usage } = work;
+    const text = textOf(work);
+    const end: TurnEnd = { status: 'cancelled', text, sources, usage, error: null };
+    if (!(await database.tenant((sql) => endTurn(sql, work.turnId, work.attempt, end)))) return superseded;
+    metrics.tasks.inc({ kind: 'turn', status: 'cancelled' });
+    await announcer.log(topicOf(work.turnId), work.attempt, 'turn.cancelled', { text });
+    return cancelled;
+  }
+
+  async function release(work: Work): Promise<Outcome> {
+    await work.writer?.end();
+    const handed = await database.tenant((sql) =>
+      requeueTurn(sql, work.turnId, work.attempt, { afterMs: 0, counted: false }),
+    );
+    return handed ? released : superseded;
+  }
+
+  const machine = chatSession.provide({
+    actors: {
+      begin: effect<Scoped & { job: Job }, ChatAttempt | Outcome>(({ job }) => begin(job.id)),
+      keepLease: effect(({ attempt }, signal) => {
+        const work = workOf(attempt);
+        const renew = () => database.tenant((sql) => renewTurnLease(sql, work.turnId, work.attempt, leaseMs));
+        return keepLease({ renew, leaseMs, clock, logger, signal });
+      }),
+      recall: effect(({ attempt }) => recall(workOf(attempt))),
+      retrieve: effect(({ attempt }, signal) => retrieve(workOf(attempt), signal)),
+      generate: effect(({ attempt }, signal) => generate(workOf(attempt), signal)),
+      checkCitations: effect(({ attempt }) => checkCitations(workOf(attempt))),
+      persist: effect(({ attempt }) => persist(workOf(attempt))),
+      fail: effect(fail),
+      cancel: effect(({ attempt }) => cancel(workOf(attempt))),
+      release: effect(({ attempt }) => release(workOf(attempt))),
+    },
+  });
+
+  /** Ends a turn that no attempt can begin: its stream entry is poison. */
+  async function bury(turnId: string, message: string): Promise<void> {
+    const begun = await begin(turnId);
+    if ('attempt' in begun) await endFailed(workOf(begun), { code: 'internal', message, retryable: false });
+  }
+
+  return { machine, bury };
+}
+
+export type Answering = ReturnType<typeof createAnswering>;

@@ -1,0 +1,166 @@
+/** Asking: a message becomes a committed turn, whose answer a worker streams to the turn's topic. */
+import type { Hub, SearchFilter, TurnReceipt, TurnResource } from '../contracts/index.ts';
+import { FINAL_EVENTS } from '../contracts/index.ts';
+import type { Database, Sql } from '../db/database.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { currentScope } from '../kernel/context.ts';
+import { AppError } from '../kernel/errors.ts';
+import type { Ids } from '../kernel/ids.ts';
+import { truncate } from '../kernel/text/normalise.ts';
+import { traceparentOf } from '../kernel/trace.ts';
+import type { Feeder } from '../queue/feeder.ts';
+import type { Control } from '../realtime/control.ts';
+import { insertConversation, insertMessage, takeTurnNumber } from '../repositories/conversations.ts';
+import { cancelTurn, findByClientMessage, getTurn, insertTurn } from '../repositories/turns.ts';
+import type { Announcer } from './announcer.ts';
+import { noConversation } from './conversations.ts';
+import { assertFilter } from './search.ts';
+
+export interface ChatMessage {
+  /** Absent: a new conversation. */
+  conversationId?: string | undefined;
+  content: string;
+  /** Sending the same one twice makes one turn. */
+  clientMessageId?: string | undefined;
+  model?: string | undefined;
+  filter?: SearchFilter | undefined;
+}
+
+export interface Chat {
+  send(message: ChatMessage): Promise<TurnReceipt>;
+  turn(turnId: string): Promise<TurnResource>;
+  /** Stops a turn that waits or runs; fine for one that has ended. Answers with the turn as it is then. */
+  cancel(turnId: string): Promise<TurnResource>;
+  /** Resolves when the turn has ended, however it ended; rejects with the signal's reason when it aborts first. */
+  finished(turnId: string, signal: AbortSignal): Promise<TurnResource>;
+}
+
+export interface ChatOptions {
+  database: Database;
+  hub: Hub;
+  announcer: Announcer;
+  feeder: Pick<Feeder, 'nudge'>;
+  control: Pick<Control, 'publishCancel'>;
+  clock: Clock;
+  ids: Ids;
+}
+
+const MAX_CONTENT = 32_000;
+const TITLE_LENGTH = 80;
+/** A turn's end is announced; where the announcement is lost, it is seen by looking. */
+const LOOK_EVERY_MS = 1_000;
+
+const hasEnded = (turn: TurnResource) => turn.status !== 'queued' && turn.status !== 'running';
+
+function assertContent(content: string): void {
+  const problem = content.trim() === '' ? 'a message needs text' : content.length > MAX_CONTENT ? `at most ${MAX_CONTENT} characters` : undefined;
+  if (problem) throw new AppError('invalid_request', 'The message is not valid.', { errors: [{ path: 'content', message: problem }] });
+}
+
+export function createChat({ database, hub, announcer, feeder, control, clock, ids }: ChatOptions): Chat {
+  async function ask(sql: Sql, message: ChatMessage): Promise<{ receipt: TurnReceipt; isNew: boolean }> {
+    const clientMessageId = message.clientMessageId ?? null;
+    const known = clientMessageId === null ? undefined : await findByClientMessage(sql, clientMessageId);
+    if (known) return { receipt: known, isNew: false };
+
+    const conversationId = message.conversationId ?? ids.uuid();
+    if (message.conversationId === undefined) await insertConversation(sql, conversationId, null);
+    const title = truncate(message.content.trim().replace(/\s+/g, ' '), TITLE_LENGTH);
+    // Holds the conversation's row: two messages at once become two turns, one after the other.
+    const turn = await takeTurnNumber(sql, conversationId, title);
+    if (turn === undefined) throw noConversation();
+
+    const receipt = { turn_id: ids.uuid(), message_id: ids.uuid(), conversation_id: conversationId };
+    await insertMessage(sql, {
+      id: receipt.message_id,
+      conversationId,
+      position: 2 * turn - 1,
+      role: 'user',
+      content: message.content.toWellFormed().replaceAll('\0', ''),
+      sources: [],
+      turnId: receipt.turn_id,
+      parentId: null,
+    });
+    const inserted = await insertTurn(sql, {
+      id: receipt.turn_id,
+      conversationId,
+      messageId: receipt.message_id,
+      answerId: ids.uuid(),
+      clientMessageId,
+      model: message.model ?? null,
+      filter: message.filter ?? {},
+      traceparent: traceparentOf(currentScope()),
+    });
+    // The same message was sent twice at once and the other one came first: this transaction is undone.
+    if (!inserted) throw new SentTwice();
+    return { receipt, isNew: true };
+  }
+
+  async function turn(turnId: string): Promise<TurnResource> {
+    const record = await database.tenant((sql) => getTurn(sql, turnId));
+    if (!record) throw new AppError('not_found', 'There is no such turn.');
+    const { answer_id: _answer, ...resource } = record;
+    return resource;
+  }
+
+  return {
+    turn,
+
+    async send(message) {
+      assertContent(message.content);
+      if (message.filter) assertFilter(message.filter);
+      let asked: { receipt: TurnReceipt; isNew: boolean };
+      try {
+        asked = await database.tenant((sql) => ask(sql, message));
+      } catch (error) {
+        if (!(error instanceof SentTwice)) throw error;
+        asked = await database.tenant((sql) => ask(sql, message));
+      }
+      const { receipt, isNew } = asked;
+      if (isNew) {
+        await announcer.log(`turn:${receipt.turn_id}`, 0, 'turn.queued', receipt);
+        feeder.nudge('chat', currentScope().tenantId);
+      }
+      return receipt;
+    },
+
+    async cancel(turnId) {
+      const ended = await database.tenant((sql) => cancelTurn(sql, turnId));
+      // A running attempt ends itself and says so.
+      if (ended?.status === 'running') await control.publishCancel('turn', turnId);
+      if (ended?.status === 'cancelled') {
+        await announcer.log(`turn:${turnId}`, ended.attempt, 'turn.cancelled', { text: '' });
+        feeder.nudge('chat', currentScope().tenantId);
+      }
+      return turn(turnId);
+    },
+
+    async finished(turnId, signal) {
+      let look = Promise.withResolvers<void>();
+      const reader = {
+        event: ({ type }: { type: Parameters<typeof FINAL_EVENTS.has>[0] }) => {
+          if (FINAL_EVENTS.has(type)) look.resolve();
+        },
+        reset: () => look.resolve(),
+      };
+      const unsubscribe = await hub.subscribe(`turn:${turnId}`, reader);
+      try {
+        for (;;) {
+          const now = await turn(turnId);
+          if (hasEnded(now)) return now;
+          const pause = new AbortController();
+          await Promise.race([
+            look.promise,
+            clock.sleep(LOOK_EVERY_MS, AbortSignal.any([signal, pause.signal])),
+          ]).finally(() => pause.abort());
+          signal.throwIfAborted();
+          look = Promise.withResolvers<void>();
+        }
+      } finally {
+        unsubscribe();
+      }
+    },
+  };
+}
+
+class SentTwice extends Error {}

@@ -1,0 +1,498 @@
+/**
+ * The effects of the upload pipeline: what each of its states does. An attempt's work is kept here, under the attempt
+ * that the machine carries; every write checks the attempt's fencing number, so a step that a slow or cut-off attempt
+ * repeats changes nothing.
+ */
+import { createHash } from 'node:crypto';
+import type { IngestAttempt } from '../../actors/upload-pipeline.ts';
+import { uploadPipeline } from '../../actors/upload-pipeline.ts';
+import { effect, type Scoped } from '../../actors/effect.ts';
+import type {
+  BlobStore,
+  Chunk,
+  Chunker,
+  EmbeddingProvider,
+  ExtractedDocument,
+  Extractor,
+  Job,
+} from '../contracts/index.ts';
+import type { Database, Sql } from '../db/database.ts';
+import type { Space } from '../db/spaces.ts';
+import { ExtractError } from '../ingest/extract-error.ts';
+import { backoffMs } from '../kernel/backoff.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { AppError, messageOf } from '../kernel/errors.ts';
+import type { Ids } from '../kernel/ids.ts';
+import type { Logger } from '../kernel/logger.ts';
+import type { Metrics } from '../kernel/metrics.ts';
+import { cancelled, done, failed, type Outcome, released, retryIn, superseded } from '../kernel/outcome.ts';
+import { toTextIndex } from '../kernel/text/tsvector.ts';
+import {
+  deleteOtherVersions,
+  deleteVersion,
+  type IndexedChunk,
+  insertChunks,
+  knownEmbeddings,
+  writtenChunks,
+} from '../repositories/chunks.ts';
+import { type DocumentWork, getDocumentWork, publishVersion, setDocumentStatus } from '../repositories/documents.ts';
+import {
+  type Attempt,
+  appendTaskLog,
+  beginAttempt,
+  dischargeTasks,
+  endTask,
+  getTask,
+  holdsTask,
+  recordProgress,
+  renewLease,
+  requeueTask,
+} from '../repositories/tasks.ts';
+import { originalKey, textKey } from '../storage/blob-keys.ts';
+import { type Announcer, progressOf } from './announcer.ts';
+import { keepLease } from './lease.ts';
+import { CANCELLED_ERROR } from './tasks.ts';
+import { toHalfvec } from './vectors.ts';
+
+export interface IngestionOptions {
+  database: Database;
+  blobs: BlobStore;
+  extractor: Extractor;
+  chunker: Chunker;
+  embeddings: EmbeddingProvider;
+  space: Pick<Space, 'id'>;
+  announcer: Announcer;
+  clock: Clock;
+  ids: Ids;
+  random: () => number;
+  logger: Logger;
+  metrics: Metrics;
+  maxAttempts: number;
+  /** How long an attempt owns its task without a sign of life. */
+  leaseMs: number;
+}
+
+/** Everything an attempt has made so far. */
+interface Work extends IngestAttempt {
+  readonly taskId: string;
+  readonly begun: Attempt;
+  readonly document: DocumentWork;
+  extracted: ExtractedDocument | undefined;
+  chunks: Chunk[];
+  /** Chunks that are written, of this attempt and earlier ones. */
+  written: number;
+}
+
+/** The most chunks of one batch: what a crash may buy twice. */
+const MAX_BATCH = 64;
+const RETRY = { baseMs: 1_000, maxMs: 300_000 };
+/** How far a task is when a stage begins; embedding moves through the span up to publishing. */
+const STAGE_PROGRESS = { extracting: 0.05, chunking: 0.15, embedding: 0.2, publishing: 0.95 } as const;
+type Stage = keyof typeof STAGE_PROGRESS;
+
+/** What is embedded and indexed of a chunk: its place among the headings, then its text. */
+export function embeddedText(chunk: Pick<Chunk, 'headings' | 'text'>): string {
+  return chunk.headings.length > 0 ? `${chunk.headings.join(' › ')}\n${chunk.text}` : chunk.text;
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** How a failure is told to people, and whether trying again can help. */
+export function classify(error: unknown): Outcome {
+  if (error instanceof ExtractError) return failed(error.code, error.message);
+  if (error instanceof AppError) {
+    if (error.kind === 'quota_exceeded') return retryIn(error.retryAfterMs, 'quota_exceeded', error.message);
+    if (error.kind === 'provider_unavailable') return retryIn(error.retryAfterMs, 'provider_unavailable', error.message);
+  }
+  return retryIn(undefined, 'internal', 'Something went wrong on our side.');
+}
+
+export function createIngestion(options: IngestionOptions) {
+  const { database, blobs, embeddings, announcer, clock, ids, logger, metrics, leaseMs } = options;
+  const works = new WeakMap<IngestAttempt, Work>();
+
+  function workOf(attempt: IngestAttempt): Work {
+    const work = works.get(attempt);
+    if (!work) throw new Error('an attempt that did not begin here');
+    return work;
+  }
+
+  /** Everything about a private document is told to its owner alone. */
+  const audienceOf = (work: Work) => (work.document.private_to === null ? 'tenant' : 'user');
+
+  async function announceTask(work: Work, type: 'task.succeeded' | 'task.cancelled' | 'task.queued'): Promise<void> {
+    const task = await database.tenant((sql) => getTask(sql, work.taskId));
+    if (task) await announcer.log(`task:${work.taskId}`, task.attempt, type, progressOf(task), audienceOf(work));
+  }
+
+  /** Records that a stage begins, for readers of the task and of its topic alike. */
+  async function enter(work: Work, stage: Stage): Promise<void> {
+    const chunksTotal = work.extracted && work.chunks.length > 0 ? work.chunks.length : null;
+    const progress = stage === 'embedding' ? embeddingProgress(work) : STAGE_PROGRESS[stage];
+    const update = { stage, progress, chunksDone: work.written, chunksTotal };
+    const held = await database.tenant((sql) => recordProgress(sql, work.taskId, work.attempt, update));
+    if (!held) throw new Superseded();
+    await announceProgress(work, update);
+  }
+
+  function embeddingProgress(work: Work): number {
+    const share = work.chunks.length === 0 ? 1 : work.written / work.chunks.length;
+    return STAGE_PROGRESS.embedding + share * (STAGE_PROGRESS.publishing - STAGE_PROGRESS.embedding);
+  }
+
+  async function announceProgress(
+    work: Work,
+    update: { stage: string; progress: number; chunksDone: number; chunksTotal: number | null },
+  ): Promise<void> {
+    await announcer.log(`task:${work.taskId}`, work.attempt, 'task.progress', {
+      task_id: work.taskId,
+      document_id: work.document.id,
+      status: 'running',
+      stage: update.stage,
+      progress: update.progress,
+      chunks_done: update.chunksDone,
+      chunks_total: update.chunksTotal,
+      attempt: work.attempt,
+    }, audienceOf(work));
+  }
+
+  /** Settles the task and frees its place in the queue; false where another attempt owns it. */
+  async function end(
+    sql: Sql,
+    taskId: string,
+    attempt: number,
+    status: 'succeeded' | 'failed' | 'cancelled' | 'dead',
+    error: { code: string; message: string } | null,
+  ): Promise<boolean> {
+    const ended = await endTask(sql, taskId, attempt, { status, error });
+    if (!ended) return false;
+    await dischargeTasks(sql, 1, ended.size);
+    return true;
+  }
+
+  async function begin(taskId: string): Promise<Work | Outcome> {
+    const begun = await database.tenant(async (sql) => {
+      const attempt = await beginAttempt(sql, taskId, leaseMs);
+      if (!attempt) return undefined;
+      const document = await getDocumentWork(sql, attempt.document_id);
+      if (!document) return undefined;
+      await setDocumentStatus(sql, document.id, 'processing');
+      await appendTaskLog(sql, taskId, {
+        attempt: attempt.attempt,
+        level: 'info',
+        message: `Attempt ${attempt.attempt} began.`,
+      });
+      return { attempt, document };
+    });
+    if (!begun) {
+      await announceEnd(taskId);
+      return superseded;
+    }
+    const work: Work = {
+      attempt: begun.attempt.attempt,
+      taskId,
+      begun: begun.attempt,
+      document: begun.document,
+      extracted: undefined,
+      chunks: [],
+      written: 0,
+    };
+    works.set(work, work);
+    return work;
+  }
+
+  /** A worker that died between its commit and its last event: the log drops a final event that it has already. */
+  async function announceEnd(taskId: string): Promise<void> {
+    const found = await database.tenant(async (sql) => {
+      const task = await getTask(sql, taskId);
+      const document = task?.document_id && (await getDocumentWork(sql, task.document_id));
+      return task && document ? { task, document } : undefined;
+    });
+    if (!found) return;
+    const { task, document } = found;
+    if (task.status === 'queued' || task.status === 'running') return;
+    const audience = document.private_to === null ? 'tenant' : 'user';
+    const data = progressOf(task);
+    const topic = `task:${taskId}` as const;
+    if (task.status === 'failed' || task.status === 'dead') {
+      const error = task.error ?? { code: 'internal', message: '' };
+      await announcer.log(topic, task.attempt, `task.${task.status}`, { ...data, error }, audience);
+    } else await announcer.log(topic, task.attempt, `task.${task.status}`, data, audience);
+  }
+
+  async function extract(work: Work, signal: AbortSignal): Promise<void> {
+    await enter(work, 'extracting');
+    const stop = metrics.taskSeconds.startTimer({ stage: 'extracting' });
+    const file = await blobs.asFile(originalKey(work.document.id));
+    try {
+      const { media_type: mediaType, filename } = work.document;
+      work.extracted = await options.extractor.extract({ path: file.path, mediaType, filename }, signal);
+    } finally {
+      await file.release();
+      stop();
+    }
+    // What offsets count in; of this version alone, so an older one stays readable until this is published.
+    await blobs.put(textKey(work.document.id, work.begun.document_version), work.extracted.text);
+  }
+
+  async function chunk(work: Work): Promise<void> {
+    await enter(work, 'chunking');
+    if (!work.extracted) throw new Error('chunking came before extracting');
+    const stop = metrics.taskSeconds.startTimer({ stage: 'chunking' });
+    work.chunks = options.chunker.chunk(work.extracted);
+    stop();
+    if (work.chunks.length === 0) throw new ExtractError('empty', 'The document has no text.');
+    work.written = await resumePoint(work);
+    await enter(work, 'embedding');
+  }
+
+  /** Chunks that an earlier attempt has bought and written; rows that this text would not give are thrown away. */
+  async function resumePoint(work: Work): Promise<number> {
+    const { id } = work.document;
+    const version = work.begun.document_version;
+    return database.tenant(async (sql) => {
+      const { count, lastText } = await writtenChunks(sql, id, version);
+      if (count === 0) return 0;
+      if (count <= work.chunks.length && work.chunks[count - 1]?.text === lastText) return count;
+      if (!(await holdsTask(sql, work.taskId, work.attempt))) throw new Superseded();
+      await deleteVersion(sql, id, version);
+      return 0;
+    });
+  }
+
+  /** Vectors for these texts (hash → text form), bought only where the tenant has not bought the same text before. */
+  async function vectorsFor(texts: ReadonlyMap<string, string>, signal: AbortSignal): Promise<Map<string, string>> {
+    const vectors = await database.tenant((sql) => knownEmbeddings(sql, options.space.id, [...texts.keys()]));
+    const wanted = [...texts].filter(([hash]) => !vectors.has(hash));
+    if (wanted.length === 0) return vectors;
+    const stop = metrics.embeddingSeconds.startTimer();
+    const bought = await embeddings.embed(
+      wanted.map(([, text]) => text),
+      { purpose: 'document', signal },
+    );
+    stop();
+    for (const [index, [hash]] of wanted.entries()) {
+      const vector = bought.vectors[index];
+      if (!vector) throw new AppError('provider_unavailable', 'The embedding provider answered with too few vectors.');
+      vectors.set(hash, toHalfvec(vector));
+    }
+    return vectors;
+  }
+
+  async function embedBatch(work: Work, signal: AbortSignal): Promise<{ done: number; total: number }> {
+    const size = Math.min(MAX_BATCH, embeddings.maxBatch);
+    const batch = work.chunks.slice(work.written, work.written + size).map((one) => {
+      const text = embeddedText(one);
+      return { one, text, hash: sha256(text) };
+    });
+    if (batch.length === 0) return { done: work.written, total: work.chunks.length };
+    const stop = metrics.taskSeconds.startTimer({ stage: 'embedding' });
+    const vectors = await vectorsFor(new Map(batch.map(({ hash, text }) => [hash, text])), signal);
+    const rows = batch.map(({ one, text, hash }): IndexedChunk => {
+      const index = toTextIndex(text);
+      const embedding = vectors.get(hash);
+      if (embedding === undefined) throw new Error('a text of the batch has no vector');
+      const { ordinal, start, end: chunkEnd, page, headings, tokens } = one;
+      return {
+        id: ids.uuid(),
+        ordinal,
+        text: one.text,
+        start,
+        end: chunkEnd,
+        page,
+        headings,
+        tokens,
+        terms: index.length,
+        tsv: index.tsvector,
+        contentHash: hash,
+        embedding,
+      };
+    });
+    const written = work.written + batch.length;
+    const update = {
+      stage: 'embedding',
+      progress: embeddingProgress({ ...work, written }),
+      chunksDone: written,
+      chunksTotal: work.chunks.length,
+    };
+    await database.tenant(async (sql) => {
+      // Also locks the task: a newer attempt begins after this batch or makes this one fail, never in between.
+      if (!(await recordProgress(sql, work.taskId, work.attempt, update))) throw new Superseded();
+      await insertChunks(
+        sql,
+        {
+          documentId: work.document.id,
+          version: work.begun.document_version,
+          privateTo: work.document.private_to,
+          spaceId: options.space.id,
+        },
+        rows,
+      );
+    });
+    work.written = written;
+    stop();
+    await announceProgress(work, update);
+    return { done: work.written, total: work.chunks.length };
+  }
+
+  async function publish(work: Work): Promise<Outcome> {
+    await enter(work, 'publishing');
+    const { id } = work.document;
+    const version = work.begun.document_version;
+    const pages = work.extracted && work.extracted.pages.length > 0 ? work.extracted.pages.length : null;
+    const published = await database.tenant(async (sql) => {
+      if (!(await end(sql, work.taskId, work.attempt, 'succeeded', null))) return false;
+      await publishVersion(sql, id, { number: version, pages, chunks: work.chunks.length });
+      await deleteOtherVersions(sql, id, version);
+      await appendTaskLog(sql, work.taskId, {
+        attempt: work.attempt,
+        level: 'info',
+        message: `Published ${work.chunks.length} chunks.`,
+      });
+      return true;
+    });
+    if (!published) {
+      await forgetTextOfDeleted(work);
+      return superseded;
+    }
+    metrics.tasks.inc({ kind: 'ingest', status: 'succeeded' });
+    await announceTask(work, 'task.succeeded');
+    await announcer.hint('user', 'document.ready', {
+      document_id: id,
+      task_id: work.taskId,
+      title: work.document.title,
+    });
+    return done;
+  }
+
+  /** A document that was deleted while it was read leaves no text behind. */
+  async function forgetTextOfDeleted(work: Work): Promise<void> {
+    const still = await database.tenant((sql) => getDocumentWork(sql, work.document.id));
+    if (!still) await blobs.remove(textKey(work.document.id, work.begun.document_version));
+  }
+
+  async function fail({
+    job,
+    attempt,
+    error,
+  }: Scoped & { job: Job; attempt: IngestAttempt | undefined; error: unknown }): Promise<Outcome> {
+    // Without an attempt nothing was begun, so nothing can be written down.
+    if (!attempt) throw error;
+    const work = workOf(attempt);
+    if (error instanceof Superseded) {
+      await forgetTextOfDeleted(work);
+      return superseded;
+    }
+    const outcome = classify(error);
+    logger.warn({ err: error, task_id: job.id, attempt: work.attempt }, `ingest attempt failed: ${messageOf(error)}`);
+    if (outcome.type === 'retry') return retryOrDie(work, outcome);
+    if (outcome.type === 'failed') return finishFailed(work, 'failed', outcome);
+    return outcome;
+  }
+
+  async function retryOrDie(work: Work, outcome: Extract<Outcome, { type: 'retry' }>): Promise<Outcome> {
+    // A provider that says when to come back is waited for; its pauses are not the document's failures.
+    const counted = outcome.afterMs === undefined;
+    if (counted && work.begun.retry_count + 1 >= options.maxAttempts) return finishFailed(work, 'dead', outcome);
+    const afterMs =
+      outcome.afterMs ?? backoffMs(work.begun.retry_count, { ...RETRY, random: options.random });
+    const { code, message } = outcome;
+    const requeued = await database.tenant(async (sql) => {
+      if (!(await requeueTask(sql, work.taskId, work.attempt, { afterMs, counted, error: { code, message } }))) return false;
+      await appendTaskLog(sql, work.taskId, {
+        attempt: work.attempt,
+        level: 'warn',
+        message: `${message} Trying again in ${Math.ceil(afterMs / 1_000)} s.`,
+      });
+      return true;
+    });
+    if (!requeued) return superseded;
+    await announceTask(work, 'task.queued');
+    return outcome;
+  }
+
+  async function finishFailed(
+    work: Work,
+    status: 'failed' | 'dead',
+    { code, message }: { code: string; message: string },
+  ): Promise<Outcome> {
+    const error = { code, message };
+    const ended = await database.tenant(async (sql) => {
+      if (!(await end(sql, work.taskId, work.attempt, status, error))) return false;
+      await setDocumentStatus(sql, work.document.id, 'failed', error);
+      await appendTaskLog(sql, work.taskId, { attempt: work.attempt, level: 'error', message });
+      return true;
+    });
+    if (!ended) return superseded;
+    metrics.tasks.inc({ kind: 'ingest', status });
+    const task = await database.tenant((sql) => getTask(sql, work.taskId));
+    if (task) {
+      const data = { ...progressOf(task), error };
+      await announcer.log(`task:${work.taskId}`, work.attempt, status === 'dead' ? 'task.dead' : 'task.failed', data, audienceOf(work));
+    }
+    await announcer.hint('user', 'document.failed', {
+      document_id: work.document.id,
+      task_id: work.taskId,
+      title: work.document.title,
+      error,
+    });
+    return failed(code, message);
+  }
+
+  async function cancel(work: Work): Promise<Outcome> {
+    const ended = await database.tenant(async (sql) => {
+      if (!(await end(sql, work.taskId, work.attempt, 'cancelled', null))) return false;
+      await setDocumentStatus(sql, work.document.id, 'failed', CANCELLED_ERROR);
+      await deleteVersion(sql, work.document.id, work.begun.document_version);
+      await appendTaskLog(sql, work.taskId, { attempt: work.attempt, level: 'info', message: 'Cancelled.' });
+      return true;
+    });
+    if (!ended) {
+      await forgetTextOfDeleted(work);
+      return superseded;
+    }
+    metrics.tasks.inc({ kind: 'ingest', status: 'cancelled' });
+    await announceTask(work, 'task.cancelled');
+    return cancelled;
+  }
+
+  async function release(work: Work): Promise<Outcome> {
+    const options = { afterMs: 0, counted: false, error: null };
+    const handed = await database.tenant((sql) => requeueTask(sql, work.taskId, work.attempt, options));
+    return handed ? released : superseded;
+  }
+
+  const machine = uploadPipeline.provide({
+    actors: {
+      begin: effect<Scoped & { job: Job }, IngestAttempt | Outcome>(({ job }) => begin(job.id)),
+      keepLease: effect(({ attempt }, signal) => {
+        const work = workOf(attempt);
+        const renew = () => database.tenant((sql) => renewLease(sql, work.taskId, work.attempt, leaseMs));
+        return keepLease({ renew, leaseMs, clock, logger, signal });
+      }),
+      extract: effect(({ attempt }, signal) => extract(workOf(attempt), signal)),
+      chunk: effect(({ attempt }) => chunk(workOf(attempt))),
+      embedBatch: effect(({ attempt }, signal) => embedBatch(workOf(attempt), signal)),
+      publish: effect(({ attempt }) => publish(workOf(attempt))),
+      fail: effect(fail),
+      cancel: effect(({ attempt }) => cancel(workOf(attempt))),
+      release: effect(({ attempt }) => release(workOf(attempt))),
+    },
+  });
+
+  /** Ends a task that no attempt can begin: its stream entry is poison. */
+  async function bury(taskId: string, message: string): Promise<void> {
+    const begun = await begin(taskId);
+    if (!('attempt' in begun)) return;
+    await finishFailed(begun, 'dead', { code: 'internal', message });
+  }
+
+  return { machine, bury };
+}
+
+export type Ingestion = ReturnType<typeof createIngestion>;
+
+/** Another attempt owns the task, or it is gone. */
+class Superseded extends Error {}

@@ -1,0 +1,116 @@
+/** Hybrid search over the tenant's own documents: words and vectors, fused by normalised scores. */
+import type { EmbeddingProvider, SearchFilter, SearchHit, SearchRequest, SearchResult } from '../contracts/index.ts';
+import type { Database } from '../db/database.ts';
+import type { Space } from '../db/spaces.ts';
+import { AppError, type FieldError } from '../kernel/errors.ts';
+import { isUuid } from '../kernel/ids.ts';
+import type { Metrics } from '../kernel/metrics.ts';
+import { queryLexemes } from '../kernel/text/query.ts';
+import { toTsquery } from '../kernel/text/tsvector.ts';
+import { getHits, type HitRow, lexicalChunks, nearestChunks, type Scored } from '../repositories/search.ts';
+import { fuse } from '../retrieval/fusion.ts';
+import { BM25 } from '../retrieval/lexical.ts';
+import { rerankByProximity } from '../retrieval/lexical-proximity.ts';
+import { toHalfvec } from './vectors.ts';
+
+export interface Search {
+  search(request: SearchRequest, signal?: AbortSignal): Promise<{ results: SearchResult[]; took_ms: number }>;
+  /** The same with each hit's headings, for answers. */
+  hits(request: SearchRequest, signal?: AbortSignal): Promise<SearchHit[]>;
+}
+
+export interface SearchOptions {
+  database: Database;
+  embeddings: EmbeddingProvider;
+  space: Pick<Space, 'id'>;
+  metrics: Metrics;
+}
+
+/** Each list is this long before the two are joined: enough that a hit of one is not lost to the other's first page. */
+const CANDIDATES = 100;
+const MAX_FILTER_IDS = 1_000;
+
+/** Throws `invalid_request` for a filter that no query could be made of; metadata conditions are checked with the query. */
+export function assertFilter(filter: SearchFilter): void {
+  const errors: FieldError[] = [];
+  const { document_ids: ids, source_type: sourceType } = filter;
+  if (ids !== undefined && !(Array.isArray(ids) && ids.length <= MAX_FILTER_IDS && ids.every((id) => typeof id === 'string' && isUuid(id)))) {
+    errors.push({ path: 'filter/document_ids', message: `an array of up to ${MAX_FILTER_IDS} ids is needed` });
+  }
+  if (sourceType !== undefined && typeof sourceType !== 'string') {
+    errors.push({ path: 'filter/source_type', message: 'a string is needed' });
+  }
+  if (errors.length > 0) throw new AppError('invalid_request', 'The filter is not valid.', { errors });
+}
+
+export function createSearch({ database, embeddings, space, metrics }: SearchOptions): Search {
+  async function byWords(request: SearchRequest, limit: number): Promise<{ hits: Scored[]; rows: HitRow[] }> {
+    const terms = queryLexemes(request.query);
+    const found = await database.tenant(async (sql) => {
+      const { hits, idf } = await lexicalChunks(sql, {
+        terms,
+        tsquery: toTsquery(terms.map(({ term }) => term)),
+        bm25: BM25,
+        limit,
+        filter: request.filter,
+      });
+      return { hits, idf, rows: hits.length > 0 ? await getHits(sql, hits.map(({ id }) => id)) : [] };
+    });
+    const best = found.hits[0]?.score ?? 1;
+    const texts = new Map(found.rows.map((row) => [row.chunk_id, row.text]));
+    const hits = rerankByProximity(
+      terms,
+      found.hits.map(({ id, score }) => ({ id, text: texts.get(id) ?? '', score: score / best })),
+      (term) => found.idf.get(term) ?? 0,
+    );
+    return { hits, rows: found.rows };
+  }
+
+  async function byVector(request: SearchRequest, limit: number, signal?: AbortSignal): Promise<Scored[]> {
+    // Bought before the transaction opens: nothing waits for the network inside one.
+    const { vectors } = await embeddings.embed([request.query], { purpose: 'query', ...(signal && { signal }) });
+    const vector = vectors[0];
+    if (!vector) return [];
+    return database.tenant((sql) =>
+      nearestChunks(sql, { spaceId: space.id, embedding: toHalfvec(vector), limit, filter: request.filter }),
+    );
+  }
+
+  async function hits(request: SearchRequest, signal?: AbortSignal): Promise<SearchHit[]> {
+    assertFilter(request.filter);
+    const stop = metrics.searchLatencyMs.startTimer({ mode: request.mode });
+    const limit = Math.max(CANDIDATES, request.top_k);
+    const [words, vectors] = await Promise.all([
+      request.mode === 'vector' ? { hits: [], rows: [] } : byWords(request, limit),
+      request.mode === 'text' ? [] : byVector(request, limit, signal),
+    ]);
+    const vectorWeight = request.mode === 'text' ? 0 : request.mode === 'vector' ? 1 : embeddings.vectorWeight;
+    const fused = fuse(words.hits, vectors, { vectorWeight }).slice(0, request.top_k);
+    const rows = new Map(words.rows.map((row) => [row.chunk_id, row]));
+    const missing = fused.filter(({ id }) => !rows.has(id)).map(({ id }) => id);
+    if (missing.length > 0) {
+      for (const row of await database.tenant((sql) => getHits(sql, missing))) rows.set(row.chunk_id, row);
+    }
+    const cosines = new Map(vectors.map(({ id, score }) => [id, Math.min(1, Math.max(0, score))]));
+    const found = fused.flatMap((hit): SearchHit[] => {
+      const row = rows.get(hit.id);
+      // Deleted between the two reads: it is not found from that moment.
+      if (!row) return [];
+      const { ordinal: _ordinal, ...shown } = row;
+      const scores = { vector: cosines.get(hit.id) ?? null, text: hit.text, rerank: null };
+      return [{ ...shown, score: hit.score, scores }];
+    });
+    stop();
+    return found;
+  }
+
+  return {
+    hits,
+    async search(request, signal) {
+      const started = performance.now();
+      const found = await hits(request, signal);
+      const results = found.map(({ headings: _headings, ...result }) => result);
+      return { results, took_ms: Math.round((performance.now() - started) * 100) / 100 };
+    },
+  };
+}

@@ -1,0 +1,229 @@
+/**
+ * Accepts uploads. The body streams to a staging place, its type is decided from its bytes, and one transaction commits
+ * document, task and counter: a 202 means that all three are there and that the original is in the blob store.
+ *
+ * The counter is not looked at before the body is read: the same bytes again are answered with their document even
+ * while the queue is full, and only the bytes tell.
+ */
+import type { BlobStore, StagedBlob, TaskStatus, UploadReceipt, Visibility } from '../contracts/index.ts';
+import { VISIBILITIES } from '../contracts/index.ts';
+import type { Database, Sql } from '../db/database.ts';
+import { type Sniffed, sniffFile, sniffMediaType } from '../ingest/sniff.ts';
+import { currentScope } from '../kernel/context.ts';
+import { AppError, type FieldError } from '../kernel/errors.ts';
+import type { Ids } from '../kernel/ids.ts';
+import type { Metrics } from '../kernel/metrics.ts';
+import { traceparentOf } from '../kernel/trace.ts';
+import type { Feeder } from '../queue/feeder.ts';
+import { acceptUpload, findIdentical, type KnownDocument, startNewVersion } from '../repositories/documents.ts';
+import { admitTask, insertTask } from '../repositories/tasks.ts';
+import { originalKey } from '../storage/blob-keys.ts';
+import { readUpload } from '../storage/multipart.ts';
+import type { Announcer } from './announcer.ts';
+
+export interface Uploads {
+  /** `created` is false where the document was there already. */
+  accept(request: {
+    body: ReadableStream<Uint8Array> | null;
+    contentType: string;
+    signal: AbortSignal;
+  }): Promise<{ receipt: UploadReceipt; created: boolean }>;
+}
+
+export interface UploadsOptions {
+  database: Database;
+  blobs: BlobStore;
+  feeder: Pick<Feeder, 'nudge'>;
+  announcer: Announcer;
+  ids: Ids;
+  metrics: Metrics;
+  maxUploadBytes: number;
+  queueMaxDepth: number;
+}
+
+interface UploadFields {
+  title: string | undefined;
+  sourceType: string;
+  visibility: Visibility;
+  metadata: Record<string, unknown>;
+  priority: number;
+}
+
+const DEFAULT_PRIORITY = 5;
+const MAX_TITLE = 500;
+/** How long somebody whose queue is full should wait before trying again. */
+const QUEUE_FULL_RETRY_MS = 5_000;
+
+function parseMetadata(text: string | undefined, errors: FieldError[]): Record<string, unknown> {
+  if (text === undefined || text.trim() === '') return {};
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch {
+    // Told below, with everything else that is no object.
+  }
+  errors.push({ path: 'metadata', message: 'a JSON object is needed' });
+  return {};
+}
+
+/** Throws `invalid_request` naming every field that is wrong. */
+function parseFields(fields: Record<string, string>): UploadFields {
+  const errors: FieldError[] = [];
+  const title = fields['title']?.trim() || undefined;
+  if (title !== undefined && title.length > MAX_TITLE) {
+    errors.push({ path: 'title', message: `at most ${MAX_TITLE} characters` });
+  }
+  const sourceType = fields['source_type']?.trim() || 'upload';
+  if (!/^[a-z0-9_-]{1,50}$/i.test(sourceType)) {
+    errors.push({ path: 'source_type', message: 'up to 50 letters, digits, - and _' });
+  }
+  const wanted = fields['visibility']?.trim() || 'tenant';
+  const visibility = VISIBILITIES.find((known) => known === wanted);
+  if (!visibility) errors.push({ path: 'visibility', message: `one of ${VISIBILITIES.join(', ')}` });
+  const priority = fields['priority'] === undefined ? DEFAULT_PRIORITY : Number(fields['priority']);
+  if (!Number.isInteger(priority) || priority < 0 || priority > 9) {
+    errors.push({ path: 'priority', message: 'a whole number from 0 to 9' });
+  }
+  const metadata = parseMetadata(fields['metadata'], errors);
+  if (errors.length > 0) throw new AppError('invalid_request', 'The form has fields that are not valid.', { errors });
+  return { title, sourceType, visibility: visibility ?? 'tenant', metadata, priority };
+}
+
+/** A document's name where nobody gave one: the file's, without its ending. */
+function titleFrom(filename: string): string {
+  const bare = filename.replace(/\.[A-Za-z0-9]{1,10}$/, '');
+  return (bare || filename || 'Untitled').slice(0, MAX_TITLE).toWellFormed();
+}
+
+function queueFull(): AppError {
+  return new AppError('queue_full', 'Too many documents are waiting to be processed.', {
+    retryAfterMs: QUEUE_FULL_RETRY_MS,
+  });
+}
+
+/** What became of a document whose last task did not make it searchable. */
+const RETRIED: ReadonlySet<string> = new Set<TaskStatus>(['failed', 'dead', 'cancelled']);
+
+export function createUploads(options: UploadsOptions): Uploads {
+  const { database, blobs, feeder, announcer, ids, metrics } = options;
+
+  /** A ZIP says at its end what it holds, and only a short one shows that in its head. */
+  async function sniff(staged: StagedBlob, filename: string): Promise<Sniffed> {
+    const isZip = staged.head[0] === 0x50 && staged.head[1] === 0x4b;
+    if (!isZip || staged.size <= staged.head.length) return sniffMediaType(staged.head, filename);
+    const file = await blobs.asFile(staged.stagingKey);
+    try {
+      return await sniffFile(file.path, filename);
+    } finally {
+      await file.release();
+    }
+  }
+
+  /** The same bytes are there: their document, or another try at it where the last one failed. */
+  async function again(sql: Sql, known: KnownDocument, fields: UploadFields): Promise<UploadReceipt> {
+    if (known.task_id !== null && !RETRIED.has(known.task_status ?? '')) {
+      const status = (known.task_status ?? 'succeeded') as TaskStatus;
+      return { document_id: known.id, task_id: known.task_id, status, duplicate: true };
+    }
+    if (!(await admitTask(sql, known.size, options.queueMaxDepth))) throw queueFull();
+    const taskId = ids.uuid();
+    const documentVersion = await startNewVersion(sql, known.id, taskId);
+    if (documentVersion === undefined) throw new AppError('conflict', 'The document was deleted at this moment.');
+    await insertTask(sql, {
+      id: taskId,
+      documentId: known.id,
+      documentVersion,
+      size: known.size,
+      priority: fields.priority,
+      traceparent: traceparentOf(currentScope()),
+    });
+    return { document_id: known.id, task_id: taskId, status: 'queued', duplicate: false };
+  }
+
+  async function commit(
+    documentId: string,
+    staged: StagedBlob,
+    filename: string,
+    type: Sniffed,
+    fields: UploadFields,
+  ): Promise<UploadReceipt> {
+    const taskId = ids.uuid();
+    return database.tenant(async (sql) => {
+      const accepted = await acceptUpload(sql, {
+        documentId,
+        taskId,
+        title: fields.title ?? titleFrom(filename),
+        filename,
+        mediaType: type.mediaType,
+        size: staged.size,
+        sha256: staged.sha256,
+        sourceType: fields.sourceType,
+        visibility: fields.visibility,
+        metadata: fields.metadata,
+        priority: fields.priority,
+        traceparent: traceparentOf(currentScope()),
+        maxOutstanding: options.queueMaxDepth,
+      });
+      if (accepted.document && !accepted.admitted) throw queueFull();
+      if (accepted.document) return { document_id: documentId, task_id: taskId, status: 'queued', duplicate: false };
+      const known = await findIdentical(sql, { ...staged, sourceType: fields.sourceType, visibility: fields.visibility });
+      if (!known) throw new AppError('conflict', 'The same document was being deleted: send it again.');
+      return again(sql, known, fields);
+    });
+  }
+
+  return {
+    async accept({ body, contentType, signal }) {
+      const upload = await readUpload(body, contentType, {
+        maxBytes: options.maxUploadBytes,
+        signal,
+        onFile: (stream) => blobs.stage(stream, { maxBytes: options.maxUploadBytes, signal }),
+        discard: (staged) => blobs.discard(staged),
+      });
+      const staged = upload.file;
+      const documentId = ids.uuid();
+      let promoted = false;
+      let kept = false;
+      try {
+        const fields = parseFields(upload.fields);
+        const type = await sniff(staged, upload.filename);
+        await blobs.promote(staged, originalKey(documentId));
+        promoted = true;
+        const receipt = await commit(documentId, staged, upload.filename, type, fields);
+        kept = receipt.document_id === documentId;
+        const created = !receipt.duplicate;
+        if (created) void announce(receipt, fields.title ?? titleFrom(upload.filename), fields.visibility);
+        return { receipt, created };
+      } catch (error) {
+        if (error instanceof AppError && error.kind === 'queue_full') metrics.queueRefusals.inc();
+        throw error;
+      } finally {
+        if (!promoted) await blobs.discard(staged);
+        else if (!kept) await blobs.remove(originalKey(documentId));
+      }
+    },
+  };
+
+  /** Not waited for: the upload is accepted, and a Redis that is down must not hold its answer back. */
+  async function announce(receipt: UploadReceipt, title: string, visibility: Visibility): Promise<void> {
+    const { tenantId } = currentScope();
+    const queued = {
+      task_id: receipt.task_id,
+      document_id: receipt.document_id,
+      status: 'queued',
+      stage: null,
+      progress: 0,
+      chunks_done: 0,
+      chunks_total: null,
+      attempt: 0,
+    };
+    const audience = visibility === 'private' ? 'user' : 'tenant';
+    await announcer.log(`task:${receipt.task_id}`, 0, 'task.queued', queued, audience);
+    feeder.nudge('ingest', tenantId);
+    await announcer.hint('user', 'document.uploaded', {
+      document_id: receipt.document_id,
+      task_id: receipt.task_id,
+      title,
+    });
+  }
+}
