@@ -1,0 +1,61 @@
+/**
+ * One Redis connection of one user, which no call can wedge. States: away (connecting, or lost) → ready → suspect (a call
+ * passed its deadline, so the peer may be gone without having said so) → away, because a suspect connection is cut.
+ * While it isn't ready, calls fail at once instead of piling up, to be sent all together when nobody waits for them.
+ */
+import type { Clock } from '../kernel/clock.ts';
+import { AppError } from '../kernel/errors.ts';
+import type { RedisClient } from '../redis/clients.ts';
+
+export interface GuardedConnection {
+  /** Runs one call; throws `unavailable` when there is no connection, or none that answers in time. */
+  call<T>(fn: () => Promise<T>): Promise<T>;
+  isReady(): boolean;
+  close(): void;
+}
+
+export interface GuardedConnectionOptions {
+  client: RedisClient;
+  clock: Clock;
+  deadlineMs: number;
+  /** It is ready, for the first time or again: replies may have been lost. */
+  onReady(): void;
+}
+
+export function guardConnection({ client, clock, deadlineMs, onReady }: GuardedConnectionOptions): GuardedConnection {
+  let suspect = false;
+
+  function ready(): void {
+    suspect = false;
+    onReady();
+  }
+
+  const isReady = () => !suspect && client.status === 'ready';
+
+  client.on('ready', ready);
+
+  return {
+    isReady,
+    async call(fn) {
+      if (!isReady()) throw new AppError('unavailable', 'Redis is not connected.');
+      const { promise: expired, reject } = Promise.withResolvers<never>();
+      const cancel = clock.after(deadlineMs, () => {
+        suspect = true;
+        // Reconnects; what was sent and not answered is sent again then, and its reply finds nobody.
+        client.disconnect(true);
+        reject(new AppError('unavailable', 'Redis did not answer in time.'));
+      });
+      const reply = fn();
+      reply.catch(() => undefined);
+      try {
+        return await Promise.race([reply, expired]);
+      } finally {
+        cancel();
+      }
+    },
+    close() {
+      client.off('ready', ready);
+      client.disconnect();
+    },
+  };
+}

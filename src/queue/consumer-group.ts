@@ -1,0 +1,145 @@
+/** The scripts as functions, for one consumer in one lane. Entries are named by their stream and id. */
+import type { Lane } from '../contracts/index.ts';
+import type { Keys } from '../redis/keys.ts';
+import type { Fields } from './entry.ts';
+import { asFields, asInteger, asList, asText } from './replies.ts';
+import type { RunScript, ScriptArgument } from './scripts.ts';
+
+export interface EntryName {
+  stream: string;
+  id: string;
+}
+
+export interface Entry extends EntryName {
+  fields: Fields;
+  /** How often it was delivered, this time included. */
+  deliveries: number;
+}
+
+/** What became of a request about an entry: `foreign` where another consumer has it by now, `gone` where nobody has. */
+export type Ownership = 'own' | 'gone' | 'foreign';
+
+export interface Caps {
+  /** Most entries of one stream that this consumer may hold. */
+  own: number;
+  /** Most that all consumers together may hold; 0: no limit. */
+  total: number;
+}
+
+/** Stream → number of its entries that this consumer holds. */
+export type HeldCounts = ReadonlyMap<string, number>;
+
+export interface Step {
+  /** For the next step; undefined where this was the last. */
+  cursor: string | undefined;
+  entries: Entry[];
+}
+
+export type ConsumerGroup = ReturnType<typeof createConsumerGroup>;
+
+const FIRST = '0';
+/** Active streams that one step looks at: a script of some milliseconds at most. */
+const STREAMS_A_STEP = 64;
+
+export function partitionKeys(keys: Keys, lane: Lane, partition: number): string[] {
+  return [
+    keys.ready(lane, partition),
+    keys.active(lane, partition),
+    keys.fairness(lane, partition),
+    keys.doorbell(lane, partition),
+  ];
+}
+
+const named = (names: readonly EntryName[]) => names.flatMap(({ stream, id }) => [stream, id]);
+const counted = (held: HeldCounts) => [...held].flat();
+
+function toOwnership(value: unknown): Ownership {
+  const code = asInteger(value);
+  return code === 1 ? 'own' : code === 0 ? 'gone' : 'foreign';
+}
+
+function toEntry(value: unknown): Entry {
+  const [stream, id, fields, deliveries] = asList(value);
+  return {
+    stream: asText(stream),
+    id: asText(id),
+    fields: asFields(fields),
+    deliveries: deliveries === undefined ? 1 : asInteger(deliveries),
+  };
+}
+
+function toCursor(value: unknown): string | undefined {
+  const cursor = asText(value);
+  return cursor === FIRST ? undefined : cursor;
+}
+
+export function createConsumerGroup({ run, keys, lane, consumer }: { run: RunScript; keys: Keys; lane: Lane; consumer: string }) {
+  const call = (script: Parameters<RunScript>[0], partition: number, args: ScriptArgument[]) =>
+    run(script, partitionKeys(keys, lane, partition), [consumer, ...args]);
+
+  return {
+    /** Up to `slots` entries in fair order, and the number of streams that were ready before. */
+    async take(partition: number, slots: number, caps: Caps, held: HeldCounts): Promise<{ ready: number; entries: Entry[] }> {
+      const [ready, ...entries] = asList(await call('take', partition, [slots, caps.own, caps.total, ...counted(held)]));
+      return { ready: asInteger(ready), entries: entries.map(toEntry) };
+    },
+
+    async ack(partition: number, names: readonly EntryName[], capped: boolean): Promise<Ownership[]> {
+      return asList(await call('ack', partition, [capped ? 1 : 0, ...named(names)])).map(toOwnership);
+    },
+
+    async renew(partition: number, names: readonly EntryName[]): Promise<Ownership[]> {
+      return asList(await call('renew', partition, named(names))).map(toOwnership);
+    },
+
+    /** `idleMs`: for how long they count as idle already. */
+    async release(
+      partition: number,
+      names: readonly EntryName[],
+      { idleMs, counted: isCounted }: { idleMs: number; counted: boolean },
+    ): Promise<Ownership[]> {
+      return asList(await call('release', partition, [idleMs, isCounted ? 0 : 1, ...named(names)])).map(toOwnership);
+    },
+
+    /** Claims what stayed idle; `vanished` are entries that were trimmed away while somebody held them. */
+    async reclaim(
+      partition: number,
+      options: { idleMs: number; slots: number; caps: Caps; consumerGoneMs: number; held: HeldCounts; cursor: string | undefined },
+    ): Promise<Step & { vanished: string[] }> {
+      const { idleMs, slots, caps, consumerGoneMs, held, cursor = FIRST } = options;
+      const reply = asList(
+        await call('reclaim', partition, [
+          idleMs, slots, caps.own, caps.total, consumerGoneMs, cursor, STREAMS_A_STEP, ...counted(held),
+        ]),
+      );
+      return {
+        cursor: toCursor(reply[0]),
+        entries: asList(reply[1]).map(toEntry),
+        vanished: asList(reply[2]).map(asText),
+      };
+    },
+
+    /** Delivers again what is pending to this consumer and not among `known`; `left` where there was more than `slots`. */
+    async recover(
+      partition: number,
+      options: { slots: number; known: readonly EntryName[]; cursor: string | undefined },
+    ): Promise<Step & { left: boolean }> {
+      const { slots, known, cursor = FIRST } = options;
+      const names = known.map(({ stream, id }) => `${stream} ${id}`);
+      const reply = asList(await call('recover', partition, [slots, cursor, STREAMS_A_STEP, ...names]));
+      return { cursor: toCursor(reply[0]), entries: asList(reply[1]).map(toEntry), left: asInteger(reply[2]) === 1 };
+    },
+
+    /** Gives everything back and removes this consumer from every group of the partition; returns how much was given back. */
+    async retire(partition: number, idleMs: number): Promise<number> {
+      let released = 0;
+      let cursor: string | undefined = FIRST;
+      while (cursor !== undefined) {
+        const reply = asList(await call('retire', partition, [idleMs, cursor, STREAMS_A_STEP]));
+        released += asInteger(reply[1]);
+        cursor = toCursor(reply[0]);
+      }
+      return released;
+    },
+  };
+}

@@ -1,0 +1,151 @@
+/**
+ * The work on delivered entries. An entry is held (renewed, counted) from its delivery until its end: acknowledged when the
+ * handler resolved, whatever the outcome, because the row is settled then; given back when it rejected; left alone when it
+ * became another consumer's. If saying so fails, the entry is ours in Redis but not held: it is delivered again after the
+ * reconnect, and the row tells that it was done.
+ */
+import type { Delivery, Job, Lane } from '../contracts/index.ts';
+import { AppError, messageOf } from '../kernel/errors.ts';
+import type { Logger } from '../kernel/logger.ts';
+import type { Metrics } from '../kernel/metrics.ts';
+import type { Keys } from '../redis/keys.ts';
+import type { Acknowledger } from './acknowledger.ts';
+import type { Entry, EntryName, Ownership } from './consumer-group.ts';
+import { decodeJob, type Fields } from './entry.ts';
+import type { Held, HeldEntries } from './held-entries.ts';
+
+/** An entry that kills its workers, or that nobody can read. */
+export type Poison =
+  | { reason: 'deliveries'; delivery: Delivery }
+  | { reason: 'undecodable'; lane: Lane; stream: string; entryId: string; fields: Fields; problem: string };
+
+export interface Handlers {
+  /**
+   * Does the job and settles its row; resolves then, whatever came of it. Rejects where nothing could be written down: the
+   * entry comes again after the visibility timeout. The signal aborts when the worker stops or lost the entry.
+   */
+  handle(delivery: Delivery, signal: AbortSignal): Promise<void>;
+  /** Writes down that the entry is given up; resolves when it may be deleted. */
+  onPoison(poison: Poison): Promise<void>;
+  /** A handler has resolved: the tenant's next job may be handed out. */
+  onSettled?(tenantId: string): void;
+}
+
+export interface DeliveriesOptions {
+  lane: Lane;
+  keys: Keys;
+  held: HeldEntries;
+  acknowledger: Acknowledger;
+  release(partition: number, name: EntryName, options: { idleMs: number; counted: boolean }): Promise<Ownership[]>;
+  renew(partition: number, names: readonly EntryName[]): Promise<Ownership[]>;
+  handlers: Handlers;
+  maxDeliveries: number;
+  visibilityMs: number;
+  logger: Logger;
+  metrics: Pick<Metrics, 'workersBusy'> | undefined;
+  /** A slot is free again; `remaining` entries of its stream are still held. */
+  onFreed(entry: Held, remaining: number): void;
+}
+
+export type Deliveries = ReturnType<typeof createDeliveries>;
+
+export function createDeliveries(options: DeliveriesOptions) {
+  const { lane, keys, held, acknowledger, handlers, maxDeliveries, visibilityMs, logger, metrics } = options;
+  let stopping = false;
+
+  async function giveBack(partition: number, name: EntryName, counted: boolean): Promise<void> {
+    // At once for others when this worker goes; else after the visibility timeout, which is the pause before a retry.
+    const idleMs = stopping ? visibilityMs : 0;
+    try {
+      await options.release(partition, name, { idleMs, counted: counted && !stopping });
+    } catch (error) {
+      logger.warn({ err: error, lane, entry: name.id }, 'an entry could not be given back; it comes again by itself');
+    }
+  }
+
+  async function acknowledge(entry: Held): Promise<void> {
+    if (entry.lost) return;
+    try {
+      const ownership = await acknowledger.ack(entry.partition, entry);
+      if (ownership !== 'own') {
+        logger.warn({ lane, entry: entry.id, ownership }, 'an entry was no longer ours when its work had ended');
+      }
+    } catch (error) {
+      logger.warn({ err: error, lane, entry: entry.id }, 'an entry could not be acknowledged; it comes again by itself');
+    }
+  }
+
+  async function work(entry: Held, job: Job | undefined, run: () => Promise<void>): Promise<void> {
+    held.add(entry);
+    metrics?.workersBusy.inc();
+    try {
+      await run();
+    } catch (error) {
+      logger.error({ err: error, lane, entry: entry.id, job: job?.id }, `a handler failed: ${messageOf(error)}`);
+      if (!entry.lost) await giveBack(entry.partition, entry, true);
+      return;
+    } finally {
+      metrics?.workersBusy.dec();
+    }
+    if (job) handlers.onSettled?.(job.tenantId);
+    await acknowledge(entry);
+  }
+
+  function begin(partition: number, { stream, id }: Entry, job: Job | undefined, run: (signal: AbortSignal) => Promise<void>): void {
+    const controller = new AbortController();
+    const entry: Held = { stream, id, partition, controller, lost: false };
+    void work(entry, job, async () => run(controller.signal))
+      .catch((error: unknown) => logger.error({ err: error, lane, entry: id }, `a delivery broke off: ${messageOf(error)}`))
+      .finally(() => {
+        held.remove(entry);
+        options.onFreed(entry, held.countOf(entry));
+      });
+  }
+
+  return {
+    /** Starts the work on an entry that was delivered to this worker. */
+    accept(partition: number, entry: Entry): void {
+      // Renewals were late and we claimed our own entry: it is being worked on.
+      if (held.has(partition, entry)) return;
+      const decoded = decodeJob(keys, lane, entry.stream, entry.fields);
+      if (decoded.type === 'newer') {
+        logger.info({ lane, entry: entry.id, version: decoded.version }, 'an entry of a newer version is left for others');
+        void giveBack(partition, entry, false);
+        return;
+      }
+      if (decoded.type === 'undecodable') {
+        const { stream, id: entryId, fields } = entry;
+        const poison: Poison = { reason: 'undecodable', lane, stream, entryId, fields, problem: decoded.problem };
+        begin(partition, entry, undefined, () => handlers.onPoison(poison));
+        return;
+      }
+      const delivery: Delivery = { job: decoded.job, entryId: entry.id, deliveries: entry.deliveries };
+      begin(partition, entry, decoded.job, (signal) =>
+        entry.deliveries > maxDeliveries
+          ? handlers.onPoison({ reason: 'deliveries', delivery })
+          : handlers.handle(delivery, signal),
+      );
+    },
+
+    /** Says to Redis that everything held is being worked on; ends the work on what became another consumer's. */
+    async renew(): Promise<void> {
+      for (const partition of held.partitions()) {
+        const entries = held.in(partition).filter(({ lost }) => !lost);
+        if (entries.length === 0) continue;
+        const results = await options.renew(partition, entries);
+        entries.forEach((entry, index) => {
+          if (results[index] !== 'foreign') return;
+          entry.lost = true;
+          logger.warn({ lane, entry: entry.id }, 'an entry was claimed by another worker');
+          entry.controller.abort(new AppError('conflict', 'Another worker has taken this over.'));
+        });
+      }
+    },
+
+    /** Asks all handlers to end; what they reject from now on is for others at once. */
+    abortAll(): void {
+      stopping = true;
+      for (const { controller } of held.all()) controller.abort(new AppError('unavailable', 'This worker is stopping.'));
+    },
+  };
+}

@@ -1,0 +1,251 @@
+/**
+ * Hands the entries of one lane's streams to a handler: the worker's side of the queue.
+ *
+ * One loop takes, reclaims and recovers, one after the other, so that together they never hold more than `concurrency`.
+ * It is woken by a doorbell (a hint) and by freed slots, and polls all partitions each second. A second loop renews what is
+ * held. States: idle → running → draining (nothing is taken, handlers are aborted and awaited) → idle, with nothing left
+ * pending to this consumer.
+ *
+ * An entry can end up with us without our knowing, when the reply got lost: after each reconnect, and after each failed
+ * take, what is pending to us and not held is delivered again. What even that misses stays idle and is reclaimed by anyone.
+ *
+ * Rejected: a blocking read on the doorbell (a connection each, wedged by a half-open socket, for 0.1 ms less at idle), and
+ * acknowledging together with the next take (saves a call, but a slow take would then delay a settled job's end).
+ */
+import type { Lane } from '../contracts/index.ts';
+import type { Clock } from '../kernel/clock.ts';
+import type { Logger } from '../kernel/logger.ts';
+import type { Metrics } from '../kernel/metrics.ts';
+import { createLoop, type Service } from '../kernel/service.ts';
+import type { RedisClients } from '../redis/clients.ts';
+import type { Keys } from '../redis/keys.ts';
+import { createAcknowledger } from './acknowledger.ts';
+import { guardConnection } from './connection.ts';
+import { createConsumerGroup, type Entry } from './consumer-group.ts';
+import { createDeliveries, type Handlers } from './deliveries.ts';
+import { listenForDoorbells } from './doorbells.ts';
+import { createHeldEntries } from './held-entries.ts';
+import { createPartitionOrder } from './partition-order.ts';
+import { loadScripts } from './scripts.ts';
+import { createSessionService } from './session-service.ts';
+
+export interface DispatcherOptions extends Handlers {
+  clients: Pick<RedisClients, 'reader' | 'subscriber'>;
+  keys: Keys;
+  lane: Lane;
+  /** Name in the consumer groups: of one living process only. */
+  consumer: string;
+  /** Entries held at once. */
+  concurrency: number;
+  /** Entries of one tenant held at once by this worker. */
+  tenantConcurrency: number;
+  /** Entries of one tenant held at once by all workers; absent: the feeder's window is the limit. */
+  tenantCap?: number;
+  /** Idle time after which an entry is taken from its consumer. */
+  visibilityMs: number;
+  clock: Clock;
+  logger: Logger;
+  metrics?: Pick<Metrics, 'workersBusy'>;
+  pollMs?: number;
+  /** Within which Redis must answer; then the connection is given up. */
+  callTimeoutMs?: number;
+  /** How long `stop` waits for handlers. */
+  drainMs?: number;
+  /** Deliveries without an end after which an entry is poison. */
+  maxDeliveries?: number;
+}
+
+export interface Dispatcher extends Service {
+  /** Entries held now. */
+  busy(): number;
+}
+
+const MAX_SWEEP_MS = 2_000;
+const MIN_CONSUMER_GONE_MS = 60_000;
+
+export function createDispatcher(options: DispatcherOptions): Dispatcher {
+  const service = createSessionService({
+    name: `dispatcher-${options.lane}`,
+    open: async () => openSession(options),
+    close: (session) => session.close(),
+  });
+  return {
+    name: service.name,
+    start: service.start,
+    stop: service.stop,
+    busy: () => service.current()?.busy() ?? 0,
+  };
+}
+
+function openSession(options: DispatcherOptions) {
+  const { clients, keys, lane, consumer, concurrency, visibilityMs, clock, logger, metrics } = options;
+  const { pollMs = 1_000, callTimeoutMs = 5_000, drainMs = 10_000, maxDeliveries = 10 } = options;
+  const caps = { own: options.tenantConcurrency, total: options.tenantCap ?? 0 };
+  const sweepMs = Math.min(MAX_SWEEP_MS, visibilityMs / 4);
+  const consumerGoneMs = Math.max(MIN_CONSUMER_GONE_MS, 10 * visibilityMs);
+
+  const order = createPartitionOrder(keys.partitions);
+  const held = createHeldEntries();
+  /** Partitions in which a reply may have been lost. */
+  const doubtful = new Set<number>();
+  /** Where the walk over the active streams is; undefined between two walks. */
+  let sweep: { partition: number; cursor: string | undefined } | undefined;
+  let sweptAt = Number.NEGATIVE_INFINITY;
+  let polledAt = Number.NEGATIVE_INFINITY;
+  let closing = false;
+
+  const client = clients.reader(`dispatcher-${lane}`);
+  const group = createConsumerGroup({ run: loadScripts(client), keys, lane, consumer });
+  const connection = guardConnection({ client, clock, deadlineMs: callTimeoutMs, onReady: doubtEverything });
+  const deliveries = createDeliveries({
+    lane, keys, held, maxDeliveries, visibilityMs, logger, metrics,
+    handlers: options,
+    acknowledger: createAcknowledger((partition, names) =>
+      connection.call(() => group.ack(partition, names, caps.total > 0)),
+    ),
+    release: (partition, name, how) => connection.call(() => group.release(partition, [name], how)),
+    renew: (partition, names) => connection.call(() => group.renew(partition, names)),
+    onFreed(entry, remaining) {
+      // The stream had no room in this worker, so its partition may have been given up as exhausted.
+      if (remaining === caps.own - 1) order.hint(entry.partition);
+      taking.wake();
+    },
+  });
+  const free = () => concurrency - held.size;
+
+  function accept(partition: number, entries: readonly Entry[]): void {
+    // What arrives after the end of taking is not begun; retiring gives it back.
+    if (closing) return;
+    for (const entry of entries) deliveries.accept(partition, entry);
+  }
+
+  function doubtEverything(): void {
+    for (let partition = 0; partition < keys.partitions; partition++) doubtful.add(partition);
+    taking.wake();
+  }
+
+  /** Delivers again what we were given without knowing. */
+  async function recover(partition: number): Promise<void> {
+    let cursor: string | undefined;
+    let left = false;
+    do {
+      const from = cursor;
+      const step = await connection.call(() =>
+        group.recover(partition, { slots: Math.max(0, free()), known: held.in(partition), cursor: from }),
+      );
+      accept(partition, step.entries);
+      left = left || step.left;
+      cursor = step.cursor;
+    } while (cursor !== undefined);
+    if (!left) doubtful.delete(partition);
+  }
+
+  /** One step of the walk that claims what stayed idle; true where the walk goes on. */
+  async function sweepOn(): Promise<boolean> {
+    if (!sweep) {
+      if (clock.now() - sweptAt < sweepMs) return false;
+      sweptAt = clock.now();
+      sweep = { partition: 0, cursor: undefined };
+    }
+    const { partition, cursor } = sweep;
+    const step = await connection.call(() =>
+      group.reclaim(partition, {
+        idleMs: visibilityMs, slots: Math.max(0, free()), caps, consumerGoneMs, held: held.counts(partition), cursor,
+      }),
+    );
+    accept(partition, step.entries);
+    if (step.vanished.length > 0) {
+      logger.error({ lane, entries: step.vanished }, 'entries were trimmed away while they were being worked on');
+    }
+    if (step.cursor !== undefined) sweep = { partition, cursor: step.cursor };
+    else if (partition + 1 < keys.partitions) sweep = { partition: partition + 1, cursor: undefined };
+    else sweep = undefined;
+    return sweep !== undefined;
+  }
+
+  async function take(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && free() > 0) {
+      const partition = order.next();
+      if (partition === undefined) return;
+      const wanted = Math.max(1, Math.floor(free() / order.size));
+      try {
+        const { ready, entries } = await connection.call(() =>
+          group.take(partition, wanted, caps, held.counts(partition)),
+        );
+        order.asked(partition, { ready, taken: entries.length, exhausted: entries.length < wanted });
+        accept(partition, entries);
+      } catch (error) {
+        doubtful.add(partition);
+        throw error;
+      }
+    }
+  }
+
+  const taking = createLoop({
+    name: `dispatcher-${lane}`,
+    everyMs: Math.min(pollMs, sweepMs),
+    clock,
+    logger,
+    async round(signal) {
+      if (!connection.isReady()) return false;
+      for (const partition of doubtful) {
+        if (free() > 0) await recover(partition);
+      }
+      if (clock.now() - polledAt >= pollMs) {
+        polledAt = clock.now();
+        order.hintAll();
+      }
+      const more = await sweepOn();
+      await take(signal);
+      return more;
+    },
+  });
+
+  const renewing = createLoop({
+    name: `dispatcher-${lane}-renew`,
+    everyMs: visibilityMs / 3,
+    clock,
+    logger,
+    async round() {
+      if (connection.isReady()) await deliveries.renew();
+    },
+  });
+
+  const doorbells = listenForDoorbells({
+    client: clients.subscriber(`doorbell-${lane}`), keys, lane, logger,
+    onRing(partition) {
+      if (partition === undefined) order.hintAll();
+      else order.hint(partition);
+      taking.wake();
+    },
+  });
+
+  /** Leaves nothing pending to this consumer, known or not. */
+  async function retire(): Promise<void> {
+    try {
+      for (let partition = 0; partition < keys.partitions; partition++) {
+        await connection.call(() => group.retire(partition, visibilityMs));
+      }
+    } catch (error) {
+      logger.warn({ err: error, lane }, 'what this worker held could not be given back; others claim it when it is idle');
+    }
+  }
+
+  void taking.start();
+  void renewing.start();
+  return {
+    busy: () => held.size,
+    async close(): Promise<void> {
+      closing = true;
+      await taking.stop();
+      doorbells.close();
+      deliveries.abortAll();
+      const limit = new AbortController();
+      await Promise.race([held.whenEmpty(), clock.sleep(drainMs, limit.signal).catch(() => undefined)]);
+      limit.abort();
+      await renewing.stop();
+      await retire();
+      connection.close();
+    },
+  };
+}

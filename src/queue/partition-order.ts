@@ -1,0 +1,56 @@
+/**
+ * In which order a worker asks the partitions. Inside a partition Redis knows what is fair; between partitions it cannot,
+ * because no script sees two of them. So each worker keeps a virtual time for each partition (stride scheduling, Waldspurger
+ * and Weihl 1995) that what it takes moves on by 1 / the number of ready tenants there: a tenant that shares its partition
+ * with many gets as much as one that has its own.
+ *
+ * A partition is known to have work (hinted), or not to (exhausted): only the former are asked.
+ */
+export interface PartitionOrder {
+  /** There may be work in the partition. */
+  hint(partition: number): void;
+  hintAll(): void;
+  /** The hinted partition whose turn it is. */
+  next(): number | undefined;
+  /** What came of asking it. Fewer entries than asked for: there is nothing more at the moment. */
+  asked(partition: number, result: { ready: number; taken: number; exhausted: boolean }): void;
+  /** How many partitions are hinted. */
+  readonly size: number;
+}
+
+export function createPartitionOrder(partitions: number): PartitionOrder {
+  const time = new Array<number>(partitions).fill(0);
+  const hinted = new Set<number>();
+  /** Virtual time of what was asked last: who comes back starts here, so that having had no work earns nothing. */
+  let now = 0;
+  const timeOf = (partition: number) => time[partition] ?? 0;
+
+  function hint(partition: number): void {
+    if (hinted.has(partition)) return;
+    hinted.add(partition);
+    time[partition] = Math.max(timeOf(partition), now);
+  }
+
+  return {
+    hint,
+    hintAll() {
+      for (let partition = 0; partition < partitions; partition++) hint(partition);
+    },
+    next() {
+      let first: number | undefined;
+      for (const partition of hinted) {
+        if (first === undefined || timeOf(partition) < timeOf(first)) first = partition;
+      }
+      return first;
+    },
+    asked(partition, { ready, taken, exhausted }) {
+      if (exhausted) hinted.delete(partition);
+      if (taken === 0) return;
+      now = Math.max(now, timeOf(partition));
+      time[partition] = timeOf(partition) + taken / Math.max(1, ready);
+    },
+    get size() {
+      return hinted.size;
+    },
+  };
+}

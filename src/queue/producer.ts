@@ -1,0 +1,44 @@
+/**
+ * Puts jobs into the tenants' streams. What is pushed twice, because a reply was lost, is delivered twice: the row decides.
+ * Nobody but the feeder and the reconciler pushes; what is accepted goes into PostgreSQL first.
+ */
+import type { Job, Lane } from '../contracts/index.ts';
+import type { RedisClients } from '../redis/clients.ts';
+import type { Keys } from '../redis/keys.ts';
+import { partitionKeys } from './consumer-group.ts';
+import { encodeJob } from './entry.ts';
+import { loadScripts } from './scripts.ts';
+
+/** Far above the windows that the feeder hands out: it cuts only what a fault piles up, and the reconciler repairs that. */
+const MAX_STREAM_LENGTH = 10_000;
+
+export interface Producer {
+  /** Appends jobs, in order, to their tenants' streams. `weight` is their tenants' share of the workers. */
+  push(lane: Lane, jobs: readonly Job[], weight?: number): Promise<void>;
+  /** False while Redis is known to be away: then there is no point in handing anything out. */
+  isReady(): boolean;
+}
+
+export interface ProducerOptions {
+  clients: Pick<RedisClients, 'producer'>;
+  keys: Keys;
+  maxStreamLength?: number;
+}
+
+export function createProducer({ clients, keys, maxStreamLength = MAX_STREAM_LENGTH }: ProducerOptions): Producer {
+  const run = loadScripts(clients.producer);
+
+  async function append(lane: Lane, tenantId: string, jobs: readonly Job[], weight: number): Promise<void> {
+    const entries = jobs.map((job) => encodeJob(job, weight));
+    const streamKeys = [...partitionKeys(keys, lane, keys.partitionOf(tenantId)), keys.stream(lane, tenantId)];
+    await run('push', streamKeys, [maxStreamLength, entries[0]?.length ?? 0, ...entries.flat()]);
+  }
+
+  return {
+    isReady: () => clients.producer.status === 'ready',
+    async push(lane, jobs, weight = 1) {
+      const tenants = Map.groupBy(jobs, ({ tenantId }) => tenantId);
+      await Promise.all([...tenants].map(([tenantId, own]) => append(lane, tenantId, own, weight)));
+    },
+  };
+}

@@ -1,0 +1,83 @@
+-- What every script of the queue begins with. All keys lie in the slot of one partition; streams that are not named in
+-- KEYS are members of the sets that are, so they lie in the same slot.
+--
+-- KEYS[1] ready     sorted set: streams from which something may be taken, by the virtual time of their next entry
+-- KEYS[2] active    set: streams that exist
+-- KEYS[3] fairness  sorted set: streams that are not ready, by the virtual time they return at; '@clock' is the partition's
+-- KEYS[4] doorbell  sharded channel: a stream became ready
+--
+-- Order is start-time fair queuing (Goyal, Vin, Cheng 1996): an entry starts at its stream's virtual time, which each
+-- entry moves on by 1 / weight; the clock is the start of what was taken last; who returns starts at the clock or at the
+-- time it had left with, whichever is later, so going idle neither saves up nor pays off. When nothing is active, the
+-- partition has no key left.
+local READY, ACTIVE, FAIRNESS, DOORBELL = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local CLOCK = '@clock'
+local GROUP = 'workers'
+-- Holds what nobody works on: it is claimed like the entries of a dead worker, once it is idle for long enough.
+local NOBODY = 'nobody'
+
+-- Lua prints 14 digits of a number, too few for a score.
+local function score(number)
+  return string.format('%.17g', number)
+end
+
+local function clock()
+  return tonumber(redis.call('ZSCORE', FAIRNESS, CLOCK) or '0')
+end
+
+local function isReady(stream)
+  return redis.call('ZSCORE', READY, stream)
+end
+
+local function enterReady(stream)
+  if isReady(stream) then return end
+  local left = tonumber(redis.call('ZSCORE', FAIRNESS, stream) or '0')
+  redis.call('ZADD', READY, score(math.max(left, clock())), stream)
+  redis.call('ZREM', FAIRNESS, stream)
+  redis.call('SPUBLISH', DOORBELL, '1')
+end
+
+local function leaveReady(stream, time)
+  redis.call('ZREM', READY, stream)
+  redis.call('ZADD', FAIRNESS, score(time), stream)
+end
+
+-- Forgets a stream without entries; true if it was one. The group and its consumers go with it.
+local function forgetEmpty(stream)
+  if redis.call('XLEN', stream) > 0 then return false end
+  redis.call('DEL', stream)
+  redis.call('ZREM', READY, stream)
+  redis.call('SREM', ACTIVE, stream)
+  if redis.call('SCARD', ACTIVE) == 0 then redis.call('DEL', READY, FAIRNESS) end
+  return true
+end
+
+-- Makes a lost group again. From id 0: what was handed out and not acknowledged comes again, and its row decides.
+local function createGroup(stream)
+  redis.call('XGROUP', 'CREATE', stream, GROUP, '0')
+end
+
+-- The group's id of the last delivered entry and number of pending ones; nil where there is no such group.
+local function groupOf(stream)
+  local groups = redis.pcall('XINFO', 'GROUPS', stream)
+  if groups.err then return nil end
+  for _, group in ipairs(groups) do
+    local field = {}
+    for i = 1, #group, 2 do field[group[i]] = group[i + 1] end
+    if field['name'] == GROUP then
+      return { delivered = field['last-delivered-id'], pending = field['pending'] }
+    end
+  end
+  return nil
+end
+
+local function hasUndelivered(stream, group)
+  return #redis.call('XRANGE', stream, '(' .. group.delivered, '+', 'COUNT', 1) > 0
+end
+
+-- Consumer and number of deliveries of a pending entry; nil where it is not pending.
+local function pendingEntry(stream, id)
+  local rows = redis.pcall('XPENDING', stream, GROUP, id, id, 1)
+  if rows.err or #rows == 0 then return nil end
+  return { consumer = rows[1][2], deliveries = rows[1][4] }
+end

@@ -1,0 +1,86 @@
+-- Takes entries in fair order: always from the ready stream with the lowest virtual time that has room under its caps.
+-- ARGV[1]  consumer
+-- ARGV[2]  most entries to take
+-- ARGV[3]  most entries of one stream that this consumer may hold
+-- ARGV[4]  most entries of one stream that all consumers together may hold; 0: no limit
+-- ARGV[5…] stream, number of its entries that this consumer holds; for those of which it holds some
+-- Returns {streams that were ready, {stream, id, fields}…}. Fewer than asked: nothing more may be taken now.
+local consumer, slots = ARGV[1], tonumber(ARGV[2])
+local ownLimit, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
+local held = {}
+for i = 5, #ARGV, 2 do held[ARGV[i]] = tonumber(ARGV[i + 1]) end
+
+local function costOf(entry)
+  local fields = entry[2]
+  for i = 1, #fields, 2 do
+    if fields[i] == 'w' then
+      local weight = tonumber(fields[i + 1])
+      return weight and weight > 0 and 1 / weight or 1
+    end
+  end
+  return 1
+end
+
+-- Entries that were never delivered; nil where the stream is gone.
+local function read(stream, count)
+  local reply = redis.pcall('XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', count, 'STREAMS', stream, '>')
+  if not reply then return {} end
+  if not reply.err then return reply[1][2] end
+  if redis.call('EXISTS', stream) == 0 then return nil end
+  createGroup(stream)
+  reply = redis.call('XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', count, 'STREAMS', stream, '>')
+  return reply and reply[1][2] or {}
+end
+
+local ready = redis.call('ZCARD', READY)
+local now = clock()
+local result = { ready }
+-- Streams in front of the order that have no room in this consumer.
+local passed = 0
+while slots > 0 do
+  local head = redis.call('ZRANGE', READY, passed, passed, 'WITHSCORES')
+  if #head == 0 then break end
+  local stream, time = head[1], tonumber(head[2])
+  local room = math.min(slots, ownLimit - (held[stream] or 0))
+  local capped = false
+  if limit > 0 then
+    local group = groupOf(stream)
+    local all = group and limit - group.pending or limit
+    capped = all <= 0
+    room = math.min(room, all)
+  end
+  if capped then
+    -- An acknowledgement brings it back.
+    leaveReady(stream, time)
+  elseif room <= 0 then
+    passed = passed + 1
+  else
+    -- With one slot this is entry by entry; with more, everyone gets an equal share of them in turn.
+    local share = math.max(1, math.floor(slots / (redis.call('ZCARD', READY) - passed)))
+    local count = math.min(room, share)
+    local entries = read(stream, count)
+    if not entries then
+      forgetEmpty(stream)
+    else
+      now = math.max(now, time)
+      for _, entry in ipairs(entries) do
+        time = time + costOf(entry)
+        table.insert(result, { stream, entry[1], entry[2] })
+      end
+      slots = slots - #entries
+      held[stream] = (held[stream] or 0) + #entries
+      local last = #entries == count and redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1][1]
+      if last and last ~= entries[#entries][1] then
+        redis.call('ZADD', READY, score(time), stream)
+      else
+        leaveReady(stream, time)
+      end
+    end
+  end
+end
+if #result > 1 then
+  redis.call('ZADD', FAIRNESS, 'GT', score(now), CLOCK)
+  -- Whoever left with a time that the clock has passed starts at the clock like anybody new.
+  redis.call('ZREMRANGEBYSCORE', FAIRNESS, '-inf', '(' .. score(now))
+end
+return result
