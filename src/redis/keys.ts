@@ -30,6 +30,8 @@ export interface Keys {
   ticket(hash: string): string;
   /** A revoked session. */
   revoked(sessionId: string): string;
+  /** Prefix of the counters of login attempts. They are counted before any tenant is known. */
+  loginAttempts(): string;
   /** Heartbeats of worker processes. */
   workers(): string;
 }
@@ -54,6 +56,7 @@ export function createKeys({ prefix = 'dh', partitions }: { prefix?: string; par
     control: (partition) => `${tag(partition)}:control`,
     ticket: (hash) => `${prefix}:ticket:${hash}`,
     revoked: (sessionId) => `${prefix}:revoked:${sessionId}`,
+    loginAttempts: () => `${prefix}:login`,
     workers: () => `${prefix}:workers`,
   };
 }
