@@ -1,0 +1,105 @@
+/**
+ * The HTTP side of the process, put together: plugins around everything, then the API, then what others made (console,
+ * Swagger, the WebSocket). It does not listen; `lifecycle.ts` does.
+ *
+ * Plugins that wrap run from the last used to the first: headers, log, CORS, then credentials next to the handlers. The
+ * error renderer comes before every route, because a hook reaches only what is registered after it.
+ */
+import { type AnyElysia, Elysia } from 'elysia';
+import type { AccessTokens } from './contracts/index.ts';
+import type { StreamTopic } from './http/chat-answers.ts';
+import { registerKinds } from './http/kinds.ts';
+import { accessLogPlugin } from './http/plugins/access-log.ts';
+import { authPlugin } from './http/plugins/auth.ts';
+import { bodyLimitPlugin } from './http/plugins/body-limit.ts';
+import { corsPlugin } from './http/plugins/cors.ts';
+import { createErrorRenderer, errorsPlugin } from './http/plugins/errors.ts';
+import { responseHeadersPlugin } from './http/plugins/response-headers.ts';
+import { urlPlugin } from './http/plugins/url.ts';
+import type { ApiServices, HealthPort, MetricsPort } from './http/ports.ts';
+import { createAuthRoutes } from './http/routes/auth.ts';
+import { createChatRoutes } from './http/routes/chat.ts';
+import { createConversationRoutes } from './http/routes/conversations.ts';
+import { createDocumentRoutes } from './http/routes/documents.ts';
+import { createHealthRoutes } from './http/routes/health.ts';
+import { createMeRoutes } from './http/routes/me.ts';
+import { createSearchRoutes } from './http/routes/search.ts';
+import { createTaskRoutes } from './http/routes/tasks.ts';
+import { createTicketRoutes } from './http/routes/tickets.ts';
+import { createTurnRoutes } from './http/routes/turns.ts';
+import { createUploadRoutes } from './http/routes/upload.ts';
+import type { Logger } from './kernel/logger.ts';
+
+export interface BaseAppDeps {
+  health: HealthPort;
+  metrics: MetricsPort;
+  metricsToken: string | undefined;
+  logger: Logger;
+}
+
+export interface AppDeps extends BaseAppDeps {
+  tokens: AccessTokens;
+  services: ApiServices;
+  /** `streamTopicAsSse` with the hub of this node. */
+  streamTopic: StreamTopic;
+  allowedOrigins: readonly string[];
+  maxUploadBytes: number;
+  /** Routes outside `/api/v1`: the console, Swagger, the WebSocket. */
+  outside: readonly AnyElysia[];
+  /** Of Bun's sockets; Elysia takes them from the root instance alone. */
+  websocket?: NonNullable<ConstructorParameters<typeof Elysia>[0]>['websocket'];
+}
+
+/** Silence after which the server takes a connection for dead; routes that wait longer say so. */
+const IDLE_SECONDS = 60;
+/** Ours must refuse first: the server's own 413 has no body (`plugins/body-limit.ts`). */
+const NO_BODY_LIMIT = Number.MAX_SAFE_INTEGER;
+
+function createRoot({ logger }: BaseAppDeps, websocket?: AppDeps['websocket']) {
+  registerKinds();
+  const render = createErrorRenderer({ logger });
+  const root = new Elysia({
+    name: 'root',
+    // The path is cut out of the address by position; without this a short `Host` would shift it.
+    handler: { standardHostname: false },
+    serve: { maxRequestBodySize: NO_BODY_LIMIT, idleTimeout: IDLE_SECONDS, development: false },
+    ...(websocket && { websocket }),
+  });
+  return { root: root.use(errorsPlugin({ render })), render };
+}
+
+/** What a process serves that has no API of its own: the worker role. */
+export function createWorkerApp(deps: BaseAppDeps): AnyElysia {
+  const { root, render } = createRoot(deps);
+  return root
+    .use(accessLogPlugin({ logger: deps.logger, render }))
+    .use(responseHeadersPlugin)
+    .use(createHealthRoutes(deps));
+}
+
+export function createApp(deps: AppDeps): AnyElysia {
+  const { services, streamTopic } = deps;
+  const { root, render } = createRoot(deps, deps.websocket);
+  const app = root
+    .use(authPlugin({ tokens: deps.tokens, identity: services.identity }))
+    .use(urlPlugin)
+    .use(bodyLimitPlugin(deps))
+    .use(corsPlugin(deps))
+    .use(accessLogPlugin({ logger: deps.logger, render }))
+    .use(responseHeadersPlugin)
+    .use(createHealthRoutes(deps))
+    .group('/api/v1', (api) =>
+      api
+        .use(createAuthRoutes(services))
+        .use(createMeRoutes(services))
+        .use(createUploadRoutes(services))
+        .use(createDocumentRoutes(services))
+        .use(createTaskRoutes(services))
+        .use(createSearchRoutes(services))
+        .use(createConversationRoutes(services))
+        .use(createChatRoutes({ chat: services.chat, streamTopic }))
+        .use(createTurnRoutes({ chat: services.chat, streamTopic }))
+        .use(createTicketRoutes(services)),
+    );
+  return deps.outside.reduce((all, routes) => all.use(routes), app as AnyElysia);
+}

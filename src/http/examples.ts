@@ -1,0 +1,140 @@
+/** One small world that all examples of the documentation tell of. */
+import type {
+  ChunkResource, ConversationResource, DocumentResource, Me, MessageResource, SearchResult, Session, Source, TaskLogLine,
+  TaskResource, TurnReceipt, TurnResource, UploadReceipt,
+} from '../contracts/index.ts';
+
+const USER = '01985f2a-6c1e-7a10-9d5c-2f3b8e41a001';
+const TENANT = '01985f2a-6c1e-7a10-9d5c-2f3b8e41a002';
+const DOCUMENT = '01985f2b-11d4-7c3a-8a44-90e1b2c3d001';
+const CHUNK = '01985f2b-3a77-7f02-b1c8-5d6e7f80a001';
+const TASK = '01985f2b-11d4-7c3a-8a44-90e1b2c3d002';
+const CONVERSATION = '01985f2c-40aa-7be5-93d0-a1b2c3d4e001';
+const QUESTION = '01985f2c-40aa-7be5-93d0-a1b2c3d4e002';
+const ANSWER = '01985f2c-40aa-7be5-93d0-a1b2c3d4e003';
+const TURN = '01985f2c-40aa-7be5-93d0-a1b2c3d4e004';
+const QUOTE = 'Employees are entitled to 25 days of paid leave a year.';
+
+export const me: Me = {
+  user: { id: USER, email: 'ada@example.com', role: 'owner' },
+  tenant: { id: TENANT, name: 'Analytical Engines' },
+};
+
+export const session: Session = {
+  access_token: 'eyJhbGciOiJIUzI1NiJ9…',
+  refresh_token: 'Zk1vR3…',
+  expires_in: 900,
+  ...me,
+};
+
+export const document: DocumentResource = {
+  id: DOCUMENT,
+  title: 'Staff handbook',
+  filename: 'handbook.pdf',
+  media_type: 'application/pdf',
+  size: 184_320,
+  sha256: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
+  source_type: 'upload',
+  visibility: 'tenant',
+  metadata: { department: 'people', year: 2026 },
+  status: 'ready',
+  pages: 12,
+  chunks: 48,
+  task_id: TASK,
+  error: null,
+  created_at: '2026-03-02T09:30:00.000Z',
+};
+
+export const receipt: UploadReceipt = { document_id: DOCUMENT, task_id: TASK, status: 'queued', duplicate: false };
+
+export const chunk: ChunkResource = {
+  id: CHUNK,
+  ordinal: 7,
+  page: 3,
+  start: 5_120,
+  end: 5_175,
+  headings: ['Staff handbook', 'Leave'],
+  text: QUOTE,
+  tokens: 12,
+};
+
+export const task: TaskResource = {
+  id: TASK,
+  kind: 'ingest',
+  document_id: DOCUMENT,
+  status: 'running',
+  stage: 'embedding',
+  progress: 0.6,
+  chunks_done: 24,
+  chunks_total: 48,
+  attempt: 1,
+  retry_count: 0,
+  priority: 5,
+  version: 1,
+  error: null,
+  created_at: '2026-03-02T09:30:00.000Z',
+  started_at: '2026-03-02T09:30:00.120Z',
+  finished_at: null,
+};
+
+export const logLine: TaskLogLine = { at: '2026-03-02T09:30:00.480Z', attempt: 1, level: 'info', message: '12 pages, 48 chunks' };
+
+export const result: SearchResult = {
+  chunk_id: CHUNK,
+  document_id: DOCUMENT,
+  title: 'Staff handbook',
+  page: 3,
+  start: 5_120,
+  end: 5_175,
+  text: QUOTE,
+  score: 0.92,
+  scores: { vector: 0.81, text: 0.97, rerank: null },
+};
+
+export const source: Source = {
+  n: 1,
+  document_id: DOCUMENT,
+  chunk_id: CHUNK,
+  title: 'Staff handbook',
+  page: 3,
+  start: 5_120,
+  end: 5_175,
+  quote: QUOTE,
+  verified: true,
+};
+
+export const conversation: ConversationResource = {
+  id: CONVERSATION,
+  title: 'Leave',
+  created_at: '2026-03-02T09:41:00.000Z',
+  updated_at: '2026-03-02T09:41:08.000Z',
+  message_count: 2,
+};
+
+export const message: MessageResource = {
+  id: ANSWER,
+  role: 'assistant',
+  content: 'You have 25 days of paid leave a year [1].',
+  sources: [source],
+  turn_id: TURN,
+  parent_id: QUESTION,
+  rating: null,
+  created_at: '2026-03-02T09:41:08.000Z',
+};
+
+export const turnReceipt: TurnReceipt = { turn_id: TURN, message_id: QUESTION, conversation_id: CONVERSATION };
+
+export const turn: TurnResource = {
+  id: TURN,
+  conversation_id: CONVERSATION,
+  message_id: QUESTION,
+  status: 'completed',
+  attempt: 1,
+  text: message.content,
+  sources: [source],
+  usage: { prompt_tokens: 812, completion_tokens: 14, cost: 0.0004 },
+  error: null,
+};
+
+export const conversationId = CONVERSATION;
+export const documentId = DOCUMENT;

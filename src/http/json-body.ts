@@ -1,0 +1,55 @@
+/**
+ * The parser of every route that takes JSON: `{ parse: jsonBody }`. Reads at most `MAX_JSON_BYTES`, whatever the headers
+ * promised. It is given route by route because a parser of a whole instance would lock the upload's stream.
+ */
+import { AppError } from '../kernel/errors.ts';
+import { MAX_JSON_BYTES } from './plugins/body-limit.ts';
+
+/** Escapes that may stand for a NUL or half a surrogate pair: neither can be stored as text. */
+const SUSPICIOUS = /\\u(0000|d[89a-f])/i;
+
+async function readAtMost(body: ReadableStream<Uint8Array>, most: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.byteLength;
+    if (size > most) throw new AppError('payload_too_large', `At most ${most} bytes are accepted here.`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, size);
+}
+
+function isStorable(value: unknown): boolean {
+  if (typeof value === 'string') return value.isWellFormed() && !value.includes('\0');
+  if (Array.isArray(value)) return value.every(isStorable);
+  if (value !== null && typeof value === 'object') {
+    return Object.entries(value).every(([key, entry]) => isStorable(key) && isStorable(entry));
+  }
+  return true;
+}
+
+function parse(bytes: Uint8Array): unknown {
+  let text: string;
+  let value: unknown;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    value = JSON.parse(text);
+  } catch {
+    // The cause would quote the body.
+    throw new AppError('malformed', 'The request body is not valid JSON.');
+  }
+  if (SUSPICIOUS.test(text) && !isStorable(value)) {
+    throw new AppError('invalid_request', 'Text must not contain NUL or half a surrogate pair.');
+  }
+  return value;
+}
+
+/** No body at all counts as `{}`: what is missing is then said field by field. */
+export async function jsonBody({ request }: { request: Request }, contentType: string): Promise<unknown> {
+  if (request.body === null) return {};
+  if (contentType !== 'application/json' && !contentType.endsWith('+json')) {
+    throw new AppError('unsupported_media_type', 'The body must be application/json.');
+  }
+  const bytes = await readAtMost(request.body, MAX_JSON_BYTES);
+  return bytes.byteLength === 0 ? {} : parse(bytes);
+}

@@ -1,0 +1,14 @@
+import { type Static, Type } from '@sinclair/typebox';
+import { DOCUMENT_STATUSES } from '../../contracts/index.ts';
+import { oneOf } from './one-of.ts';
+import { PageQuery } from './common.ts';
+
+export const DocumentListQuery = Type.Composite([
+  PageQuery,
+  Type.Object({
+    status: Type.Optional(oneOf(DOCUMENT_STATUSES)),
+    source_type: Type.Optional(Type.String({ minLength: 1, maxLength: 100, description: 'As given at the upload' })),
+    q: Type.Optional(Type.String({ minLength: 1, maxLength: 200, description: 'Part of a title or filename' })),
+  }),
+]);
+export type DocumentListQuery = Static<typeof DocumentListQuery>;

@@ -1,0 +1,25 @@
+/**
+ * Bounds what a request may send. By `Content-Length` before anything is read; a body that does not say its length is
+ * counted where it is read (`json-body.ts`, and the upload's own reader). The server's own limit must lie above both,
+ * because its 413 has no body.
+ */
+import { Elysia } from 'elysia';
+import { AppError } from '../../kernel/errors.ts';
+
+export const MAX_JSON_BYTES = 1_048_576;
+/** Boundaries and the other fields of a multipart upload, beside the file itself. */
+const MULTIPART_OVERHEAD_BYTES = 1_048_576;
+
+const UPLOAD_PATH = '/api/v1/upload';
+
+export function bodyLimitPlugin({ maxUploadBytes }: { maxUploadBytes: number }) {
+  return new Elysia({ name: 'body-limit' }).onRequest(({ request }) => {
+    const length = Number(request.headers.get('content-length') ?? 0);
+    if (length <= MAX_JSON_BYTES) return;
+    const isUpload = new URL(request.url).pathname.replace(/\/$/, '') === UPLOAD_PATH;
+    const most = isUpload ? maxUploadBytes : MAX_JSON_BYTES;
+    if (length > (isUpload ? most + MULTIPART_OVERHEAD_BYTES : most)) {
+      throw new AppError('payload_too_large', `At most ${most} bytes are accepted here.`);
+    }
+  });
+}

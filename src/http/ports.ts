@@ -1,0 +1,147 @@
+/**
+ * What the routes need of the services: one interface a resource, in the contract's own names. Every function runs in the
+ * caller's scope (`kernel/context.ts`), so none takes a tenant or user; whatever goes wrong is thrown as an `AppError`.
+ */
+import type {
+  ChunkResource,
+  ConversationResource,
+  DocumentResource,
+  DocumentStatus,
+  Me,
+  MessageResource,
+  Page,
+  PageRequest,
+  Principal,
+  SearchFilter,
+  SearchRequest,
+  SearchResult,
+  Session,
+  TaskLogLine,
+  TaskResource,
+  TaskStatus,
+  TurnReceipt,
+  TurnResource,
+  UploadReceipt,
+} from '../contracts/index.ts';
+import type { Credentials, Origin, Registration } from '../services/identity.ts';
+
+/** The only service that is called without a scope: it is what proves who is calling. */
+export interface IdentityPort {
+  register(registration: Registration): Promise<Session>;
+  login(credentials: Credentials, origin: Origin): Promise<Session>;
+  refresh(refreshToken: string, origin: Origin): Promise<Session>;
+  logout(principal: Principal): Promise<void>;
+  me(): Promise<Me>;
+  /** The session was ended before its access token expires. */
+  isRevoked(sessionId: string): Promise<boolean>;
+}
+
+export interface UploadRequest {
+  /** The multipart body as it arrives; null where there is none. */
+  body: ReadableStream<Uint8Array> | null;
+  /** With its boundary. */
+  contentType: string;
+  signal: AbortSignal;
+}
+
+export interface UploadsPort {
+  /** `created`: a new document or a new attempt at a failed one, else the same bytes were there already. */
+  accept(request: UploadRequest): Promise<{ receipt: UploadReceipt; created: boolean }>;
+}
+
+export interface DocumentQuery extends PageRequest {
+  status?: DocumentStatus;
+  source_type?: string;
+  q?: string;
+}
+
+export interface DocumentContent {
+  stream: ReadableStream<Uint8Array>;
+  filename: string;
+  mediaType: string;
+  /** Bytes */
+  size: number;
+}
+
+export interface DocumentsPort {
+  list(query: DocumentQuery): Promise<Page<DocumentResource>>;
+  get(id: string): Promise<DocumentResource>;
+  content(id: string): Promise<DocumentContent>;
+  text(id: string): Promise<string>;
+  chunks(id: string, page: PageRequest): Promise<Page<ChunkResource>>;
+  remove(id: string): Promise<void>;
+}
+
+export interface TaskQuery extends PageRequest {
+  status?: TaskStatus;
+}
+
+export interface TasksPort {
+  get(id: string): Promise<TaskResource>;
+  list(query: TaskQuery): Promise<Page<TaskResource>>;
+  retry(id: string): Promise<TaskResource>;
+  cancel(id: string): Promise<TaskResource>;
+  log(id: string, page: PageRequest): Promise<Page<TaskLogLine>>;
+}
+
+export interface SearchPort {
+  search(request: SearchRequest): Promise<{ results: SearchResult[]; took_ms: number }>;
+}
+
+export interface ConversationsPort {
+  create(conversation: { title?: string }): Promise<ConversationResource>;
+  list(page: PageRequest): Promise<Page<ConversationResource>>;
+  get(id: string): Promise<ConversationResource>;
+  rename(id: string, title: string): Promise<ConversationResource>;
+  remove(id: string): Promise<void>;
+  messages(id: string, page: PageRequest): Promise<Page<MessageResource>>;
+}
+
+export interface ChatMessage {
+  /** Absent: a new conversation. */
+  conversationId?: string;
+  content: string;
+  /** Sending the same one twice makes one turn. */
+  clientMessageId?: string;
+  model?: string;
+  filter?: SearchFilter;
+}
+
+export interface ChatPort {
+  send(message: ChatMessage): Promise<TurnReceipt>;
+  /** Resolves when the turn has ended, however it ended; rejects with the signal's reason when it aborts first. */
+  finished(turnId: string, signal: AbortSignal): Promise<TurnResource>;
+  cancel(turnId: string): Promise<TurnResource>;
+  turn(turnId: string): Promise<TurnResource>;
+}
+
+export interface TicketsPort {
+  issue(principal: Principal): Promise<{ ticket: string; expires_in: number }>;
+}
+
+export interface Readiness {
+  status: 'ok' | 'degraded' | 'unavailable';
+  /** What was looked at: `ok`, or what is wrong with it. */
+  checks: Record<string, string>;
+}
+
+export interface HealthPort {
+  ready(): Promise<Readiness>;
+}
+
+/** The part of a metrics registry that `/metrics` needs. */
+export interface MetricsPort {
+  readonly contentType: string;
+  metrics(): Promise<string>;
+}
+
+export interface ApiServices {
+  identity: IdentityPort;
+  uploads: UploadsPort;
+  documents: DocumentsPort;
+  tasks: TasksPort;
+  search: SearchPort;
+  conversations: ConversationsPort;
+  chat: ChatPort;
+  tickets: TicketsPort;
+}

@@ -1,0 +1,37 @@
+/**
+ * What is known of a request from its first moment on, kept beside it: plugins write it, handlers and the error renderer
+ * read it. It is keyed by the `Request` itself, so no decorator or context type has to carry it.
+ */
+import type { Principal } from '../contracts/index.ts';
+import { AppError } from '../kernel/errors.ts';
+import { continueTrace, type TraceContext } from './trace-context.ts';
+
+export interface RequestState extends TraceContext {
+  /** The caller's own name for the request, else the trace id. */
+  requestId: string;
+  principal?: Principal;
+  /** Why the credentials were refused, or that there were none where some are needed. */
+  refusal?: AppError;
+}
+
+const states = new WeakMap<Request, RequestState>();
+
+const REQUEST_ID = /^[\w.:-]{1,128}$/;
+
+export function stateOf(request: Request): RequestState {
+  let state = states.get(request);
+  if (!state) {
+    const trace = continueTrace(request.headers.get('traceparent'));
+    const requestId = request.headers.get('x-request-id');
+    state = { ...trace, requestId: requestId !== null && REQUEST_ID.test(requestId) ? requestId : trace.traceId };
+    states.set(request, state);
+  }
+  return state;
+}
+
+/** Who is calling. Throws `unauthenticated` where nobody has proven it, so a handler cannot forget to ask. */
+export function principalOf(request: Request): Principal {
+  const { principal, refusal } = stateOf(request);
+  if (!principal) throw refusal ?? new AppError('unauthenticated', 'Credentials are needed here.');
+  return principal;
+}

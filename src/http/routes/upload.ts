@@ -1,0 +1,63 @@
+/** Accepting a document. The body is left to the service as the stream it is: whoever parses it here holds it whole. */
+import { Elysia } from 'elysia';
+import { UploadReceipt } from '../../contracts/index.ts';
+import { describe } from '../documentation.ts';
+import { receipt } from '../examples.ts';
+import { authenticated } from '../plugins/auth.ts';
+import { writers } from '../plugins/roles.ts';
+import type { UploadsPort } from '../ports.ts';
+
+const MULTIPART = {
+  required: true,
+  content: {
+    'multipart/form-data': {
+      schema: {
+        type: 'object' as const,
+        required: ['file'],
+        properties: {
+          title: { type: 'string' as const, description: "Default: the document's own title, else its filename" },
+          source_type: { type: 'string' as const, description: 'Default: upload' },
+          visibility: { type: 'string' as const, enum: ['tenant', 'private'], default: 'tenant' },
+          metadata: { type: 'string' as const, description: 'A JSON object; searches can filter by it', example: '{"department":"people"}' },
+          priority: { type: 'integer' as const, minimum: 0, maximum: 9, default: 5, description: '9 is most urgent' },
+          file: { type: 'string' as const, format: 'binary', description: 'Send it last, after the fields' },
+        },
+      },
+    },
+  },
+};
+
+export function createUploadRoutes({ uploads }: { uploads: UploadsPort }) {
+  return new Elysia({ name: 'routes.upload' }).use(authenticated).post(
+    '/upload',
+    async ({ request, status }) => {
+      const contentType = request.headers.get('content-type') ?? '';
+      const { receipt, created } = await uploads.accept({ body: request.body, contentType, signal: request.signal });
+      return created ? status(202, receipt) : status(200, receipt);
+    },
+    {
+      parse: 'none',
+      beforeHandle: writers,
+      response: { 200: UploadReceipt, 202: UploadReceipt },
+      detail: describe({
+        tag: 'documents',
+        summary: 'Upload a document',
+        description:
+          'Text, Markdown, HTML, PDF or DOCX. It is accepted at once and made searchable in the background: follow `task:{task_id}` over the WebSocket, or ask for the task.',
+        requestBody: MULTIPART,
+        answers: {
+          202: { description: 'Accepted', schema: UploadReceipt, example: receipt },
+          200: {
+            description: 'The same bytes were there already',
+            schema: UploadReceipt,
+            example: { ...receipt, status: 'succeeded', duplicate: true },
+          },
+        },
+        errors: [
+          'malformed', 'forbidden', 'payload_too_large', 'unsupported_media_type', 'invalid_request', 'malware_detected',
+          'queue_full', 'unavailable',
+        ],
+      }),
+    },
+  );
+}
