@@ -1,5 +1,6 @@
 /** Ports of the realtime layer: writing to a topic's log, and reading topics through the hub of this node. */
 import type { EventOf, EventType, HintTopic, LogTopic } from './events.ts';
+import type { Role } from './principal.ts';
 
 export interface LogAppend {
   topic: LogTopic;
@@ -9,16 +10,32 @@ export interface LogAppend {
    */
   attempt: number;
   event: EventOf;
+  /**
+   * Who may read the log: its user, or the whole tenant. Default: `user` for `turn:`, `tenant` for `task:`. Once `user`
+   * it stays so. Everything about a private document says `user`.
+   */
+  audience?: 'user' | 'tenant';
+  /**
+   * What the attempt has told so far, asked for only when the log is gone: these events then come first in a new log, so
+   * that its readers are never left with a part. `delta-writer.ts` gives it for text.
+   */
+  restore?: () => readonly EventOf[];
+  /** Begins a new log even if there is one: for a writer that cannot know whether its last append arrived. */
+  rebuild?: boolean;
 }
 
 /** Tenant and user of every topic come from the ambient scope. */
 export interface EventPublisher {
   /**
    * Appends events, in order, to their topics' logs and tells every node: one script per partition. Resolves to `false`
-   * for an append that a newer attempt has fenced off.
+   * for an append that a newer attempt has fenced off, or that comes after the final event of its own. Rejects with
+   * `unavailable` when Redis did not answer for some seconds; whether the events are there is then unknown.
    */
   append(appends: readonly LogAppend[]): Promise<boolean[]>;
-  /** Tells readers of a hint topic what changed; nothing is kept. `user` is the user of the scope. */
+  /**
+   * Tells readers of a hint topic what changed; nothing is kept, and nothing is thrown when it cannot be told. `user` is
+   * the user of the scope, and so is the owner of a `conversation:`.
+   */
   hint(topic: HintTopic, event: EventOf): Promise<void>;
 }
 
@@ -36,12 +53,19 @@ export interface TopicReader {
   event(event: HubEvent): void;
   /** The log cannot be continued from where the reader was: here is the whole state; `seq` goes on from it. */
   reset(reset: { topic: string; epoch: string; seq: number; snapshot: Record<string, unknown> }): void;
+  /**
+   * `null` when the reader takes more; else it is fed nothing until the promise resolves, and then continues from the
+   * log. Only log topics ask. Absent: always.
+   */
+  ready?(): Promise<void> | null;
 }
 
 export interface SubscribeOptions {
   /** The last `seq` the reader has; 0 or absent: from the start of what is kept. */
-  after?: number;
-  epoch?: string;
+  after?: number | undefined;
+  epoch?: string | undefined;
+  /** The caller's role; only `tenant` asks for it. */
+  role?: Role | undefined;
 }
 
 /** Reads topics for the sockets and SSE responses of this node. The topic's tenant is the scope's. */

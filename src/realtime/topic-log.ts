@@ -1,0 +1,270 @@
+/**
+ * The readers that this node has of one log topic, and how they are fed.
+ *
+ * A reader is live or catching up. Live: it has all that was published so far and is handed each event as it comes.
+ * Catching up: it is read to from `recent` or from the log, page by page, at its own pace, until it has all; then it is
+ * live. It falls back to catching up when its socket is full, when an event is missing, when the epoch is another, and
+ * after a cut of the subscription. Every reader has its own position (epoch, last), so nothing is missed or repeated by
+ * going to and fro. Where the log cannot continue the position there is one `reset`.
+ */
+import type { HubEvent, TopicReader } from '../contracts/index.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { runAs, runDetached, type Scope } from '../kernel/context.ts';
+import { messageOf } from '../kernel/errors.ts';
+import type { Logger } from '../kernel/logger.ts';
+import { type LogEntry, type LogPage, type LogReader, PAGE_EVENTS } from './log-reader.ts';
+import { foldEvent, type LogState, startState } from './log-state.ts';
+
+/** The state of a topic in the database, as the ambient scope may see it. `null`: for this scope there is no such thing. */
+export interface SnapshotSource {
+  snapshot(topic: string): Promise<{ snapshot: Record<string, unknown> } | null>;
+}
+
+export interface TopicLogOptions {
+  tenantId: string;
+  topic: string;
+  log: LogReader;
+  source: SnapshotSource;
+  clock: Clock;
+  logger: Logger;
+  /** Something runs for a reader: the hub waits for it when it stops. */
+  track(work: Promise<void>): void;
+}
+
+export interface Read {
+  page: LogPage | null;
+  /** How many messages had come when the read began. */
+  arrivals: number;
+}
+
+export interface TopicLog {
+  /** What is after `after`. Readers who ask for the same at the same time share one read, and its event objects. */
+  read(after: number): Promise<Read>;
+  /** Feeds a reader from its position on; `first` is what `read` gave for it. Returns what ends it. */
+  attach(
+    reader: TopicReader,
+    scope: Scope,
+    position: { epoch: string | undefined; last: number },
+    first: Read,
+  ): () => void;
+  /** Events of the channel, in the order of publishing. */
+  publish(events: readonly HubEvent[]): void;
+  /** Messages were lost: everybody catches up. */
+  resync(): void;
+  readonly size: number;
+}
+
+interface ReaderState {
+  readonly reader: TopicReader;
+  readonly scope: Scope;
+  epoch: string | undefined;
+  last: number;
+  live: boolean;
+  gone: boolean;
+  /** Ends what the catching up waits for. */
+  wake: () => void;
+}
+
+/** Events kept for those who are a little behind; what is older is read from Redis. */
+const RECENT_EVENTS = 64;
+const RETRY_MS = [100, 250, 500, 1_000, 2_000];
+
+export function createTopicLog(options: TopicLogOptions): TopicLog {
+  const { tenantId, topic, log, source, clock, logger, track } = options;
+  const readers = new Set<ReaderState>();
+  const reads = new Map<number, Promise<Read>>();
+  let epoch: string | undefined;
+  /** Without gap, ending with the last event that was published here. */
+  let recent: HubEvent[] = [];
+  let arrivals = 0;
+
+  const newest = () => recent.at(-1)?.seq ?? 0;
+
+  function read(after: number): Promise<Read> {
+    const known = reads.get(after);
+    if (known) return known;
+    const before = arrivals;
+    const promise = log.read(tenantId, topic, after).then((page): Read => ({ page, arrivals: before }));
+    reads.set(after, promise);
+    const forget = () => reads.delete(after);
+    promise.then(forget, forget);
+    return promise;
+  }
+
+  function drop(state: ReaderState): void {
+    state.gone = true;
+    state.live = false;
+    readers.delete(state);
+    state.wake();
+  }
+
+  /** Hands over what comes next for the reader. A reader that throws is the caller's mistake and is not called again. */
+  function hand(state: ReaderState, give: (reader: TopicReader) => void): void {
+    try {
+      give(state.reader);
+    } catch (error) {
+      logger.error({ err: error, topic }, `a reader failed: ${messageOf(error)}`);
+      drop(state);
+    }
+  }
+
+  function deliver(state: ReaderState, event: HubEvent): void {
+    state.epoch = event.epoch;
+    state.last = event.seq;
+    hand(state, (reader) => reader.event(event));
+  }
+
+  /** The promise that a full reader waits for, or `null`. */
+  function full(state: ReaderState): Promise<void> | null {
+    return state.reader.ready?.() ?? null;
+  }
+
+  function pause(state: ReaderState, promise: Promise<unknown>): Promise<void> {
+    return new Promise((resolve) => {
+      state.wake = resolve;
+      promise.then(
+        () => resolve(),
+        () => resolve(),
+      );
+    });
+  }
+
+  function fallBack(state: ReaderState, first?: Read): void {
+    state.live = false;
+    track(runDetached(() => catchUp(state, first)));
+  }
+
+  /** Delivers in order what the reader lacks; stops where it is full. */
+  function deliverAll(state: ReaderState, events: readonly HubEvent[]): void {
+    for (const event of events) {
+      if (event.seq <= state.last) continue;
+      if (state.gone || full(state)) return;
+      deliver(state, event);
+    }
+  }
+
+  const isBehind = (state: ReaderState) => epoch === state.epoch && newest() > state.last;
+
+  /** True when `recent` goes on where the reader is. */
+  function reachesRecent(state: ReaderState): boolean {
+    const oldest = recent[0];
+    return oldest !== undefined && state.epoch === epoch && oldest.seq <= state.last + 1 && state.last <= newest();
+  }
+
+  async function catchUp(state: ReaderState, first?: Read): Promise<void> {
+    let given = first;
+    for (let failures = 0; !state.gone; ) {
+      const wait = full(state);
+      if (wait) {
+        await pause(state, wait);
+        continue;
+      }
+      try {
+        if (!given && reachesRecent(state)) {
+          deliverAll(state, recent.slice());
+          if (!isBehind(state)) {
+            state.live = !state.gone;
+            return;
+          }
+          continue;
+        }
+        const { page, arrivals: then } = given ?? (await read(state.last));
+        given = undefined;
+        if (state.gone) return;
+        if (!page || !continues(state, page)) {
+          await reset(state, page);
+          continue;
+        }
+        state.epoch ??= page.epoch;
+        deliverAll(state, page.events);
+        if (state.last < page.seq || (arrivals !== then && (isBehind(state) || epoch !== state.epoch))) continue;
+        state.live = !state.gone;
+        return;
+      } catch (error) {
+        logger.warn({ err: error, topic }, `catching up failed, trying again: ${messageOf(error)}`);
+        await pause(state, clock.sleep(RETRY_MS[Math.min(failures, RETRY_MS.length - 1)] ?? 0));
+        failures += 1;
+      }
+    }
+  }
+
+  function continues(state: ReaderState, page: LogPage): boolean {
+    if (state.epoch !== undefined && state.epoch !== page.epoch) return false;
+    return state.last <= page.seq && page.first <= state.last + 1;
+  }
+
+  /** Tells the reader the whole state and puts it behind that. May leave it as it was, when the log changed meanwhile. */
+  async function reset(state: ReaderState, page: LogPage | null): Promise<void> {
+    const stored = await runAs(state.scope, () => source.snapshot(topic));
+    if (state.gone) return;
+    // It was deleted, or is not this reader's any more.
+    if (!stored) return drop(state);
+    if (!page) {
+      const begun = await log.begin(tenantId, topic);
+      if (begun.seq === 0 && !state.gone) tell(state, begun.epoch, 0, stored.snapshot);
+      return;
+    }
+    // Read after the row, so the log is never older than its beginning says.
+    const whole = await readState(page.epoch);
+    if (whole && !state.gone) tell(state, page.epoch, whole.seq, { ...stored.snapshot, ...whole.state });
+  }
+
+  function tell(state: ReaderState, to: string, seq: number, snapshot: Record<string, unknown>): void {
+    state.epoch = to;
+    state.last = seq;
+    hand(state, (reader) => reader.reset({ topic, epoch: to, seq, snapshot }));
+  }
+
+  /** Folds the kept log of this epoch; `null` when it became another one on the way. */
+  async function readState(of: string): Promise<{ seq: number; state: LogState | null } | null> {
+    let state: LogState | null = null;
+    let at: number | undefined;
+    for (;;) {
+      const { page } = await read(at ?? 0);
+      if (!page || page.epoch !== of || (at !== undefined && page.first > at + 1)) return null;
+      if (at === undefined) {
+        state = startState(page);
+        at = page.first - 1;
+      }
+      for (const event of page.events as LogEntry[]) {
+        if (event.seq !== at + 1) continue;
+        state = foldEvent(state, event);
+        at = event.seq;
+      }
+      if (page.events.length < PAGE_EVENTS) return { seq: at, state };
+    }
+  }
+
+  return {
+    read,
+    attach(reader, scope, position, first) {
+      const state: ReaderState = { reader, scope, ...position, live: false, gone: false, wake: () => {} };
+      readers.add(state);
+      fallBack(state, first);
+      return () => drop(state);
+    },
+    publish(events) {
+      arrivals += 1;
+      for (const event of events) {
+        if (event.epoch === epoch && event.seq <= newest()) continue;
+        if (event.epoch !== epoch || event.seq !== newest() + 1) recent = [];
+        epoch = event.epoch;
+        recent.push(event);
+        if (recent.length > RECENT_EVENTS) recent.shift();
+        for (const state of [...readers]) {
+          if (!state.live || (state.epoch === event.epoch && event.seq <= state.last)) continue;
+          if (state.epoch !== event.epoch || event.seq !== state.last + 1 || full(state)) fallBack(state);
+          else deliver(state, event);
+        }
+      }
+    },
+    resync() {
+      recent = [];
+      epoch = undefined;
+      for (const state of [...readers]) if (state.live) fallBack(state);
+    },
+    get size() {
+      return readers.size;
+    },
+  };
+}
