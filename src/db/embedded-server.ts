@@ -72,8 +72,10 @@ interface Batch {
 const REFUSED: readonly [RegExp, string][] = [
   [/^\s*copy\b[^;]*\bfrom\s+stdin\b/i, 'COPY FROM STDIN is not available in the embedded database'],
   [/^\s*(listen|unlisten)\b/i, 'LISTEN is not available in the embedded database'],
-  [/^\s*(set\s+(session\s+|local\s+)?session\s+authorization|reset\s+session\s+authorization|discard\s+all)\b/i,
-    'the session of the embedded database is shared and cannot be changed'],
+  [
+    /^\s*(set\s+(session\s+|local\s+)?session\s+authorization|reset\s+session\s+authorization|discard\s+all)\b/i,
+    'the session of the embedded database is shared and cannot be changed',
+  ],
 ];
 
 function refusalOf(sql: string): string | undefined {
