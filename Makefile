@@ -1,0 +1,37 @@
+# What people and CI run; each target says what it does in contract terms. Recipes are in deploy/scripts.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+# Where deploy/scripts/setup.sh puts Bun when it may not install it for everybody.
+export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dreamhub/bun/node_modules/.bin:$(PATH)
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
+
+.PHONY: dev-up
+dev-up: ## install what is missing and start everything on http://localhost:8080; Ctrl-C stops
+	@deploy/scripts/setup.sh
+	@DEMO=$${DEMO:-true} exec bun src/main.ts
+
+.PHONY: test
+test: ## install what is missing and run every test on real PostgreSQL + pgvector and real Redis
+	@deploy/scripts/setup.sh
+	@deploy/scripts/services.sh start
+	@exec bun test/support/run.ts
+
+.PHONY: check
+check: ## format, lint, types, import ranks, dead code
+	@deploy/scripts/setup.sh packages
+	bun x biome check --error-on-warnings .
+	bun x tsc --noEmit
+	bun test test/unit/architecture.test.ts
+	bun x knip
+
+.PHONY: services
+services: ## real PostgreSQL + pgvector and Redis for tests, by the first way that works
+	@deploy/scripts/setup.sh
+	@deploy/scripts/services.sh start
+
+.PHONY: services-stop
+services-stop: ## stop what `make services` started
+	@deploy/scripts/services.sh stop
