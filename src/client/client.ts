@@ -1,13 +1,31 @@
 /** The client of a DreamHub server, for browsers and Bun: REST calls and the socket, over one session. */
-import { hostClock, type ClientClock } from './clock.ts';
+import { type ClientClock, hostClock } from './clock.ts';
 import { type Codec, jsonCodec } from './codec.ts';
 import { createHttp, type Fetch, type Http } from './http.ts';
 import { hostSocket, type SocketFactory } from './link.ts';
 import { createRealtime, type Realtime } from './realtime.ts';
 import { createSession, memoryTokenStore, type Session, type StoredSession, type TokenStore } from './session.ts';
 import type {
-  ChatAnswer, ChatRequest, Conversation, DocumentChunk, DocumentQuery, KnowledgeDocument, LoginRequest, Message, Page,
-  PageQuery, Profile, RegisterRequest, SearchAnswer, SearchQuery, SendRequest, Task, TaskStatus, Ticket, TokenAnswer, Turn,
+  ChatAnswer,
+  ChatRequest,
+  Conversation,
+  DocumentChunk,
+  DocumentQuery,
+  KnowledgeDocument,
+  LoginRequest,
+  Message,
+  Page,
+  PageQuery,
+  Profile,
+  RegisterRequest,
+  SearchAnswer,
+  SearchQuery,
+  SendRequest,
+  Task,
+  TaskStatus,
+  Ticket,
+  TokenAnswer,
+  Turn,
   TurnNames,
 } from './types.ts';
 import { createUpload, type Upload } from './upload.ts';
@@ -114,7 +132,10 @@ export function createClient(options: ClientOptions): Client {
       list: (query = {}) => json('GET', '/documents', { query: { ...query } }),
       get: (id) => json('GET', `/documents/${part(id)}`),
       async text(id, signal) {
-        const response = await http.call('GET', `/documents/${part(id)}/text`, { signal, headers: { accept: 'text/plain, application/json' } });
+        const response = await http.call('GET', `/documents/${part(id)}/text`, {
+          signal,
+          headers: { accept: 'text/plain, application/json' },
+        });
         if (!response.headers.get('content-type')?.includes('json')) return response.text();
         const { text } = (await response.json()) as { text: string };
         return text;

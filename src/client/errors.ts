@@ -14,9 +14,24 @@ export interface Problem {
  * `invalid_response`: something between us and the server answered in its place. The others are the contract's.
  */
 export type ClientErrorCode =
-  | 'unauthenticated' | 'forbidden' | 'not_found' | 'invalid_request' | 'conflict' | 'payload_too_large'
-  | 'unsupported_media_type' | 'malware_detected' | 'rate_limited' | 'queue_full' | 'quota_exceeded'
-  | 'provider_unavailable' | 'unavailable' | 'internal' | 'network' | 'timeout' | 'closed' | 'invalid_response'
+  | 'unauthenticated'
+  | 'forbidden'
+  | 'not_found'
+  | 'invalid_request'
+  | 'conflict'
+  | 'payload_too_large'
+  | 'unsupported_media_type'
+  | 'malware_detected'
+  | 'rate_limited'
+  | 'queue_full'
+  | 'quota_exceeded'
+  | 'provider_unavailable'
+  | 'unavailable'
+  | 'internal'
+  | 'network'
+  | 'timeout'
+  | 'closed'
+  | 'invalid_response'
   | (string & {});
 
 export interface ClientErrorOptions {

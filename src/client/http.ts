@@ -44,7 +44,12 @@ export function createHttp({ baseUrl, fetch, session }: HttpOptions): Http {
     return `${root}${path}${text && `?${text}`}`;
   }
 
-  async function once(method: string, path: string, options: CallOptions, token: string | undefined): Promise<Response> {
+  async function once(
+    method: string,
+    path: string,
+    options: CallOptions,
+    token: string | undefined,
+  ): Promise<Response> {
     const headers: Record<string, string> = { accept: 'application/json', ...options.headers };
     if (token !== undefined) headers.authorization = `Bearer ${token}`;
     if (options.body !== undefined) headers['content-type'] = 'application/json';
@@ -80,7 +85,10 @@ export function createHttp({ baseUrl, fetch, session }: HttpOptions): Http {
       try {
         return (await response.json()) as T;
       } catch (error) {
-        throw new ClientError('invalid_response', 'The server did not answer in JSON.', { status: response.status, cause: error });
+        throw new ClientError('invalid_response', 'The server did not answer in JSON.', {
+          status: response.status,
+          cause: error,
+        });
       }
     },
   };

@@ -6,7 +6,17 @@
  * their last number, and requests that were not acknowledged are sent again (they are idempotent: `chat.send` by its
  * client message id). A request lives until its own deadline, over as many sockets as that takes.
  */
-import type { AckFrame, ChatSendFrame, ClientFrame, CLOSE_CODES, EventFrame, HelloFrame, ResetFrame, ServerFrame, Topic } from '../contracts/index.ts';
+import type {
+  AckFrame,
+  ChatSendFrame,
+  CLOSE_CODES,
+  ClientFrame,
+  EventFrame,
+  HelloFrame,
+  ResetFrame,
+  ServerFrame,
+  Topic,
+} from '../contracts/index.ts';
 import { fullJitter } from './backoff.ts';
 import type { ClientClock } from './clock.ts';
 import type { Codec } from './codec.ts';
@@ -37,9 +47,16 @@ export interface Realtime {
   /** Ends a wait: the network is back, or somebody is looking. */
   nudge(): void;
   /** Listens to a topic, from its start or after a known position, until unsubscribed, over any number of cuts. */
-  subscribe<T extends Topic>(topic: T, handler: TopicHandler<T>, from?: { after?: number; epoch?: string }): Subscription;
+  subscribe<T extends Topic>(
+    topic: T,
+    handler: TopicHandler<T>,
+    from?: { after?: number; epoch?: string },
+  ): Subscription;
   /** Sends a message; the events of its turn go to `handler` when one is given. */
-  sendChat(request: SendChatRequest, handler?: TopicHandler<`turn:${string}`>): Promise<TurnNames & { subscription?: Subscription }>;
+  sendChat(
+    request: SendChatRequest,
+    handler?: TopicHandler<`turn:${string}`>,
+  ): Promise<TurnNames & { subscription?: Subscription }>;
   cancelTurn(turnId: string): Promise<void>;
   close(): void;
 }
@@ -247,7 +264,9 @@ export function createRealtime(options: RealtimeOptions): Realtime {
           }
         },
         reject,
-        cancelTimer: clock.after(ackTimeoutMs, () => settle(id, new ClientError('timeout', 'The server did not answer in time.'))),
+        cancelTimer: clock.after(ackTimeoutMs, () =>
+          settle(id, new ClientError('timeout', 'The server did not answer in time.')),
+        ),
       };
       pending.set(id, entry);
       if (isOpen()) link?.send(entry.frame);

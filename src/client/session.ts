@@ -6,7 +6,7 @@
  */
 import type { ClientClock } from './clock.ts';
 import { ClientError, isSignedOut } from './errors.ts';
-import type { Tenant, TokenAnswer, User } from './types.ts';
+import type { TokenAnswer } from './types.ts';
 
 export interface StoredSession {
   access_token: string;
@@ -15,8 +15,8 @@ export interface StoredSession {
   expires_at: number;
   /** How long the access token was given for, in milliseconds. */
   lifetime_ms: number;
-  user: User;
-  tenant: Tenant;
+  user: TokenAnswer['user'];
+  tenant: TokenAnswer['tenant'];
 }
 
 export interface TokenStore {

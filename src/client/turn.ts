@@ -15,7 +15,13 @@ export interface TurnView {
 }
 
 export const newTurn: TurnView = {
-  status: 'queued', attempt: 0, text: '', sources: [], usage: null, error: null, messageId: null,
+  status: 'queued',
+  attempt: 0,
+  text: '',
+  sources: [],
+  usage: null,
+  error: null,
+  messageId: null,
 };
 
 export function isTurnOver({ status }: { status: TurnStatus }): boolean {

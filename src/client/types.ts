@@ -1,37 +1,45 @@
-/** Bodies of the REST calls, in the contract's own names. Times are RFC 3339, sizes bytes, offsets UTF-16 units. */
-import type { Role, SearchFilter, SearchHit, SearchMode, Source, Usage } from '../contracts/index.ts';
+/** Bodies of the REST calls: the resources are the contract's own, so what the server checks and this agree by type. */
+import type {
+  ChunkResource,
+  ConversationResource,
+  DocumentResource,
+  DocumentStatus,
+  Me,
+  MessageResource,
+  Page,
+  SearchFilter,
+  SearchMode,
+  SearchResult,
+  Session,
+  Source,
+  TaskResource,
+  TaskStatus,
+  TurnReceipt,
+  TurnResource,
+  UploadReceipt,
+  Usage,
+  Visibility,
+} from '../contracts/index.ts';
 
-export type { Source, Usage };
-
-export interface Page<T> {
-  items: T[];
-  next_cursor: string | null;
-}
+export type { DocumentStatus, Page, Source, TaskStatus, Usage, Visibility };
+export type Conversation = ConversationResource;
+export type DocumentChunk = ChunkResource;
+/** Not `Document`: a browser has one of those already. */
+export type KnowledgeDocument = DocumentResource;
+export type Message = MessageResource;
+export type Profile = Me;
+export type Task = TaskResource;
+/** What register, login and refresh answer. */
+export type TokenAnswer = Session;
+export type Turn = TurnResource;
+export type TurnStatus = Turn['status'];
+/** Names of an accepted message; the answer arrives on the topic `turn:{turn_id}`. */
+export type TurnNames = TurnReceipt;
+export type UploadAnswer = UploadReceipt;
 
 export interface PageQuery {
   limit?: number;
   cursor?: string;
-}
-
-export interface User {
-  id: string;
-  email: string;
-  role: Role;
-}
-
-export interface Tenant {
-  id: string;
-  name: string;
-}
-
-/** What register, login and refresh answer. */
-export interface TokenAnswer {
-  access_token: string;
-  refresh_token: string;
-  /** Seconds until the access token ends. */
-  expires_in: number;
-  user: User;
-  tenant: Tenant;
 }
 
 export interface RegisterRequest {
@@ -44,76 +52,14 @@ export interface RegisterRequest {
 export interface LoginRequest {
   email: string;
   password: string;
+  /** Needed where the e-mail is in several tenants; a `conflict` says so. */
   tenant?: string;
-}
-
-export interface Profile {
-  user: User;
-  tenant: Tenant;
-}
-
-export type Visibility = 'tenant' | 'private';
-export type DocumentStatus = 'queued' | 'processing' | 'quarantined' | 'ready' | 'failed';
-
-/** Named `KnowledgeDocument` because a browser already has a `Document`. */
-export interface KnowledgeDocument {
-  id: string;
-  title: string;
-  filename: string;
-  media_type: string;
-  size: number;
-  sha256: string;
-  source_type: string;
-  visibility: Visibility;
-  metadata: Record<string, unknown>;
-  status: DocumentStatus;
-  pages: number | null;
-  chunks: number | null;
-  task_id: string | null;
-  created_at: string;
 }
 
 export interface DocumentQuery extends PageQuery {
   status?: DocumentStatus;
   source_type?: string;
   q?: string;
-}
-
-export interface DocumentChunk {
-  id: string;
-  ordinal: number;
-  page: number | null;
-  start: number;
-  end: number;
-  text: string;
-}
-
-export interface UploadAnswer {
-  document_id: string;
-  task_id: string;
-  status: string;
-  duplicate: boolean;
-}
-
-export type TaskStatus = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'dead';
-
-export interface Task {
-  id: string;
-  kind: string;
-  document_id: string | null;
-  status: TaskStatus;
-  stage: string | null;
-  progress: number;
-  chunks_done: number;
-  chunks_total: number | null;
-  attempt: number;
-  retry_count: number;
-  priority: number;
-  version: number;
-  error: { code: string; message: string } | null;
-  created_at: string;
-  started_at: string | null;
-  finished_at: string | null;
 }
 
 export interface SearchQuery {
@@ -124,27 +70,8 @@ export interface SearchQuery {
 }
 
 export interface SearchAnswer {
-  results: Omit<SearchHit, 'headings'>[];
+  results: SearchResult[];
   took_ms: number;
-}
-
-export interface Conversation {
-  id: string;
-  title: string | null;
-  created_at: string;
-  updated_at: string;
-  message_count: number;
-}
-
-export interface Message {
-  id: string;
-  role: 'user' | 'assistant';
-  content: string;
-  sources: Source[];
-  turn_id: string | null;
-  parent_id: string | null;
-  rating: 1 | -1 | null;
-  created_at: string;
 }
 
 export interface SendRequest {
@@ -152,13 +79,6 @@ export interface SendRequest {
   client_message_id?: string;
   model?: string;
   filter?: SearchFilter;
-}
-
-/** Names of an accepted message; the answer arrives on the topic `turn:{turn_id}`. */
-export interface TurnNames {
-  turn_id: string;
-  message_id: string;
-  conversation_id: string;
 }
 
 export interface ChatRequest {
@@ -172,20 +92,6 @@ export interface ChatAnswer {
   turn_id: string;
   reply: string;
   sources: Source[];
-}
-
-export type TurnStatus = 'queued' | 'running' | 'completed' | 'failed' | 'cancelled';
-
-export interface Turn {
-  id: string;
-  conversation_id: string;
-  message_id: string;
-  status: TurnStatus;
-  attempt: number;
-  text: string;
-  sources: Source[];
-  usage: Usage | null;
-  error: { code: string; message: string } | null;
 }
 
 export interface Ticket {

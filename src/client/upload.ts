@@ -80,7 +80,8 @@ function post(xhr: XMLHttpRequest, url: string, token: string, file: Blob, optio
     xhr.upload.onprogress = (event) => {
       if (event.lengthComputable) onProgress?.(event.loaded, event.total);
     };
-    xhr.onload = () => resolve({ status: xhr.status, text: xhr.responseText, retryAfter: xhr.getResponseHeader('retry-after') });
+    xhr.onload = () =>
+      resolve({ status: xhr.status, text: xhr.responseText, retryAfter: xhr.getResponseHeader('retry-after') });
     xhr.onerror = () => reject(new ClientError('network', 'The file could not be sent.'));
     xhr.onabort = () => reject(signal?.reason ?? new ClientError('closed', 'The upload was stopped.'));
     xhr.onloadend = () => signal?.removeEventListener('abort', abort);

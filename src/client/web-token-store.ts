@@ -42,11 +42,17 @@ export function webTokenStore({ storage, key = 'dreamhub.session', locks, events
 
 function isStoredSession(value: unknown): value is StoredSession {
   return (
-    typeof value === 'object' && value !== null &&
-    'access_token' in value && typeof value.access_token === 'string' &&
-    'refresh_token' in value && typeof value.refresh_token === 'string' &&
-    'expires_at' in value && typeof value.expires_at === 'number' &&
-    'lifetime_ms' in value && typeof value.lifetime_ms === 'number' &&
-    'user' in value && 'tenant' in value
+    typeof value === 'object' &&
+    value !== null &&
+    'access_token' in value &&
+    typeof value.access_token === 'string' &&
+    'refresh_token' in value &&
+    typeof value.refresh_token === 'string' &&
+    'expires_at' in value &&
+    typeof value.expires_at === 'number' &&
+    'lifetime_ms' in value &&
+    typeof value.lifetime_ms === 'number' &&
+    'user' in value &&
+    'tenant' in value
   );
 }

@@ -50,11 +50,25 @@ export function App({ client, demo, storage, language: initial }: AppProps) {
   return (
     <TextsContext.Provider value={texts}>
       {session ? (
-        <SignedIn key={session.user.id} client={client} session={session} onLanguage={switchLanguage} onLogout={logout} />
+        <SignedIn
+          key={session.user.id}
+          client={client}
+          session={session}
+          onLanguage={switchLanguage}
+          onLogout={logout}
+        />
       ) : (
         <>
           <Login client={client} demo={demo} notice={left === 'by end' ? texts.sessionEnded : null} />
-          <button type="button" class="button ghost login-language" lang={language === 'en' ? 'zh-CN' : 'en'} title={texts.switchLanguage} onClick={switchLanguage}>{texts.otherLanguage}</button>
+          <button
+            type="button"
+            class="button ghost login-language"
+            lang={language === 'en' ? 'zh-CN' : 'en'}
+            title={texts.switchLanguage}
+            onClick={switchLanguage}
+          >
+            {texts.otherLanguage}
+          </button>
         </>
       )}
     </TextsContext.Provider>
@@ -76,5 +90,13 @@ function SignedIn({ client, session, onLanguage, onLogout }: SignedInProps) {
     return () => created.dispose();
   }, [client]);
   if (!workspace) return null;
-  return <Shell workspace={workspace} tenant={session.tenant.name} email={session.user.email} onLanguage={onLanguage} onLogout={onLogout} />;
+  return (
+    <Shell
+      workspace={workspace}
+      tenant={session.tenant.name}
+      email={session.user.email}
+      onLanguage={onLanguage}
+      onLogout={onLogout}
+    />
+  );
 }

@@ -16,6 +16,10 @@ export function formatWhen(iso: string, language: string, now = new Date()): str
   const date = new Date(iso);
   if (Number.isNaN(date.getTime())) return '';
   return date.toDateString() === now.toDateString()
-    ? date.toLocaleTimeString(language, { hour: '2-digit', minute: '2-digit' })
-    : date.toLocaleDateString(language, { month: 'short', day: 'numeric', ...(date.getFullYear() !== now.getFullYear() && { year: 'numeric' }) });
+    ? date.toLocaleTimeString(language, { hour: 'numeric', minute: '2-digit' })
+    : date.toLocaleDateString(language, {
+        month: 'short',
+        day: 'numeric',
+        ...(date.getFullYear() !== now.getFullYear() && { year: 'numeric' }),
+      });
 }

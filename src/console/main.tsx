@@ -24,5 +24,8 @@ async function readDemo(): Promise<DemoLogin | null> {
 const root = document.getElementById('app');
 if (root) {
   const demo = client.session.current() ? null : await readDemo();
-  render(<App client={client} demo={demo} storage={storage} language={readLanguage(storage, navigator.languages)} />, root);
+  render(
+    <App client={client} demo={demo} storage={storage} language={readLanguage(storage, navigator.languages)} />,
+    root,
+  );
 }

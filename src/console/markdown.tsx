@@ -3,8 +3,9 @@
  * in an answer stays visible text, a link leads only to http(s) or mail, and an image is a link to be clicked, so that
  * a document cannot make the reader's browser fetch something. `[n]` becomes whatever `citation` makes of it.
  */
-import { type ComponentChildren, Fragment } from 'preact';
+
 import { Marked, type MarkedToken, type Token } from 'marked';
+import { type ComponentChildren, Fragment } from 'preact';
 
 /** Link definitions are off: `[1]: …` in an answer must not turn the citation [1] into a link. */
 const parser = new Marked({ gfm: true, tokenizer: { def: () => undefined } });
@@ -28,7 +29,8 @@ function renderAll(tokens: readonly Token[] | undefined, cite: Cite): ComponentC
 
 function render(token: MarkedToken, cite: Cite): ComponentChildren {
   switch (token.type) {
-    case 'space': case 'def':
+    case 'space':
+    case 'def':
       return null;
     case 'paragraph':
       return <p>{renderAll(token.tokens, cite)}</p>;
@@ -38,7 +40,11 @@ function render(token: MarkedToken, cite: Cite): ComponentChildren {
       return <Tag>{renderAll(token.tokens, cite)}</Tag>;
     }
     case 'code':
-      return <pre><code>{token.text}</code></pre>;
+      return (
+        <pre>
+          <code>{token.text}</code>
+        </pre>
+      );
     case 'codespan':
       return <code>{token.text}</code>;
     case 'blockquote':
@@ -53,10 +59,20 @@ function render(token: MarkedToken, cite: Cite): ComponentChildren {
       return (
         <div class="table-scroll">
           <table>
-            <thead><tr>{token.header.map((cell, index) => <th key={index}>{renderAll(cell.tokens, cite)}</th>)}</tr></thead>
+            <thead>
+              <tr>
+                {token.header.map((cell, index) => (
+                  <th key={index}>{renderAll(cell.tokens, cite)}</th>
+                ))}
+              </tr>
+            </thead>
             <tbody>
               {token.rows.map((row, index) => (
-                <tr key={index}>{row.map((cell, column) => <td key={column}>{renderAll(cell.tokens, cite)}</td>)}</tr>
+                <tr key={index}>
+                  {row.map((cell, column) => (
+                    <td key={column}>{renderAll(cell.tokens, cite)}</td>
+                  ))}
+                </tr>
               ))}
             </tbody>
           </table>
@@ -88,7 +104,11 @@ function render(token: MarkedToken, cite: Cite): ComponentChildren {
 
 function renderLink(href: string, children: ComponentChildren): ComponentChildren {
   if (!isSafeLink(href)) return children;
-  return <a href={href} target="_blank" rel="noopener noreferrer nofollow">{children}</a>;
+  return (
+    <a href={href} target="_blank" rel="noopener noreferrer nofollow">
+      {children}
+    </a>
+  );
 }
 
 export function isSafeLink(href: string): boolean {

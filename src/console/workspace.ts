@@ -1,7 +1,7 @@
 /** What a signed-in person works with: one socket and the models that live on it. */
 import type { Client } from '../client/client.ts';
 import type { Realtime } from '../client/realtime.ts';
-import { createChatModel, type ChatModel } from './model/chat.ts';
+import { type ChatModel, createChatModel } from './model/chat.ts';
 import { createDocumentsModel, type DocumentsModel } from './model/documents.ts';
 
 export interface Workspace {

@@ -13,9 +13,22 @@ const METHODS = new Set(['get', 'put', 'post', 'delete', 'patch', 'options', 'he
 const GUESSED_TYPES = ['application/json', 'multipart/form-data', 'text/plain'];
 
 const STATUS_TEXT: Record<string, string> = {
-  200: 'OK', 201: 'Created', 202: 'Accepted', 204: 'No content', 304: 'Not modified', 400: 'Cannot be parsed', 401: 'Not authenticated',
-  403: 'Forbidden', 404: 'Not found', 409: 'Conflict', 413: 'Too large', 415: 'Unsupported media type', 422: 'Does not fit the schema',
-  429: 'Too many requests', 500: 'Internal error', 503: 'Temporarily unavailable',
+  200: 'OK',
+  201: 'Created',
+  202: 'Accepted',
+  204: 'No content',
+  304: 'Not modified',
+  400: 'Cannot be parsed',
+  401: 'Not authenticated',
+  403: 'Forbidden',
+  404: 'Not found',
+  409: 'Conflict',
+  413: 'Too large',
+  415: 'Unsupported media type',
+  422: 'Does not fit the schema',
+  429: 'Too many requests',
+  500: 'Internal error',
+  503: 'Temporarily unavailable',
 };
 
 export function toOpenApi30(generated: unknown): JsonObject {
@@ -49,7 +62,8 @@ function fixOperation(operation: JsonObject, path: string): JsonObject {
     fixed.requestBody = { ...body, content: fixContent(asObject(body.content)) };
   }
   const responses: JsonObject = {};
-  for (const [status, answer] of Object.entries(asObject(operation.responses))) responses[status] = fixResponse(status, asObject(answer));
+  for (const [status, answer] of Object.entries(asObject(operation.responses)))
+    responses[status] = fixResponse(status, asObject(answer));
   fixed.responses = responses;
   return fixed;
 }
@@ -98,12 +112,28 @@ function fixSchema(value: Json): JsonObject {
   const fixed: JsonObject = {};
   for (const [key, part] of Object.entries(schema)) {
     switch (key) {
-      case '$id': case '$schema': case 'patternProperties': case 'propertyNames': case 'const': case 'examples':
-      case 'exclusiveMinimum': case 'exclusiveMaximum': case 'additionalItems': case 'unevaluatedProperties':
-      case 'error': case 'transform': case 'contentEncoding': case 'contentMediaType': case 'extension': case 'maxSize': case 'minSize':
+      case '$id':
+      case '$schema':
+      case 'patternProperties':
+      case 'propertyNames':
+      case 'const':
+      case 'examples':
+      case 'exclusiveMinimum':
+      case 'exclusiveMaximum':
+      case 'additionalItems':
+      case 'unevaluatedProperties':
+      case 'error':
+      case 'transform':
+      case 'contentEncoding':
+      case 'contentMediaType':
+      case 'extension':
+      case 'maxSize':
+      case 'minSize':
         break;
       case 'properties':
-        fixed.properties = Object.fromEntries(Object.entries(asObject(part)).map(([name, property]) => [name, fixSchema(property)]));
+        fixed.properties = Object.fromEntries(
+          Object.entries(asObject(part)).map(([name, property]) => [name, fixSchema(property)]),
+        );
         break;
       case 'items':
         fixed.items = Array.isArray(part) ? { anyOf: part.map(fixSchema) } : fixSchema(part);
@@ -111,7 +141,10 @@ function fixSchema(value: Json): JsonObject {
       case 'additionalProperties':
         fixed.additionalProperties = typeof part === 'boolean' ? part : fixSchema(part);
         break;
-      case 'allOf': case 'anyOf': case 'oneOf': case 'not':
+      case 'allOf':
+      case 'anyOf':
+      case 'oneOf':
+      case 'not':
         fixed[key] = Array.isArray(part) ? part.map(fixSchema) : fixSchema(part);
         break;
       case 'required':
@@ -122,9 +155,12 @@ function fixSchema(value: Json): JsonObject {
     }
   }
   if (schema.const !== undefined) fixed.enum = [schema.const];
-  if (Array.isArray(schema.examples) && fixed.example === undefined && schema.examples[0] !== undefined) fixed.example = schema.examples[0];
-  if (typeof schema.exclusiveMinimum === 'number') Object.assign(fixed, { minimum: schema.exclusiveMinimum, exclusiveMinimum: true });
-  if (typeof schema.exclusiveMaximum === 'number') Object.assign(fixed, { maximum: schema.exclusiveMaximum, exclusiveMaximum: true });
+  if (Array.isArray(schema.examples) && fixed.example === undefined && schema.examples[0] !== undefined)
+    fixed.example = schema.examples[0];
+  if (typeof schema.exclusiveMinimum === 'number')
+    Object.assign(fixed, { minimum: schema.exclusiveMinimum, exclusiveMinimum: true });
+  if (typeof schema.exclusiveMaximum === 'number')
+    Object.assign(fixed, { maximum: schema.exclusiveMaximum, exclusiveMaximum: true });
   if (schema.patternProperties !== undefined) {
     const [values] = Object.values(asObject(schema.patternProperties));
     fixed.additionalProperties = values === undefined ? true : fixSchema(values);

@@ -28,7 +28,12 @@ export function createStaticFile(body: Uint8Array<ArrayBuffer>, type: string): S
 /** A file whose name holds its content's hash may be kept for ever; any other is asked for again each time. */
 export type Caching = 'immutable' | 'revalidate';
 
-export function serveFile(file: StaticFile, request: Request, caching: Caching, extra: Record<string, string> = {}): Response {
+export function serveFile(
+  file: StaticFile,
+  request: Request,
+  caching: Caching,
+  extra: Record<string, string> = {},
+): Response {
   const headers: Record<string, string> = {
     'content-type': file.type,
     'cache-control': caching === 'immutable' ? 'public, max-age=31536000, immutable' : 'no-cache',
@@ -64,7 +69,9 @@ export function pageHeaders(policy: Record<string, string>): Record<string, stri
     ...policy,
   };
   return {
-    'content-security-policy': Object.entries(directives).map(([name, value]) => `${name} ${value}`).join('; '),
+    'content-security-policy': Object.entries(directives)
+      .map(([name, value]) => `${name} ${value}`)
+      .join('; '),
     'referrer-policy': 'no-referrer',
     'x-frame-options': 'DENY',
     'cross-origin-opener-policy': 'same-origin',

@@ -9,13 +9,13 @@ import type { Subscription, TopicHandler } from '../../client/topics.ts';
 import { applyTurnEvent, applyTurnReset, isTurnOver, newTurn, type TurnView, viewOfTurn } from '../../client/turn.ts';
 import type { Conversation, Message } from '../../client/types.ts';
 import { createStore, type Store } from '../store.ts';
-import { describe } from './documents.ts';
+import { describe, type Problem } from './problem.ts';
 
 export interface Outgoing {
   clientMessageId: string;
   content: string;
   state: 'sending' | 'unsent';
-  error: { code: string; message: string } | null;
+  error: Problem | null;
 }
 
 export interface ChatState {
@@ -25,7 +25,7 @@ export interface ChatState {
   /** `null`: a conversation that begins with the next question. */
   openId: string | null;
   loading: boolean;
-  error: { code: string; message: string } | null;
+  error: Problem | null;
   messages: Message[];
   /** Turns of the open conversation that have no stored answer (yet), by turn id. */
   turns: ReadonlyMap<string, TurnView>;
@@ -58,11 +58,21 @@ const MESSAGE_PAGE = 200;
 const RECENT_TURNS = 5;
 
 const closedConversation = {
-  loading: false, error: null, messages: [] as Message[], turns: new Map<string, TurnView>(), outgoing: [] as Outgoing[],
+  loading: false,
+  error: null,
+  messages: [] as Message[],
+  turns: new Map<string, TurnView>(),
+  outgoing: [] as Outgoing[],
 };
 
 export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): ChatModel {
-  const store = createStore<ChatState>({ conversations: [], nextCursor: null, listed: false, openId: null, ...closedConversation });
+  const store = createStore<ChatState>({
+    conversations: [],
+    nextCursor: null,
+    listed: false,
+    openId: null,
+    ...closedConversation,
+  });
   const live = new Map<string, Subscription>();
   /** Folded as events come; shown at the next frame. */
   const views = new Map<string, TurnView>();
@@ -107,8 +117,14 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
     live.delete(turnId);
     if (view.status === 'completed') {
       const answer: Message = {
-        id: view.messageId ?? `turn-${turnId}`, role: 'assistant', content: view.text, sources: view.sources, turn_id: turnId,
-        parent_id: null, rating: null, created_at: new Date().toISOString(),
+        id: view.messageId ?? `turn-${turnId}`,
+        role: 'assistant',
+        content: view.text,
+        sources: view.sources,
+        turn_id: turnId,
+        parent_id: null,
+        rating: null,
+        created_at: new Date().toISOString(),
       };
       views.delete(turnId);
       store.update((state) => ({
@@ -150,7 +166,9 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
     const messages = await allMessages(client, conversationId);
     if (!current(during)) return;
     change({ messages, loading: false, error: null });
-    const answered = new Set(messages.filter((message) => message.role === 'assistant').map((message) => message.turn_id));
+    const answered = new Set(
+      messages.filter((message) => message.role === 'assistant').map((message) => message.turn_id),
+    );
     const unanswered = messages
       .filter((message) => message.role === 'user' && message.turn_id !== null && !answered.has(message.turn_id))
       .slice(-RECENT_TURNS);
@@ -170,7 +188,8 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
       if (disposed) return;
       store.update((state) => {
         const listed = new Set(page.items.map(({ id }) => id));
-        const older = state.nextCursor === null ? [] : state.conversations.filter(({ id }) => !listed.has(id)).slice(PAGE);
+        const older =
+          state.nextCursor === null ? [] : state.conversations.filter(({ id }) => !listed.has(id)).slice(PAGE);
         return { ...state, conversations: [...page.items, ...older], nextCursor: page.next_cursor, listed: true };
       });
     } catch {
@@ -200,17 +219,29 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
         },
       };
       const { turn_id, message_id, conversation_id, subscription } = await realtime.sendChat(
-        { content: message.content, client_message_id: message.clientMessageId, ...(openId !== null && { conversation_id: openId }) },
+        {
+          content: message.content,
+          client_message_id: message.clientMessageId,
+          ...(openId !== null && { conversation_id: openId }),
+        },
         relay,
       );
       if (!current(during)) return subscription?.unsubscribe();
-      const answeredAlready = store.get().messages.some(({ role, turn_id: of }) => role === 'assistant' && of === turn_id);
+      const answeredAlready = store
+        .get()
+        .messages.some(({ role, turn_id: of }) => role === 'assistant' && of === turn_id);
       const view = views.get(turn_id) ?? newTurn;
       if (subscription && !answeredAlready && !isTurnOver(view)) live.set(turn_id, subscription);
       else subscription?.unsubscribe();
       if (!answeredAlready) show(turn_id, view);
       const question: Message = {
-        id: message_id, role: 'user', content: message.content, sources: [], turn_id, parent_id: null, rating: null,
+        id: message_id,
+        role: 'user',
+        content: message.content,
+        sources: [],
+        turn_id,
+        parent_id: null,
+        rating: null,
         created_at: new Date().toISOString(),
       };
       store.update((state) => ({
@@ -229,7 +260,9 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
   function setOutgoing(clientMessageId: string, part: Partial<Outgoing>): void {
     store.update((state) => ({
       ...state,
-      outgoing: state.outgoing.map((entry) => (entry.clientMessageId === clientMessageId ? { ...entry, ...part } : entry)),
+      outgoing: state.outgoing.map((entry) =>
+        entry.clientMessageId === clientMessageId ? { ...entry, ...part } : entry,
+      ),
     }));
   }
 
@@ -242,7 +275,10 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
       else {
         store.update((state) => ({
           ...state,
-          conversations: touch(state.conversations, conversation_id, (entry) => ({ ...entry, title: title ?? entry.title })),
+          conversations: touch(state.conversations, conversation_id, (entry) => ({
+            ...entry,
+            title: title ?? entry.title,
+          })),
         }));
       }
       // Somebody else's window may have asked here; our own turns are followed already.
@@ -286,7 +322,9 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
       const renamed = await client.conversations.rename(id, title);
       store.update((state) => ({
         ...state,
-        conversations: state.conversations.map((entry) => (entry.id === id ? { ...entry, title: renamed.title ?? title } : entry)),
+        conversations: state.conversations.map((entry) =>
+          entry.id === id ? { ...entry, title: renamed.title ?? title } : entry,
+        ),
       }));
     },
     async remove(id) {
@@ -301,7 +339,11 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
       const cursor = store.get().nextCursor;
       if (cursor === null) return;
       const page = await client.conversations.list({ limit: PAGE, cursor });
-      store.update((state) => ({ ...state, conversations: [...state.conversations, ...page.items], nextCursor: page.next_cursor }));
+      store.update((state) => ({
+        ...state,
+        conversations: [...state.conversations, ...page.items],
+        nextCursor: page.next_cursor,
+      }));
     },
     dispose() {
       disposed = true;

@@ -9,6 +9,7 @@ import type { Realtime } from '../../client/realtime.ts';
 import type { Subscription, TopicEvent } from '../../client/topics.ts';
 import type { KnowledgeDocument, Task } from '../../client/types.ts';
 import { createStore, type Store } from '../store.ts';
+import { describe, type Problem } from './problem.ts';
 
 export type RowPhase = 'sending' | 'queued' | 'working' | 'ready' | 'failed' | 'refused' | 'quarantined';
 
@@ -27,7 +28,7 @@ export interface DocumentRow {
   stage: string | null;
   chunksDone: number;
   chunksTotal: number | null;
-  error: { code: string; message: string } | null;
+  error: Problem | null;
   /** The server had these bytes already. */
   duplicate: boolean;
   /** Attempts ran out, so another try may help. */
@@ -38,7 +39,7 @@ export interface DocumentsState {
   rows: DocumentRow[];
   nextCursor: string | null;
   loaded: boolean;
-  error: { code: string; message: string } | null;
+  error: Problem | null;
 }
 
 export interface DocumentsModel {
@@ -64,6 +65,7 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
   const waiting: { key: string; file: File }[] = [];
   const sending = new Map<string, AbortController>();
   const watched = new Map<string, Subscription>();
+  const explained = new Set<string>();
   let disposed = false;
   let localKeys = 0;
   let reading: Promise<void> | undefined;
@@ -136,21 +138,21 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
     }
   }
 
-  /** Listens to what is still moving, and asks why what failed has failed. */
+  /** Listens to what is still moving, and asks of what failed whether another try makes sense. */
   function follow(): void {
     for (const row of store.get().rows) {
       if (row.taskId === null) continue;
       if (row.phase === 'queued' || row.phase === 'working') watch(row.taskId);
-      if (row.phase === 'failed' && row.error === null) void explain(row.taskId);
+      if (row.phase === 'failed' && !explained.has(row.taskId)) void explain(row.taskId);
     }
   }
 
   async function explain(taskId: string): Promise<void> {
+    explained.add(taskId);
     try {
-      const task = await client.tasks.get(taskId);
+      const { status } = await client.tasks.get(taskId);
       patch((row) => row.taskId === taskId && row.phase === 'failed', {
-        error: task.error ?? { code: 'internal', message: '' },
-        retryable: task.status === 'dead',
+        retryable: status === 'dead' || status === 'cancelled',
       });
     } catch {
       // The row says "failed" either way.
@@ -181,7 +183,8 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
       if (answer.duplicate) refresh();
       else watch(answer.task_id);
     } catch (error) {
-      if (controller.signal.aborted) store.update((state) => ({ ...state, rows: state.rows.filter((row) => row.key !== key) }));
+      if (controller.signal.aborted)
+        store.update((state) => ({ ...state, rows: state.rows.filter((row) => row.key !== key) }));
       else patchKey(key, { phase: 'refused', error: describe(error) });
     } finally {
       sending.delete(key);
@@ -247,7 +250,11 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
       const cursor = store.get().nextCursor;
       if (cursor === null) return;
       const page = await client.documents.list({ limit: PAGE, cursor });
-      store.update((state) => ({ ...state, rows: merge(state.rows, page.items, 'append'), nextCursor: page.next_cursor }));
+      store.update((state) => ({
+        ...state,
+        rows: merge(state.rows, page.items, 'append'),
+        nextCursor: page.next_cursor,
+      }));
       follow();
     },
     dispose() {
@@ -260,15 +267,28 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
 }
 
 const emptyRow: Omit<DocumentRow, 'key' | 'title' | 'size' | 'createdAt'> = {
-  documentId: null, taskId: null, pages: null, phase: 'sending', progress: 0, stage: null, chunksDone: 0, chunksTotal: null,
-  error: null, duplicate: false, retryable: false,
+  documentId: null,
+  taskId: null,
+  pages: null,
+  phase: 'sending',
+  progress: 0,
+  stage: null,
+  chunksDone: 0,
+  chunksTotal: null,
+  error: null,
+  duplicate: false,
+  retryable: false,
 };
 
 /**
  * The server's rows take the place of ours, keeping key and progress of those that we follow. `replace`: the items are
  * the newest page, so a row of ours that is newer than its end and not in it is gone.
  */
-function merge(rows: readonly DocumentRow[], items: readonly KnowledgeDocument[], how: 'replace' | 'append'): DocumentRow[] {
+function merge(
+  rows: readonly DocumentRow[],
+  items: readonly KnowledgeDocument[],
+  how: 'replace' | 'append',
+): DocumentRow[] {
   const known = new Map(rows.filter((row) => row.documentId !== null).map((row) => [row.documentId, row]));
   const fresh = items.map((item) => rowOfDocument(item, known.get(item.id)));
   const listed = new Set(items.map((item) => item.id));
@@ -297,7 +317,7 @@ function rowOfDocument(item: KnowledgeDocument, known: DocumentRow | undefined):
     stage: moving ? (known?.stage ?? null) : null,
     chunksDone: known?.chunksDone ?? 0,
     chunksTotal: known?.chunksTotal ?? null,
-    error: phase === 'failed' ? (known?.error ?? null) : null,
+    error: phase === 'failed' ? (item.error ?? known?.error ?? null) : null,
     duplicate: known?.duplicate ?? false,
     retryable: phase === 'failed' && (known?.retryable ?? false),
   };
@@ -306,7 +326,10 @@ function rowOfDocument(item: KnowledgeDocument, known: DocumentRow | undefined):
 function rowOfEvent(event: TaskEvent): Partial<DocumentRow> {
   const { progress, stage, chunks_done, chunks_total } = event.data;
   const moving = {
-    progress: SENDING_SHARE + progress * (1 - SENDING_SHARE), stage, chunksDone: chunks_done, chunksTotal: chunks_total,
+    progress: SENDING_SHARE + progress * (1 - SENDING_SHARE),
+    stage,
+    chunksDone: chunks_done,
+    chunksTotal: chunks_total,
   };
   switch (event.type) {
     case 'task.queued':
@@ -324,7 +347,12 @@ function rowOfEvent(event: TaskEvent): Partial<DocumentRow> {
 
 function rowOfTask(task: Partial<Task>): Partial<DocumentRow> {
   const phases: Record<Task['status'], RowPhase> = {
-    queued: 'queued', running: 'working', succeeded: 'ready', failed: 'failed', dead: 'failed', cancelled: 'failed',
+    queued: 'queued',
+    running: 'working',
+    succeeded: 'ready',
+    failed: 'failed',
+    dead: 'failed',
+    cancelled: 'failed',
   };
   return {
     ...(task.status !== undefined && { phase: phases[task.status] }),
@@ -335,9 +363,4 @@ function rowOfTask(task: Partial<Task>): Partial<DocumentRow> {
     ...(task.error !== undefined && { error: task.error }),
     ...(task.status !== undefined && { retryable: task.status === 'dead' }),
   };
-}
-
-export function describe(error: unknown): { code: string; message: string } {
-  if (error instanceof ClientError) return { code: error.code, message: error.message };
-  return { code: 'internal', message: error instanceof Error ? error.message : String(error) };
 }

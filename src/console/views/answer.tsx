@@ -29,7 +29,14 @@ export function Answer({ text, sources, streaming, openSource, onSource }: Answe
             const source = byNumber.get(n);
             if (!source) return undefined;
             return (
-              <button type="button" class="cite" aria-label={texts.source(n, source.title)} aria-pressed={isOpen(source)} title={source.title} onClick={() => onSource(source)}>
+              <button
+                type="button"
+                class="cite"
+                aria-label={texts.source(n, source.title)}
+                aria-pressed={isOpen(source)}
+                title={source.title}
+                onClick={() => onSource(source)}
+              >
                 {n}
               </button>
             );
@@ -63,7 +70,17 @@ function CopyButton({ text }: { text: string }) {
   // Absent on plain HTTP away from localhost.
   if (!navigator.clipboard) return null;
   return (
-    <button type="button" class="icon-button quiet copy" aria-label={copied ? texts.copied : texts.copy} onClick={() => void navigator.clipboard.writeText(text).then(() => setCopied(true), () => {})}>
+    <button
+      type="button"
+      class="icon-button quiet copy"
+      aria-label={copied ? texts.copied : texts.copy}
+      onClick={() =>
+        void navigator.clipboard.writeText(text).then(
+          () => setCopied(true),
+          () => {},
+        )
+      }
+    >
       {copied ? <CheckIcon /> : <CopyIcon />}
     </button>
   );

@@ -1,8 +1,7 @@
 import type { RefObject } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { isTurnOver, type TurnView } from '../../client/turn.ts';
-import type { Message } from '../../client/types.ts';
-import type { Source } from '../../client/types.ts';
+import type { Message, Source } from '../../client/types.ts';
 import type { ChatModel, ChatState, Outgoing } from '../model/chat.ts';
 import { useStore } from '../store.ts';
 import { wordsFor } from '../texts.ts';
@@ -27,7 +26,11 @@ export function ChatPane({ model, question, hasDocuments, openSource, onSource }
     <main class="pane chat" aria-label={texts.chat}>
       <Thread state={state}>
         {state.loading && <p class="muted center">{texts.loading}</p>}
-        {state.error && <p class="failure" role="alert">{wordsFor(texts, state.error)}</p>}
+        {state.error && (
+          <p class="failure" role="alert">
+            {wordsFor(texts, state.error)}
+          </p>
+        )}
         {blank && (
           <div class="welcome">
             <h1>{texts.welcome}</h1>
@@ -39,7 +42,11 @@ export function ChatPane({ model, question, hasDocuments, openSource, onSource }
             <Entry key={item.key} item={item} openSource={openSource} onSource={onSource} onAgain={model.ask} />
           ))}
           {state.outgoing.map((message) => (
-            <OutgoingEntry key={message.clientMessageId} message={message} onAgain={() => model.resend(message.clientMessageId)} />
+            <OutgoingEntry
+              key={message.clientMessageId}
+              message={message}
+              onAgain={() => model.resend(message.clientMessageId)}
+            />
           ))}
         </div>
       </Thread>
@@ -84,12 +91,14 @@ type Item =
 /** Each question with its own answer or running turn below it, even where a second question came before the first answer. */
 function arrange({ messages, turns }: ChatState): Item[] {
   const answers = new Map<string, Message>();
-  for (const message of messages) if (message.role === 'assistant' && message.turn_id !== null) answers.set(message.turn_id, message);
+  for (const message of messages)
+    if (message.role === 'assistant' && message.turn_id !== null) answers.set(message.turn_id, message);
   const placed = new Set<string>();
   const items: Item[] = [];
   for (const message of messages) {
     if (message.role === 'assistant') {
-      if (!placed.has(message.id)) items.push({ key: `answer-${message.turn_id ?? message.id}`, kind: 'answer', message });
+      if (!placed.has(message.id))
+        items.push({ key: `answer-${message.turn_id ?? message.id}`, kind: 'answer', message });
       placed.add(message.id);
       continue;
     }
@@ -117,13 +126,24 @@ interface EntryProps {
 function Entry({ item, openSource, onSource, onAgain }: EntryProps) {
   const texts = useTexts();
   if (item.kind === 'question') {
-    return <article class="question"><h2 class="hidden">{texts.you}</h2><div class="bubble">{item.content}</div></article>;
+    return (
+      <article class="question">
+        <h2 class="hidden">{texts.you}</h2>
+        <div class="bubble">{item.content}</div>
+      </article>
+    );
   }
   if (item.kind === 'answer') {
     return (
       <article class="answer">
         <h2 class="hidden">{texts.assistant}</h2>
-        <Answer text={item.message.content} sources={item.message.sources} streaming={false} openSource={openSource} onSource={onSource} />
+        <Answer
+          text={item.message.content}
+          sources={item.message.sources}
+          streaming={false}
+          openSource={openSource}
+          onSource={onSource}
+        />
       </article>
     );
   }
@@ -132,13 +152,25 @@ function Entry({ item, openSource, onSource, onAgain }: EntryProps) {
   return (
     <article class="answer" aria-busy={!over} data-turn={view.status}>
       <h2 class="hidden">{texts.assistant}</h2>
-      {view.text === '' && !over && <p class="waiting"><span class="pulse" />{view.status === 'queued' ? texts.queuedTurn : texts.thinking}</p>}
-      {view.text !== '' && <Answer text={view.text} sources={view.sources} streaming={!over} openSource={openSource} onSource={onSource} />}
+      {view.text === '' && !over && (
+        <p class="waiting">
+          <span class="pulse" />
+          {view.status === 'queued' ? texts.queuedTurn : texts.thinking}
+        </p>
+      )}
+      {view.text !== '' && (
+        <Answer text={view.text} sources={view.sources} streaming={!over} openSource={openSource} onSource={onSource} />
+      )}
       {view.status === 'cancelled' && <p class="muted stopped">{texts.stopped}</p>}
       {view.status === 'failed' && (
         <div class="failure" role="alert">
-          <span>{texts.turnFailed}{view.error && `: ${wordsFor(texts, view.error)}`}</span>
-          <button type="button" class="link" onClick={() => onAgain(item.question)}>{texts.tryAgain}</button>
+          <span>
+            {texts.turnFailed}
+            {view.error && `: ${wordsFor(texts, view.error)}`}
+          </span>
+          <button type="button" class="link" onClick={() => onAgain(item.question)}>
+            {texts.tryAgain}
+          </button>
         </div>
       )}
     </article>
@@ -153,8 +185,13 @@ function OutgoingEntry({ message, onAgain }: { message: Outgoing; onAgain(): voi
       <div class="bubble pending">{message.content}</div>
       {message.state === 'unsent' && (
         <div class="failure" role="alert">
-          <span>{texts.notSent}{message.error && `: ${wordsFor(texts, message.error)}`}</span>
-          <button type="button" class="link" onClick={onAgain}>{texts.tryAgain}</button>
+          <span>
+            {texts.notSent}
+            {message.error && `: ${wordsFor(texts, message.error)}`}
+          </span>
+          <button type="button" class="link" onClick={onAgain}>
+            {texts.tryAgain}
+          </button>
         </div>
       )}
     </article>
@@ -168,12 +205,24 @@ function LiveStatus({ running }: { running: boolean }) {
   useEffect(() => {
     if (running) setRan(true);
   }, [running]);
-  return <div class="hidden" role="status">{running ? texts.answering : ran ? texts.answerDone : ''}</div>;
+  return (
+    <div class="hidden" role="status">
+      {running ? texts.answering : ran ? texts.answerDone : ''}
+    </div>
+  );
 }
 
 const MAX_ROWS_PX = 220;
 
-function Composer({ model, question, running }: { model: ChatModel; question: RefObject<HTMLTextAreaElement | null>; running: string | undefined }) {
+function Composer({
+  model,
+  question,
+  running,
+}: {
+  model: ChatModel;
+  question: RefObject<HTMLTextAreaElement | null>;
+  running: string | undefined;
+}) {
   const texts = useTexts();
   const [draft, setDraft] = useState('');
   const empty = draft.trim() === '';
@@ -212,9 +261,19 @@ function Composer({ model, question, running }: { model: ChatModel; question: Re
           }}
         />
         {running !== undefined && (
-          <button type="button" class="round stop" aria-label={texts.stop} title={texts.stop} onClick={() => void model.stop(running).catch(() => {})}><StopIcon /></button>
+          <button
+            type="button"
+            class="round stop"
+            aria-label={texts.stop}
+            title={texts.stop}
+            onClick={() => void model.stop(running).catch(() => {})}
+          >
+            <StopIcon />
+          </button>
         )}
-        <button type="submit" class="round send" aria-label={texts.send} title={texts.send} disabled={empty}><SendIcon /></button>
+        <button type="submit" class="round send" aria-label={texts.send} title={texts.send} disabled={empty}>
+          <SendIcon />
+        </button>
       </div>
       <p class="composer-hint">{texts.composerHint}</p>
     </form>

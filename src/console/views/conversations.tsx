@@ -15,26 +15,64 @@ export function ConversationsPane({ model, onOpen }: { model: ChatModel; onOpen(
   const titleOf = (conversation: Conversation) => conversation.title || texts.untitled;
   return (
     <nav class="pane conversations" aria-label={texts.conversations}>
-      <button type="button" class="button new" onClick={() => onOpen(null)}><PlusIcon />{texts.newConversation}</button>
+      <button type="button" class="button new" onClick={() => onOpen(null)}>
+        <PlusIcon />
+        {texts.newConversation}
+      </button>
       {listed && conversations.length === 0 && <p class="muted hint">{texts.noConversations}</p>}
       <ul class="conversation-list">
         {conversations.map((conversation) => (
           <li key={conversation.id} class={conversation.id === openId ? 'conversation current' : 'conversation'}>
-            <button type="button" class="conversation-open" aria-current={conversation.id === openId ? 'true' : undefined} onClick={() => onOpen(conversation.id)}>
+            <button
+              type="button"
+              class="conversation-open"
+              aria-current={conversation.id === openId ? 'true' : undefined}
+              onClick={() => onOpen(conversation.id)}
+            >
               <span class="conversation-title">{titleOf(conversation)}</span>
               <span class="conversation-when">{formatWhen(conversation.updated_at, texts.code)}</span>
             </button>
             <span class="conversation-tools">
-              <button type="button" class="icon-button quiet" aria-label={`${texts.rename}: ${titleOf(conversation)}`} onClick={() => setRenaming(conversation)}><PencilIcon /></button>
-              <button type="button" class="icon-button quiet" aria-label={`${texts.delete}: ${titleOf(conversation)}`} onClick={() => setDeleting(conversation)}><TrashIcon /></button>
+              <button
+                type="button"
+                class="icon-button quiet"
+                aria-label={`${texts.rename}: ${titleOf(conversation)}`}
+                onClick={() => setRenaming(conversation)}
+              >
+                <PencilIcon />
+              </button>
+              <button
+                type="button"
+                class="icon-button quiet"
+                aria-label={`${texts.delete}: ${titleOf(conversation)}`}
+                onClick={() => setDeleting(conversation)}
+              >
+                <TrashIcon />
+              </button>
             </span>
           </li>
         ))}
       </ul>
-      {nextCursor !== null && <button type="button" class="button ghost" onClick={() => void model.loadMore().catch(() => {})}>{texts.more}</button>}
-      {renaming && <RenameDialog value={titleOf(renaming)} onRename={(title) => model.rename(renaming.id, title)} onClose={() => setRenaming(null)} />}
+      {nextCursor !== null && (
+        <button type="button" class="button ghost" onClick={() => void model.loadMore().catch(() => {})}>
+          {texts.more}
+        </button>
+      )}
+      {renaming && (
+        <RenameDialog
+          value={titleOf(renaming)}
+          onRename={(title) => model.rename(renaming.id, title)}
+          onClose={() => setRenaming(null)}
+        />
+      )}
       {deleting && (
-        <Dialog title={texts.deleteConversation} action={texts.delete} danger onConfirm={() => model.remove(deleting.id)} onClose={() => setDeleting(null)}>
+        <Dialog
+          title={texts.deleteConversation}
+          action={texts.delete}
+          danger
+          onConfirm={() => model.remove(deleting.id)}
+          onClose={() => setDeleting(null)}
+        >
           <p>{texts.deleteConversationBody(titleOf(deleting))}</p>
         </Dialog>
       )}

@@ -1,7 +1,7 @@
 /** Questions that need an answer before anything else: the browser's own modal dialog, which keeps focus and Esc. */
 import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
-import { describe } from '../model/documents.ts';
+import { describe } from '../model/problem.ts';
 import { wordsFor } from '../texts.ts';
 import { useTexts } from './context.ts';
 
@@ -40,24 +40,51 @@ export function Dialog({ title, action, danger = false, children, onConfirm, onC
       <form onSubmit={submit}>
         <h2 id={heading}>{title}</h2>
         {children}
-        {failure && <p class="failure" role="alert">{failure}</p>}
+        {failure && (
+          <p class="failure" role="alert">
+            {failure}
+          </p>
+        )}
         <div class="dialog-actions">
-          <button type="button" class="button" onClick={onClose}>{texts.cancel}</button>
-          <button type="submit" class={danger ? 'button danger' : 'button primary'} disabled={busy}>{action}</button>
+          <button type="button" class="button" onClick={onClose}>
+            {texts.cancel}
+          </button>
+          <button type="submit" class={danger ? 'button danger' : 'button primary'} disabled={busy}>
+            {action}
+          </button>
         </div>
       </form>
     </dialog>
   );
 }
 
-export function RenameDialog({ value, onRename, onClose }: { value: string; onRename(title: string): Promise<void>; onClose(): void }) {
+export function RenameDialog({
+  value,
+  onRename,
+  onClose,
+}: {
+  value: string;
+  onRename(title: string): Promise<void>;
+  onClose(): void;
+}) {
   const texts = useTexts();
   const [title, setTitle] = useState(value);
   return (
-    <Dialog title={texts.renameTitle} action={texts.save} onConfirm={() => onRename(title.trim() || value)} onClose={onClose}>
+    <Dialog
+      title={texts.renameTitle}
+      action={texts.save}
+      onConfirm={() => onRename(title.trim() || value)}
+      onClose={onClose}
+    >
       <label class="field">
         <span>{texts.title}</span>
-        <input value={title} maxLength={200} onInput={(event) => setTitle(event.currentTarget.value)} onFocus={(event) => event.currentTarget.select()} autoFocus />
+        <input
+          value={title}
+          maxLength={200}
+          onInput={(event) => setTitle(event.currentTarget.value)}
+          onFocus={(event) => event.currentTarget.select()}
+          autoFocus
+        />
       </label>
     </Dialog>
   );

@@ -14,7 +14,9 @@ export function DocumentsPane({ model }: { model: DocumentsModel }) {
   const input = useRef<HTMLInputElement>(null);
   return (
     <section class="pane documents" aria-label={texts.documents} id="documents">
-      <header class="pane-head"><h2>{texts.documents}</h2></header>
+      <header class="pane-head">
+        <h2>{texts.documents}</h2>
+      </header>
       <button type="button" class="drop" onClick={() => input.current?.click()}>
         <UploadIcon />
         <span>{texts.drop}</span>
@@ -32,16 +34,34 @@ export function DocumentsPane({ model }: { model: DocumentsModel }) {
           event.currentTarget.value = '';
         }}
       />
-      {error && <p class="failure" role="alert">{wordsFor(texts, error)}</p>}
+      {error && (
+        <p class="failure" role="alert">
+          {wordsFor(texts, error)}
+        </p>
+      )}
       {loaded && rows.length === 0 && !error && (
-        <div class="empty"><p>{texts.noDocuments}</p><p class="muted">{texts.noDocumentsBody}</p></div>
+        <div class="empty">
+          <p>{texts.noDocuments}</p>
+          <p class="muted">{texts.noDocumentsBody}</p>
+        </div>
       )}
       <ul class="rows">
         {rows.map((row) => (
-          <Row key={row.key} row={row} texts={texts} onDelete={() => setDeleting(row)} onDismiss={() => model.dismiss(row.key)} onRetry={() => void model.retry(row).catch(() => {})} />
+          <Row
+            key={row.key}
+            row={row}
+            texts={texts}
+            onDelete={() => setDeleting(row)}
+            onDismiss={() => model.dismiss(row.key)}
+            onRetry={() => void model.retry(row).catch(() => {})}
+          />
         ))}
       </ul>
-      {nextCursor !== null && <button type="button" class="button ghost" onClick={() => void model.loadMore().catch(() => {})}>{texts.more}</button>}
+      {nextCursor !== null && (
+        <button type="button" class="button ghost" onClick={() => void model.loadMore().catch(() => {})}>
+          {texts.more}
+        </button>
+      )}
       {deleting && (
         <Dialog
           title={texts.deleteDocument}
@@ -71,31 +91,68 @@ function Row({ row, texts, onDelete, onDismiss, onRetry }: RowProps) {
   const failed = row.phase === 'failed' || row.phase === 'refused';
   return (
     <li class={`row ${row.phase}`} data-phase={row.phase} data-document={row.documentId ?? undefined}>
-      <span class="row-icon"><FileIcon /></span>
+      <span class="row-icon">
+        <FileIcon />
+      </span>
       <div class="row-main">
-        <div class="row-title" title={row.title}>{row.title}</div>
+        <div class="row-title" title={row.title}>
+          {row.title}
+        </div>
         {moving ? (
           <>
             <progress class="bar" max={100} value={percent} aria-label={`${row.title}: ${stageOf(row, texts)}`} />
-            <div class="row-note"><span data-testid="stage">{stageOf(row, texts)}</span><span>{percent}%</span></div>
+            <div class="row-note">
+              <span data-testid="stage">{stageOf(row, texts)}</span>
+              <span>{percent}%</span>
+            </div>
           </>
         ) : failed || row.phase === 'quarantined' ? (
           <div class="row-note failure-note">
-            <span>{row.phase === 'quarantined' ? texts.quarantined : row.error && (row.error.message || texts.errors[row.error.code]) ? wordsFor(texts, row.error) : texts.failed}</span>
-            {row.retryable && row.taskId !== null && <button type="button" class="link" onClick={onRetry}>{texts.tryAgain}</button>}
+            <span>
+              {row.phase === 'quarantined'
+                ? texts.quarantined
+                : row.error && (row.error.message || texts.errors[row.error.code])
+                  ? wordsFor(texts, row.error)
+                  : texts.failed}
+            </span>
+            {row.retryable && row.taskId !== null && (
+              <button type="button" class="link" onClick={onRetry}>
+                {texts.tryAgain}
+              </button>
+            )}
           </div>
         ) : (
           <div class="row-note">
-            <span class="ready-mark"><CheckIcon />{texts.ready}</span>
-            <span>{[row.pages !== null && row.pages > 0 ? texts.pages(row.pages) : null, formatBytes(row.size, texts.code), formatWhen(row.createdAt, texts.code)].filter(Boolean).join(' · ')}</span>
+            <span class="ready-mark">
+              <CheckIcon />
+              {texts.ready}
+            </span>
+            <span>
+              {[
+                row.pages !== null && row.pages > 0 ? texts.pages(row.pages) : null,
+                formatBytes(row.size, texts.code),
+                formatWhen(row.createdAt, texts.code),
+              ]
+                .filter(Boolean)
+                .join(' · ')}
+            </span>
             {row.duplicate && <span class="tag">{texts.duplicate}</span>}
           </div>
         )}
       </div>
       {row.documentId === null ? (
-        <button type="button" class="icon-button" aria-label={`${row.phase === 'sending' ? texts.cancelUpload : texts.dismiss}: ${row.title}`} onClick={onDismiss}><CloseIcon /></button>
+        <button
+          type="button"
+          class="icon-button"
+          aria-label={`${row.phase === 'sending' ? texts.cancelUpload : texts.dismiss}: ${row.title}`}
+          onClick={onDismiss}
+        >
+          <CloseIcon />
+        </button>
       ) : (
-        <button type="button" class="icon-button quiet" aria-label={`${texts.delete}: ${row.title}`} onClick={onDelete}><TrashIcon /></button>
+        <button type="button" class="icon-button quiet" aria-label={`${texts.delete}: ${row.title}`} onClick={onDelete}>
+          <TrashIcon />
+        </button>
       )}
     </li>
   );

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import type { Client } from '../../client/client.ts';
 import { ClientError } from '../../client/errors.ts';
-import { describe } from '../model/documents.ts';
+import { describe } from '../model/problem.ts';
 import { wordsFor } from '../texts.ts';
 import { useTexts } from './context.ts';
 import { Logo } from './icons.tsx';
@@ -62,24 +62,49 @@ export function Login({ client, demo, notice }: LoginProps) {
   return (
     <main class="login">
       <div class="login-card">
-        <div class="login-brand"><Logo /><h1>DreamHub</h1></div>
+        <div class="login-brand">
+          <Logo />
+          <h1>DreamHub</h1>
+        </div>
         <p class="muted">{texts.tagline}</p>
         <div class="segments" role="tablist">
-          <button type="button" role="tab" aria-selected={!registering} onClick={() => choose('login')}>{texts.login}</button>
-          <button type="button" role="tab" aria-selected={registering} onClick={() => choose('register')}>{texts.register}</button>
+          <button type="button" role="tab" aria-selected={!registering} onClick={() => choose('login')}>
+            {texts.login}
+          </button>
+          <button type="button" role="tab" aria-selected={registering} onClick={() => choose('register')}>
+            {texts.register}
+          </button>
         </div>
-        {notice && <p class="notice" role="status">{notice}</p>}
+        {notice && (
+          <p class="notice" role="status">
+            {notice}
+          </p>
+        )}
         <form onSubmit={submit}>
           {(registering || askTenant) && (
             <label class="field">
               <span>{texts.tenant}</span>
-              <input name="organization" autocomplete="organization" required maxLength={100} value={tenant} onInput={(event) => setTenant(event.currentTarget.value)} />
+              <input
+                name="organization"
+                autocomplete="organization"
+                required
+                maxLength={100}
+                value={tenant}
+                onInput={(event) => setTenant(event.currentTarget.value)}
+              />
               {registering && <small>{texts.tenantHint}</small>}
             </label>
           )}
           <label class="field">
             <span>{texts.email}</span>
-            <input type="email" name="email" autocomplete="username" required value={email} onInput={(event) => setEmail(event.currentTarget.value)} />
+            <input
+              type="email"
+              name="email"
+              autocomplete="username"
+              required
+              value={email}
+              onInput={(event) => setEmail(event.currentTarget.value)}
+            />
           </label>
           <label class="field">
             <span>{texts.password}</span>
@@ -103,12 +128,23 @@ export function Login({ client, demo, notice }: LoginProps) {
           {registering && invited && (
             <label class="field">
               <span>{texts.invite}</span>
-              <input name="invite" autocomplete="off" value={invite} onInput={(event) => setInvite(event.currentTarget.value)} />
+              <input
+                name="invite"
+                autocomplete="off"
+                value={invite}
+                onInput={(event) => setInvite(event.currentTarget.value)}
+              />
             </label>
           )}
           {!registering && demo && email === demo.email && <p class="notice">{texts.demo}</p>}
-          {failure && <p class="failure" role="alert">{failure}</p>}
-          <button type="submit" class="button primary wide" disabled={busy}>{registering ? texts.register : texts.login}</button>
+          {failure && (
+            <p class="failure" role="alert">
+              {failure}
+            </p>
+          )}
+          <button type="submit" class="button primary wide" disabled={busy}>
+            {registering ? texts.register : texts.login}
+          </button>
         </form>
       </div>
     </main>

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Client } from '../../client/client.ts';
 import type { Source } from '../../client/types.ts';
-import { describe } from '../model/documents.ts';
+import { describe, type Problem } from '../model/problem.ts';
 import { wordsFor } from '../texts.ts';
 import { useTexts } from './context.ts';
 import { CheckIcon, CloseIcon } from './icons.tsx';
@@ -16,7 +16,7 @@ interface SourcePanelProps {
 /** Characters shown around the quote at first, and added with each click. */
 const AROUND = 1_500;
 
-type Loaded = { text: string } | { problem: { code: string; message: string } } | null;
+type Loaded = { text: string } | { problem: Problem } | null;
 
 export function SourcePanel({ client, source, onClose }: SourcePanelProps) {
   const texts = useTexts();
@@ -43,21 +43,30 @@ export function SourcePanel({ client, source, onClose }: SourcePanelProps) {
           <p class="muted">
             {source.page !== null && <span>{texts.page(source.page)}</span>}
             <span class={source.verified ? 'verified' : 'unverified'}>
-              {source.verified && <CheckIcon />}{source.verified ? texts.verified : texts.unverified}
+              {source.verified && <CheckIcon />}
+              {source.verified ? texts.verified : texts.unverified}
             </span>
           </p>
         </div>
-        <button type="button" class="icon-button" aria-label={texts.closePanel} onClick={onClose}><CloseIcon /></button>
+        <button type="button" class="icon-button" aria-label={texts.closePanel} onClick={onClose}>
+          <CloseIcon />
+        </button>
       </header>
       <div class="source-body">
         {loaded === null && <p class="muted">{texts.loading}</p>}
         {loaded !== null && 'problem' in loaded && (
           <>
-            <p class="notice">{loaded.problem.code === 'not_found' ? texts.sourceGone : wordsFor(texts, loaded.problem)}</p>
-            <p class="passage"><mark>{source.quote}</mark></p>
+            <p class="notice">
+              {loaded.problem.code === 'not_found' ? texts.sourceGone : wordsFor(texts, loaded.problem)}
+            </p>
+            <p class="passage">
+              <mark>{source.quote}</mark>
+            </p>
           </>
         )}
-        {loaded !== null && 'text' in loaded && <Passage key={`${source.chunk_id}-${source.start}`} text={loaded.text} source={source} />}
+        {loaded !== null && 'text' in loaded && (
+          <Passage key={`${source.chunk_id}-${source.start}`} text={loaded.text} source={source} />
+        )}
       </div>
     </aside>
   );
@@ -71,17 +80,36 @@ function Passage({ text, source }: { text: string; source: Source }) {
   useEffect(() => mark.current?.scrollIntoView({ block: 'center' }), []);
   const quote = text.slice(source.start, source.end);
   if (quote === '' || quote !== source.quote) {
-    return <><p class="notice">{texts.sourceMoved}</p><p class="passage"><mark ref={mark}>{source.quote}</mark></p></>;
+    return (
+      <>
+        <p class="notice">{texts.sourceMoved}</p>
+        <p class="passage">
+          <mark ref={mark}>{source.quote}</mark>
+        </p>
+      </>
+    );
   }
   const from = wordStart(text, Math.max(0, source.start - before));
   const to = Math.min(text.length, source.end + after);
   return (
     <>
-      {from > 0 && <button type="button" class="link" onClick={() => setBefore(before + 4 * AROUND)}>{texts.earlierText}</button>}
+      {from > 0 && (
+        <button type="button" class="link" onClick={() => setBefore(before + 4 * AROUND)}>
+          {texts.earlierText}
+        </button>
+      )}
       <p class="passage">
-        {from > 0 && '… '}{text.slice(from, source.start)}<mark ref={mark}>{quote}</mark>{text.slice(source.end, to)}{to < text.length && ' …'}
+        {from > 0 && '… '}
+        {text.slice(from, source.start)}
+        <mark ref={mark}>{quote}</mark>
+        {text.slice(source.end, to)}
+        {to < text.length && ' …'}
       </p>
-      {to < text.length && <button type="button" class="link" onClick={() => setAfter(after + 4 * AROUND)}>{texts.laterText}</button>}
+      {to < text.length && (
+        <button type="button" class="link" onClick={() => setAfter(after + 4 * AROUND)}>
+          {texts.laterText}
+        </button>
+      )}
     </>
   );
 }

@@ -6,10 +6,9 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { swagger } from '@elysiajs/swagger';
 import { Elysia } from 'elysia';
-import { ERROR_KINDS } from '../../kernel/errors.ts';
-import { AppError } from '../../kernel/errors.ts';
+import { AppError, ERROR_KINDS } from '../../kernel/errors.ts';
 import { toOpenApi30 } from '../openapi.ts';
-import { createStaticFile, pageHeaders, serveFile, type StaticFile } from '../static.ts';
+import { createStaticFile, pageHeaders, type StaticFile, serveFile } from '../static.ts';
 
 export interface SwaggerOptions {
   version: string;
@@ -54,7 +53,9 @@ const PACKAGE_FILES: Record<string, string> = {
 /** The UI sets style attributes from markup; its scripts are files, as everywhere. */
 const HEADERS = pageHeaders({ 'style-src': "'self' 'unsafe-inline'" });
 
-const ERROR_CODES = [...new Set(Object.keys(ERROR_KINDS).map((kind) => (kind === 'malformed' ? 'invalid_request' : kind)))];
+const ERROR_CODES = [
+  ...new Set(Object.keys(ERROR_KINDS).map((kind) => (kind === 'malformed' ? 'invalid_request' : kind))),
+];
 
 const Problem = {
   type: 'object' as const,
@@ -134,16 +135,18 @@ export function createSwaggerRoutes({ version }: SwaggerOptions) {
   const page = textFile(PAGE, 'text/html; charset=utf-8');
   const hidden = { detail: { hide: true } };
 
-  return new Elysia({ name: 'routes.swagger' })
-    // Mounted for its sight of the root's routes; both of its own are replaced below.
-    .use(generator)
-    .get('/swagger', ({ request }) => serveFile(page, request, 'revalidate', HEADERS), hidden)
-    .get('/swagger/json', () => withCommonErrors(toOpenApi30(generate())), hidden)
-    .get(
-      '/swagger/assets/:name',
-      async ({ request, params }) => serveFile(await packageFile(files, params.name), request, 'revalidate'),
-      hidden,
-    );
+  return (
+    new Elysia({ name: 'routes.swagger' })
+      // Mounted for its sight of the root's routes; both of its own are replaced below.
+      .use(generator)
+      .get('/swagger', ({ request }) => serveFile(page, request, 'revalidate', HEADERS), hidden)
+      .get('/swagger/json', () => withCommonErrors(toOpenApi30(generate())), hidden)
+      .get(
+        '/swagger/assets/:name',
+        async ({ request, params }) => serveFile(await packageFile(files, params.name), request, 'revalidate'),
+        hidden,
+      )
+  );
 }
 
 function textFile(text: string, type: string): StaticFile {
@@ -157,14 +160,18 @@ function packageFile(files: Map<string, Promise<StaticFile>>, name: string): Pro
   const type = Object.hasOwn(PACKAGE_FILES, name) ? PACKAGE_FILES[name] : undefined;
   if (type === undefined) throw new AppError('not_found', 'There is no such asset.');
   const folder = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
-  const file = Bun.file(join(folder, name)).bytes().then((bytes) => createStaticFile(bytes, type));
+  const file = Bun.file(join(folder, name))
+    .bytes()
+    .then((bytes) => createStaticFile(bytes, type));
   files.set(name, file);
   return file;
 }
 
 function withCommonErrors(document: ReturnType<typeof toOpenApi30>): ReturnType<typeof toOpenApi30> {
   for (const item of Object.values(document.paths ?? {})) {
-    for (const operation of Object.values(item as Record<string, { security?: unknown[]; responses: Record<string, unknown> }>)) {
+    for (const operation of Object.values(
+      item as Record<string, { security?: unknown[]; responses: Record<string, unknown> }>,
+    )) {
       const open = operation.security?.length === 0;
       for (const status of COMMON_ERRORS) {
         if (open && status === '401') continue;

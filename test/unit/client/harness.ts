@@ -1,5 +1,5 @@
 /** A clock moved by hand, a scripted server at the other end of an in-memory socket, and a client between them. */
-import { createClient, type Client } from '../../../src/client/client.ts';
+import { type Client, createClient } from '../../../src/client/client.ts';
 import type { ClientClock } from '../../../src/client/clock.ts';
 import type { Fetch } from '../../../src/client/http.ts';
 import type { SocketEvents } from '../../../src/client/link.ts';
@@ -113,7 +113,8 @@ export async function createHarness(): Promise<Harness> {
     if (scripted) return scripted();
     if (call === 'POST /auth/login') return Response.json(tokens(generation));
     if (call === 'POST /auth/refresh') return Response.json(tokens(++generation));
-    if (call === 'POST /ws/tickets') return Response.json({ ticket: `ticket-${++tickets}`, expires_in: 30 }, { status: 201 });
+    if (call === 'POST /ws/tickets')
+      return Response.json({ ticket: `ticket-${++tickets}`, expires_in: 30 }, { status: 201 });
     return problem(404, 'not_found');
   };
 
@@ -126,7 +127,14 @@ export async function createHarness(): Promise<Harness> {
       closed: false,
       send: (frame) => events.message(JSON.stringify(frame)),
       hello: (heartbeat_ms = 15_000) =>
-        peer.send({ type: 'hello', connection_id: 'c', user_id: 'u1', tenant_id: 't1', heartbeat_ms, max_frame_bytes: 65_536 }),
+        peer.send({
+          type: 'hello',
+          connection_id: 'c',
+          user_id: 'u1',
+          tenant_id: 't1',
+          heartbeat_ms,
+          max_frame_bytes: 65_536,
+        }),
       cut: (code) => events.closed(code, ''),
       of: <T extends ClientFrame['type']>(type: T) =>
         peer.received.filter((frame): frame is Extract<ClientFrame, { type: T }> => frame.type === type),
@@ -148,12 +156,20 @@ export async function createHarness(): Promise<Harness> {
   }
 
   const client = createClient({
-    baseUrl: 'http://localhost:1', fetch, socket, clock, random: () => random, uuid: () => 'uuid',
+    baseUrl: 'http://localhost:1',
+    fetch,
+    socket,
+    clock,
+    random: () => random,
+    uuid: () => 'uuid',
   });
   await client.auth.login({ email: 'a@example.com', password: 'p' });
 
   return {
-    client, clock, peers, calls,
+    client,
+    clock,
+    peers,
+    calls,
     peer() {
       const last = peers.at(-1);
       if (!last) throw new Error('no socket was opened');
@@ -166,7 +182,13 @@ export async function createHarness(): Promise<Harness> {
   };
 }
 
-export function event<T extends EventType>(topic: string, seq: number, type: T, data: EventData[T], epoch = 'e1'): EventFrame {
+export function event<T extends EventType>(
+  topic: string,
+  seq: number,
+  type: T,
+  data: EventData[T],
+  epoch = 'e1',
+): EventFrame {
   return { type, topic, epoch, seq, ts: '2026-01-01T00:00:00Z', data };
 }
 

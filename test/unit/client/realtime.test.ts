@@ -77,7 +77,14 @@ describe('log topics', () => {
     await reconnect(harness);
     expect(harness.peer().of('subscribe')[0]).toMatchObject({ topic: 'turn:t1', after: 2, epoch: 'e1' });
     harness.peer().ackAll();
-    for (const [seq, text] of [[1, 'a'], [2, 'b'], [3, 'c'], [3, 'c'], [4, 'd']] as const) harness.peer().send(delta(seq, text));
+    for (const [seq, text] of [
+      [1, 'a'],
+      [2, 'b'],
+      [3, 'c'],
+      [3, 'c'],
+      [4, 'd'],
+    ] as const)
+      harness.peer().send(delta(seq, text));
     expect(log).toEqual(['a', 'b', 'c', 'd']);
     harness.realtime.close();
   });
@@ -93,7 +100,12 @@ describe('log topics', () => {
     expect(peer().received.map((frame) => frame.type)).toEqual(['subscribe', 'unsubscribe', 'subscribe']);
     expect(peer().of('subscribe')[1]).toMatchObject({ after: 1, epoch: 'e1' });
     peer().ackAll();
-    for (const [seq, text] of [[2, 'b'], [3, 'c'], [4, 'd']] as const) peer().send(delta(seq, text));
+    for (const [seq, text] of [
+      [2, 'b'],
+      [3, 'c'],
+      [4, 'd'],
+    ] as const)
+      peer().send(delta(seq, text));
     expect(log).toEqual(['a', 'b', 'c', 'd']);
     realtime.close();
   });
@@ -154,11 +166,21 @@ describe('log topics', () => {
     realtime.subscribe('turn:busy', busy.handler);
     const [first, second] = peer().of('subscribe');
     peer().send({ type: 'error', id: first?.id ?? '', code: 'not_found', message: 'no such topic' });
-    peer().send({ type: 'error', id: second?.id ?? '', code: 'rate_limited', message: 'slowly', retry_after_ms: 3_000 });
+    peer().send({
+      type: 'error',
+      id: second?.id ?? '',
+      code: 'rate_limited',
+      message: 'slowly',
+      retry_after_ms: 3_000,
+    });
     expect(gone.log).toEqual(['failed:not_found']);
     expect(busy.log).toEqual([]);
     await clock.advance(3_000);
-    expect(peer().of('subscribe').map((frame) => frame.topic)).toEqual(['turn:gone', 'turn:busy', 'turn:busy']);
+    expect(
+      peer()
+        .of('subscribe')
+        .map((frame) => frame.topic),
+    ).toEqual(['turn:gone', 'turn:busy', 'turn:busy']);
     realtime.close();
   });
 });
@@ -214,7 +236,13 @@ describe('requests', () => {
   test('carry the code and the pause of a refusal', async () => {
     const { realtime, peer } = await opened();
     const failure = realtime.sendChat({ content: 'x' }).catch((error: ClientError) => error);
-    peer().send({ type: 'error', id: peer().of('chat.send')[0]?.id ?? '', code: 'quota_exceeded', message: 'no more', retry_after_ms: 60_000 });
+    peer().send({
+      type: 'error',
+      id: peer().of('chat.send')[0]?.id ?? '',
+      code: 'quota_exceeded',
+      message: 'no more',
+      retry_after_ms: 60_000,
+    });
     expect(await failure).toMatchObject({ code: 'quota_exceeded', retryAfterMs: 60_000 });
     realtime.close();
   });

@@ -67,7 +67,11 @@ describe('an error', () => {
     const error = await client.documents.list().catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(ClientError);
     expect(error).toMatchObject({
-      code: 'rate_limited', status: 429, message: 'detail of rate_limited', retryAfterMs: 3_000, traceId: 'f'.repeat(32),
+      code: 'rate_limited',
+      status: 429,
+      message: 'detail of rate_limited',
+      retryAfterMs: 3_000,
+      traceId: 'f'.repeat(32),
     });
   });
 
@@ -83,7 +87,9 @@ describe('an error', () => {
 describe('an upload', () => {
   test('is sent as a form with the file last, and reports all of it', async () => {
     const { client, answer } = await createHarness();
-    answer('POST /upload', () => Response.json({ document_id: 'd', task_id: 't', status: 'queued', duplicate: false }, { status: 202 }));
+    answer('POST /upload', () =>
+      Response.json({ document_id: 'd', task_id: 't', status: 'queued', duplicate: false }, { status: 202 }),
+    );
     const progress: number[] = [];
     const file = new File(['hello'], 'hello.txt');
     const result = await client.documents.upload(file, { title: 'Hello', onProgress: (sent) => progress.push(sent) });

@@ -1,11 +1,15 @@
 import { expect, test } from 'bun:test';
-import { applyTurnEvent, applyTurnReset, isTurnOver, newTurn } from '../../../src/client/turn.ts';
 import { createMsgpackCodec } from '../../../src/client/msgpack.ts';
 import type { TopicEvent } from '../../../src/client/topics.ts';
+import { applyTurnEvent, applyTurnReset, isTurnOver, newTurn } from '../../../src/client/turn.ts';
 import { delta } from './harness.ts';
 
 const base = { topic: 'turn:t1', epoch: 'e', seq: 1, ts: '' } as const;
-const started = (attempt: number): TopicEvent<'turn:t1'> => ({ ...base, type: 'turn.started', data: { attempt, turn_id: 't1' } });
+const started = (attempt: number): TopicEvent<'turn:t1'> => ({
+  ...base,
+  type: 'turn.started',
+  data: { attempt, turn_id: 't1' },
+});
 const text = (value: string): TopicEvent<'turn:t1'> => ({ ...base, type: 'turn.delta', data: { text: value } });
 
 test('a later attempt starts the text over', () => {
@@ -16,7 +20,11 @@ test('a later attempt starts the text over', () => {
 
 test('a reset replaces the text by that of the snapshot', () => {
   const view = applyTurnReset(applyTurnEvent(newTurn, text('x')), {
-    type: 'reset', topic: 'turn:t1', epoch: 'e', seq: 9, snapshot: { status: 'running', attempt: 3, text: 'whole' },
+    type: 'reset',
+    topic: 'turn:t1',
+    epoch: 'e',
+    seq: 9,
+    snapshot: { status: 'running', attempt: 3, text: 'whole' },
   });
   expect(applyTurnEvent(view, text('!'))).toMatchObject({ text: 'whole!', attempt: 3 });
 });
