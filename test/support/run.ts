@@ -35,7 +35,7 @@ const GROUPS: readonly Group[] = [
 ];
 
 /** The count in bun's closing summary, which has a line ` N name` for each that is not 0. */
-export function countOf(output: string, name: string): number {
+function countOf(output: string, name: string): number {
   const counts = [...output.matchAll(new RegExp(`^ *(\\d+) ${name}$`, 'gm'))];
   return Number(counts.at(-1)?.[1] ?? 0);
 }
