@@ -26,7 +26,8 @@ export function normaliseEmail(text: string): string {
 /** Throws `invalid_request`. */
 export function normaliseTenantName(text: string): string {
   const name = text.trim().normalize('NFC');
-  if (name.length === 0 || name.length > MAX_TENANT) throw invalid('/tenant', `A tenant's name has 1 to ${MAX_TENANT} characters`);
+  if (name.length === 0 || name.length > MAX_TENANT)
+    throw invalid('/tenant', `A tenant's name has 1 to ${MAX_TENANT} characters`);
   if (/\p{Cc}/u.test(name)) throw invalid('/tenant', "A tenant's name has no control characters");
   return name;
 }

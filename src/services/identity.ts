@@ -86,7 +86,8 @@ interface Owner {
 const MOST_CANDIDATES = 20;
 
 const refused = () => new AppError('unauthenticated', 'E-mail, password and tenant do not fit together.');
-const sessionEnded = () => new AppError('unauthenticated', 'The refresh token is not valid, or no longer. Log in again.');
+const sessionEnded = () =>
+  new AppError('unauthenticated', 'The refresh token is not valid, or no longer. Log in again.');
 
 export function createIdentity(options: IdentityOptions) {
   const { database, tokens, clients, keys, clock, ids, config } = options;
@@ -147,7 +148,8 @@ export function createIdentity(options: IdentityOptions) {
       const errors = [{ path: '/invite', message: 'Not a valid invitation' }];
       throw new AppError('invalid_request', 'The invitation is not valid.', { errors });
     }
-    if (config.registration === 'invite') throw new AppError('forbidden', 'Registration needs an invitation on this server.');
+    if (config.registration === 'invite')
+      throw new AppError('forbidden', 'Registration needs an invitation on this server.');
   }
 
   async function register(registration: Registration): Promise<Session> {

@@ -1,0 +1,100 @@
+/**
+ * What an installation stands on: database, Redis, blob store. Embedded or given, they are reached by the same clients;
+ * embedding swaps an address, never a code path.
+ */
+import { fileURLToPath } from 'node:url';
+import type { Config } from './config.ts';
+import { createDatabase, type Database } from './db/database.ts';
+import { type EmbeddedDatabase, startEmbeddedDatabase } from './db/embedded.ts';
+import { assertIsolated } from './db/guard.ts';
+import { migrate, sessionRoleFor } from './db/migrate.ts';
+import type { Clock } from './kernel/clock.ts';
+import type { Ids } from './kernel/ids.ts';
+import type { Logger } from './kernel/logger.ts';
+import { assertSafeRedis, createRedisClients, type RedisClients } from './redis/clients.ts';
+import { type EmbeddedRedis, startEmbeddedRedis } from './redis/embedded.ts';
+import { createDiskBlobStore, type SweepableBlobStore } from './storage/disk-blob-store.ts';
+
+export interface Backends {
+  database: Database;
+  clients: RedisClients;
+  blobs: SweepableBlobStore;
+  /** Settles with the name of an embedded server that ended without being asked: the process cannot go on. */
+  readonly lost: Promise<string>;
+  close(): Promise<void>;
+}
+
+export interface BackendsOptions {
+  config: Config;
+  logger: Logger;
+  clock: Clock;
+  ids: Ids;
+}
+
+/** One backend behind the embedded server: more connections would only wait. */
+const EMBEDDED_CONNECTIONS = 4;
+const CONNECTIONS = 20;
+
+async function openDatabase(config: Config, logger: Logger): Promise<{ database: Database; embedded?: EmbeddedDatabase }> {
+  if (config.databaseUrl === undefined) {
+    const embedded = await startEmbeddedDatabase({ dataDir: config.dataDir, logger });
+    await migrate({ url: embedded.url, embedded: true, logger });
+    const database = createDatabase({ url: embedded.url, max: EMBEDDED_CONNECTIONS, embedded: true });
+    return { database, embedded };
+  }
+  const url = config.databaseUrl;
+  const ownerUrl = config.databaseOwnerUrl ?? url;
+  await migrate({ url: ownerUrl, embedded: false, logger });
+  const sessionRole = await sessionRoleFor(url);
+  if (sessionRole) {
+    logger.warn('DATABASE_URL signs in with rights of its own; give DreamHub a login that has none, and DATABASE_OWNER_URL');
+  }
+  const database = createDatabase({
+    url,
+    ownerUrl,
+    max: CONNECTIONS,
+    embedded: false,
+    ...(sessionRole && { sessionRole }),
+  });
+  return { database };
+}
+
+/** Opens everything and checks that it is fit for use; what was opened before a failure is closed again. */
+export async function openBackends({ config, logger, clock, ids }: BackendsOptions): Promise<Backends> {
+  const closers: (() => Promise<unknown>)[] = [];
+  const close = async () => {
+    for (let closer = closers.pop(); closer; closer = closers.pop()) await closer();
+  };
+  try {
+    const [{ database, embedded }, redis] = await Promise.all([
+      openDatabase(config, logger).then((opened) => {
+        const { embedded } = opened;
+        if (embedded) closers.push(() => embedded.stop());
+        closers.push(() => opened.database.close());
+        return opened;
+      }),
+      openRedis(config, logger).then((opened) => {
+        if (opened) closers.push(() => opened.stop());
+        return opened;
+      }),
+    ]);
+    const clients = createRedisClients({ url: redis?.url ?? config.redisUrl ?? '', logger });
+    closers.push(() => clients.close());
+    await Promise.all([assertIsolated(database), assertSafeRedis(clients, logger)]);
+    const blobs = createDiskBlobStore({ root: fileURLToPath(config.blobUrl), ids, clock });
+    await blobs.check();
+    const ends = [
+      ...(embedded ? [embedded.exited.then(() => 'the embedded database')] : []),
+      ...(redis ? [redis.exited.then(() => 'the embedded Redis')] : []),
+    ];
+    const lost = ends.length > 0 ? Promise.race(ends) : Promise.withResolvers<string>().promise;
+    return { database, clients, blobs, lost, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function openRedis(config: Config, logger: Logger): Promise<EmbeddedRedis | undefined> {
+  return config.redisUrl === undefined ? startEmbeddedRedis({ dataDir: config.dataDir, logger }) : undefined;
+}

@@ -1,0 +1,332 @@
+/** Wires everything, visibly, top to bottom. What a role does not need is not made. */
+import type { AnyElysia } from 'elysia';
+import { createApp, createWorkerApp } from './app.ts';
+import type { Backends } from './backends.ts';
+import type { Config } from './config.ts';
+import type { ChatProvider, EmbeddingProvider, Extractor, Lane } from './contracts/index.ts';
+import { type Space, ensureSpace } from './db/spaces.ts';
+import { type DemoLogin, makeDemo } from './demo.ts';
+import { createAccessTokens } from './http/plugins/jwt.ts';
+import { createConsoleRoutes } from './http/routes/console.ts';
+import { createSwaggerRoutes } from './http/routes/swagger.ts';
+import { streamTopicAsSse } from './http/routes/turn-events.ts';
+import { createStructuralChunker } from './ingest/chunker.ts';
+import { createSandboxedExtractor } from './ingest/sandbox.ts';
+import type { Clock } from './kernel/clock.ts';
+import { newTraceId, runAs } from './kernel/context.ts';
+import { messageOf } from './kernel/errors.ts';
+import type { Ids } from './kernel/ids.ts';
+import type { Logger } from './kernel/logger.ts';
+import type { Metrics } from './kernel/metrics.ts';
+import type { Service } from './kernel/service.ts';
+import type { Part } from './lifecycle.ts';
+import { createProviders } from './llm/create-providers.ts';
+import { createDispatcher } from './queue/dispatcher.ts';
+import type { Poison } from './queue/deliveries.ts';
+import { createFeeder, type Feeder } from './queue/feeder.ts';
+import { createProducer } from './queue/producer.ts';
+import { createReconciler } from './queue/reconciler.ts';
+import { createQueueStats } from './queue/stats.ts';
+import { createControl } from './realtime/control.ts';
+import { createHub } from './realtime/hub.ts';
+import { createEventPublisher } from './realtime/log.ts';
+import { createKeys } from './redis/keys.ts';
+import { createAnnouncer } from './services/announcer.ts';
+import { createAnswering } from './services/answering.ts';
+import { createChat } from './services/chat.ts';
+import { createConversations } from './services/conversations.ts';
+import { createDocuments } from './services/documents.ts';
+import { createHealth } from './services/health.ts';
+import { createIdentity } from './services/identity.ts';
+import { createIngestion } from './services/ingestion.ts';
+import { createSearch } from './services/search.ts';
+import { createTasks } from './services/tasks.ts';
+import { createTickets } from './services/tickets.ts';
+import { createTopicSource } from './services/topics.ts';
+import { createUploads } from './services/uploads.ts';
+import { createCancelListener, createLaneHandler } from './workers/lanes.ts';
+import { createBurial, createTenantActors } from './workers/tenants.ts';
+import { createWsRoute } from './ws/route.ts';
+
+export interface Environment {
+  config: Config;
+  backends: Backends;
+  jwtSecrets: readonly string[];
+  demo: DemoLogin | null;
+  version: string;
+  clock: Clock;
+  ids: Ids;
+  random: () => number;
+  logger: Logger;
+  metrics: Metrics;
+}
+
+export interface Deps {
+  app: AnyElysia;
+  /** In the order in which they start; they stop in the opposite one. */
+  parts: Part[];
+  /** No new work from now on: load balancers look elsewhere. */
+  leave(): void;
+}
+
+const ACCESS_TTL_SECONDS = 900;
+const REFRESH_TTL_SECONDS = 30 * 86_400;
+/** How long a topic's log is kept after its last event, and how many events of it. */
+const LOG_TTL_SECONDS = 86_400;
+const LOG_MAX_EVENTS = 10_000;
+const STAGING_MAX_AGE_MS = 86_400_000;
+/** Of all workers together, as a share of the window that one tenant has in Redis. */
+const CHAT_CONCURRENCY = 64;
+const CHAT_TENANT_CONCURRENCY = 32;
+const DRAIN_MS = 10_000;
+const WORKER_STOP_MS = 12_000;
+
+/** Chunks of another parser, chunker or vectors of another model belong to another space. */
+async function openSpace(env: Environment, embeddings: EmbeddingProvider, pipeline: string): Promise<Space> {
+  const { provider, model, dimensions } = embeddings;
+  const space = await ensureSpace(env.backends.database, { provider, model, dimensions, pipeline });
+  if (space.state !== 'active') {
+    env.logger.warn({ space }, 'documents are indexed in a space that is not the active one');
+  }
+  return space;
+}
+
+export async function createDeps(env: Environment): Promise<Deps> {
+  const { config, backends, clock, ids, logger, metrics } = env;
+  const { database, clients, blobs } = backends;
+  const keys = createKeys({ partitions: config.partitions });
+
+  const { chat: chatProvider, embeddings, prepare } = await createProviders(
+    {
+      openaiBaseUrl: config.openaiBaseUrl,
+      openaiApiKeys: config.openaiApiKeys,
+      embeddingBaseUrl: config.embeddingBaseUrl,
+      embeddingApiKeys: config.embeddingApiKeys,
+      chatModel: config.chatModel,
+      embeddingModel: config.embeddingModel,
+      embeddingDimensions: config.embeddingDimensions,
+    },
+    { clock, logger, observer: providerObserver(metrics) },
+  );
+  await prepare(AbortSignal.timeout(30_000));
+  const chunker = createStructuralChunker();
+  const space = await openSpace(env, embeddings, chunker.version);
+
+  const publisher = createEventPublisher({ clients, keys, clock, logger, ttlSeconds: LOG_TTL_SECONDS, maxLen: LOG_MAX_EVENTS });
+  const announcer = createAnnouncer({ publisher, logger });
+  const control = createControl({ clients, keys, clock, logger });
+  const producer = createProducer({ clients, keys });
+  const feeder = createFeeder({ database, producer, clock, logger });
+  const search = createSearch({ database, embeddings, space, metrics });
+  const health = createHealth({ database, clients, blobs });
+
+  const shared = { env, keys, publisher, announcer, control, producer, feeder, search, health };
+  const base = { health, metrics: metrics.registry, metricsToken: config.metricsToken, logger };
+  const server = config.role === 'worker' ? undefined : createServerSide(shared);
+  const worker =
+    config.role === 'server' ? undefined : createWorkerSide(shared, { chatProvider, embeddings, space, chunker });
+
+  const sweeper: Service = {
+    name: 'staging-sweep',
+    start: async () => void (await blobs.sweepStaging(STAGING_MAX_AGE_MS)),
+    stop: async () => {},
+  };
+  return {
+    app: server?.app(base) ?? createWorkerApp(base),
+    parts: [control, ...(server?.parts ?? []), feeder.service, sweeper, ...(worker ?? [])],
+    leave() {
+      health.leave();
+      server?.leave();
+    },
+  };
+}
+
+interface Shared {
+  env: Environment;
+  keys: ReturnType<typeof createKeys>;
+  publisher: ReturnType<typeof createEventPublisher>;
+  announcer: ReturnType<typeof createAnnouncer>;
+  control: ReturnType<typeof createControl>;
+  producer: ReturnType<typeof createProducer>;
+  feeder: Feeder;
+  search: ReturnType<typeof createSearch>;
+  health: ReturnType<typeof createHealth>;
+}
+
+function createServerSide({ env, keys, announcer, control, feeder, search }: Shared) {
+  const { config, backends, clock, ids, logger, metrics } = env;
+  const { database, clients, blobs } = backends;
+  const tokens = createAccessTokens({ secrets: env.jwtSecrets, clock });
+  const identity = createIdentity({
+    database,
+    tokens,
+    clients,
+    keys,
+    clock,
+    ids,
+    config: {
+      registration: config.registration,
+      accessTtlSeconds: ACCESS_TTL_SECONDS,
+      refreshTtlSeconds: REFRESH_TTL_SECONDS,
+    },
+    endSession: (sessionId) => control.endSession(sessionId),
+  });
+  const hub = createHub({ clients, keys, clock, logger, source: createTopicSource(database) });
+  const { queueMaxDepth, maxUploadBytes } = config;
+  const uploads = createUploads({ database, blobs, feeder, announcer, ids, metrics, maxUploadBytes, queueMaxDepth });
+  const chat = createChat({ database, hub, announcer, feeder, control, clock, ids });
+  const tickets = createTickets({ clients, keys, clock });
+  const services = {
+    identity,
+    uploads,
+    documents: createDocuments({ database, blobs, announcer, control, logger }),
+    tasks: createTasks({ database, announcer, feeder, control, queueMaxDepth }),
+    search,
+    conversations: createConversations({ database, ids, control }),
+    chat,
+    tickets,
+  };
+  const ws = createWsRoute({ hub, chat, tokens, tickets, sessions: identity, control, config, clock, ids, logger, metrics });
+  const demo: Service = {
+    name: 'demo',
+    async start() {
+      if (!env.demo) return;
+      try {
+        await makeDemo({ login: env.demo, identity, tokens, uploads });
+      } catch (error) {
+        logger.error({ err: error }, `no demo tenant: ${messageOf(error)}`);
+      }
+    },
+    stop: async () => {},
+  };
+  return {
+    parts: [hub, demo],
+    leave: () => ws.closeAll(),
+    app: (base: Parameters<typeof createWorkerApp>[0]) =>
+      createApp({
+        ...base,
+        tokens,
+        services,
+        streamTopic: (stream) => streamTopicAsSse({ ...stream, hub }),
+        allowedOrigins: config.allowedOrigins,
+        maxUploadBytes,
+        outside: [
+          createConsoleRoutes({ demo: env.demo, version: env.version }),
+          createSwaggerRoutes({ version: env.version }),
+          ws.app,
+        ],
+        websocket: ws.websocket,
+      }),
+  };
+}
+
+function createWorkerSide(
+  { env, keys, publisher, announcer, control, producer, feeder, search }: Shared,
+  {
+    chatProvider,
+    embeddings,
+    space,
+    chunker,
+  }: {
+    chatProvider: ChatProvider;
+    embeddings: EmbeddingProvider;
+    space: Space;
+    chunker: ReturnType<typeof createStructuralChunker>;
+  },
+): Part[] {
+  const { config, backends, clock, ids, logger, metrics, random } = env;
+  const { database, clients, blobs } = backends;
+  const extractor: Extractor & Service = createSandboxedExtractor({ logger });
+  const { maxAttempts } = config;
+  const ingestion = createIngestion({
+    database,
+    blobs,
+    extractor,
+    chunker,
+    embeddings,
+    space,
+    announcer,
+    clock,
+    ids,
+    random,
+    logger,
+    metrics,
+    maxAttempts,
+    leaseMs: config.visibilityTimeoutMs,
+  });
+  const answering = createAnswering({
+    database,
+    search,
+    provider: chatProvider,
+    publisher,
+    announcer,
+    clock,
+    random,
+    logger,
+    metrics,
+    maxAttempts,
+    leaseMs: config.chatVisibilityTimeoutMs,
+  });
+  const tenants = createTenantActors({ ingestion, answering, logger });
+  const bury = createBurial({ ingestion, answering });
+  const handle = createLaneHandler({ tenants, feeder, logger });
+
+  async function onPoison(poison: Poison): Promise<void> {
+    if (poison.reason === 'undecodable') {
+      logger.error({ ...poison }, 'a stream entry that nobody can read was dropped; its row is handed out again');
+      return;
+    }
+    const { job, deliveries } = poison.delivery;
+    const message = `Given up after ${deliveries} deliveries: whoever works on it dies.`;
+    await runAs({ tenantId: job.tenantId, userId: job.userId, traceId: newTraceId() }, () => bury(job.lane, job.id, message));
+  }
+
+  const consumer = `worker-${ids.uuid()}`;
+  const limits: Record<Lane, { concurrency: number; tenantConcurrency: number; visibilityMs: number }> = {
+    ingest: {
+      concurrency: config.workerConcurrency,
+      tenantConcurrency: config.tenantConcurrency,
+      visibilityMs: config.visibilityTimeoutMs,
+    },
+    chat: {
+      concurrency: CHAT_CONCURRENCY,
+      tenantConcurrency: CHAT_TENANT_CONCURRENCY,
+      visibilityMs: config.chatVisibilityTimeoutMs,
+    },
+  };
+  const dispatcher = (lane: Lane): Part => ({
+    ...createDispatcher({
+      ...limits[lane],
+      clients,
+      keys,
+      lane,
+      consumer,
+      clock,
+      logger,
+      metrics,
+      drainMs: DRAIN_MS,
+      handle,
+      onPoison,
+    }),
+    stopMs: WORKER_STOP_MS,
+  });
+  // Stopped first of all: what runs is told to hand its work back before the dispatchers wait for it.
+  const drain: Service = { name: 'drain', start: async () => {}, stop: async () => tenants.release() };
+  return [
+    extractor,
+    createCancelListener({ control, tenants }),
+    createReconciler({ database, producer, clients, keys, clock, logger }),
+    createQueueStats({ database, metrics, clock, logger }),
+    dispatcher('ingest'),
+    dispatcher('chat'),
+    drain,
+  ];
+}
+
+function providerObserver(metrics: Metrics) {
+  return {
+    request: ({ key, status }: { key: string; status: string }) => metrics.providerRequests.inc({ key, status }),
+    tokens: ({ kind, model, count }: { kind: string; model: string; count: number }) =>
+      metrics.providerTokens.inc({ kind, model }, count),
+  };
+}

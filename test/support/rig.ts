@@ -1,0 +1,164 @@
+/**
+ * The services on a real database and a real Redis, without HTTP and without the queue: a test delivers jobs to the
+ * tenants' actors itself, so it decides what runs when.
+ */
+import { createHash } from 'node:crypto';
+import type { Chunker, EmbeddingProvider, ExtractedDocument, Extractor, Principal } from '../../src/contracts/index.ts';
+import { createDatabase } from '../../src/db/database.ts';
+import { ensureSpace } from '../../src/db/spaces.ts';
+import { systemClock } from '../../src/kernel/clock.ts';
+import { newTraceId, runAs, type Scope } from '../../src/kernel/context.ts';
+import { systemIds } from '../../src/kernel/ids.ts';
+import { silentLogger } from '../../src/kernel/logger.ts';
+import { createMetrics } from '../../src/kernel/metrics.ts';
+import type { Outcome } from '../../src/kernel/outcome.ts';
+import { createBuiltinChat } from '../../src/llm/builtin-chat.ts';
+import { createBuiltinEmbeddings } from '../../src/llm/builtin-embeddings.ts';
+import { createControl } from '../../src/realtime/control.ts';
+import { createHub } from '../../src/realtime/hub.ts';
+import { createEventPublisher } from '../../src/realtime/log.ts';
+import { createRedisClients } from '../../src/redis/clients.ts';
+import { createKeys } from '../../src/redis/keys.ts';
+import { createAnnouncer } from '../../src/services/announcer.ts';
+import { createAnswering } from '../../src/services/answering.ts';
+import { createChat } from '../../src/services/chat.ts';
+import { createConversations } from '../../src/services/conversations.ts';
+import { createDocuments } from '../../src/services/documents.ts';
+import { createIngestion } from '../../src/services/ingestion.ts';
+import { createSearch } from '../../src/services/search.ts';
+import { createTasks } from '../../src/services/tasks.ts';
+import { createTopicSource } from '../../src/services/topics.ts';
+import { createUploads } from '../../src/services/uploads.ts';
+import { createDiskBlobStore } from '../../src/storage/disk-blob-store.ts';
+import { createTenantActors } from '../../src/workers/tenants.ts';
+import { createTestDatabase, startRedis } from './services.ts';
+import { temporaryFolder } from './temporary-folder.ts';
+
+export interface RigOptions {
+  embeddings?: EmbeddingProvider;
+  extractor?: Extractor;
+  queueMaxDepth?: number;
+  maxAttempts?: number;
+  leaseMs?: number;
+}
+
+/** Reads a text file as it is: what the real extractor does has tests of its own. */
+const plainExtractor: Extractor = {
+  async extract({ path }): Promise<ExtractedDocument> {
+    return { text: await Bun.file(path).text(), title: null, pages: [], headings: [] };
+  },
+};
+
+/** A chunk a line, so that a test can count them. */
+export const lineChunker: Chunker = {
+  version: 'lines-1',
+  chunk({ text }) {
+    let start = 0;
+    return text.split('\n').flatMap((line) => {
+      const chunk = { start, end: start + line.length, text: line, page: null, headings: [], tokens: line.length };
+      start += line.length + 1;
+      return line.trim() === '' ? [] : [chunk];
+    }).map((chunk, ordinal) => ({ ...chunk, ordinal }));
+  },
+};
+
+/** `count` lines that say different things. */
+export function linesOf(count: number, seed = 'line'): string {
+  return Array.from({ length: count }, (_, i) => `${seed} ${i} ${createHash('md5').update(`${seed}${i}`).digest('hex')}`).join('\n');
+}
+
+export type Rig = Awaited<ReturnType<typeof createRig>>;
+
+export async function createRig(options: RigOptions = {}) {
+  const [db, redis, folder] = await Promise.all([createTestDatabase(), startRedis(), temporaryFolder()]);
+  const logger = silentLogger;
+  const [clock, ids, metrics] = [systemClock, systemIds, createMetrics()];
+  const database = createDatabase({ url: db.url, ownerUrl: db.adminUrl, max: 20, embedded: false });
+  const clients = createRedisClients({ url: redis.url, logger });
+  const keys = createKeys({ partitions: 2 });
+  const blobs = createDiskBlobStore({ root: folder.path });
+  const embeddings = options.embeddings ?? createBuiltinEmbeddings({ dimensions: 64 });
+  const space = await ensureSpace(database, {
+    provider: embeddings.provider, model: embeddings.model, dimensions: embeddings.dimensions, pipeline: lineChunker.version,
+  });
+  const publisher = createEventPublisher({ clients, keys, clock, logger, ttlSeconds: 600, maxLen: 1_000 });
+  const announcer = createAnnouncer({ publisher, logger });
+  const control = createControl({ clients, keys, clock, logger });
+  const feeder = { nudge: () => {} };
+  const { queueMaxDepth = 1_000, maxAttempts = 3, leaseMs = 30_000 } = options;
+  const search = createSearch({ database, embeddings, space, metrics });
+  const hub = createHub({ clients, keys, clock, logger, source: createTopicSource(database) });
+  await control.start();
+  await hub.start();
+  const work = { database, announcer, clock, random: () => 0, logger, metrics, maxAttempts, leaseMs };
+  const ingestion = createIngestion({
+    ...work, blobs, extractor: options.extractor ?? plainExtractor, chunker: lineChunker, embeddings, space, ids,
+  });
+  const answering = createAnswering({ ...work, search, provider: createBuiltinChat(), publisher });
+  const tenants = createTenantActors({ ingestion, answering, logger });
+
+  async function newTenant(name = `tenant ${ids.uuid()}`): Promise<Principal> {
+    const [tenantId, userId] = [ids.uuid(), ids.uuid()];
+    await database.system(async (sql) => {
+      await sql`insert into tenants (id, name) values (${tenantId}, ${name})`;
+      await sql`insert into tenant_load (tenant_id) values (${tenantId})`;
+    });
+    return addUser(tenantId, userId);
+  }
+
+  async function addUser(tenantId: string, userId = ids.uuid()): Promise<Principal> {
+    await database.system(async (sql) => {
+      await sql`insert into accounts (id, tenant_id, email, password_hash) values (${userId}, ${tenantId}, ${`${userId}@example.com`}, '-')`;
+      await sql`insert into memberships (tenant_id, user_id, role) values (${tenantId}, ${userId}, 'owner')`;
+    });
+    return { tenantId, userId, role: 'owner', sessionId: ids.uuid(), expiresAt: clock.now() + 1e6 };
+  }
+
+  const as = <T>({ tenantId, userId }: Pick<Scope, 'tenantId' | 'userId'>, fn: () => T): T =>
+    runAs({ tenantId, userId, traceId: newTraceId() }, fn);
+
+  const rig = {
+    database, clients, keys, blobs, machines: { ingestion, answering }, folder, redis, db, control, hub, tenants, search, newTenant, addUser, as, embeddings,
+    uploads: createUploads({ database, blobs, feeder, announcer, ids, metrics, maxUploadBytes: 10_000_000, queueMaxDepth }),
+    documents: createDocuments({ database, blobs, announcer, control, logger }),
+    tasks: createTasks({ database, announcer, feeder, control, queueMaxDepth }),
+    conversations: createConversations({ database, ids, control }),
+    chat: createChat({ database, hub, announcer, feeder, control, clock, ids }),
+
+    /** Uploads a text in the name of somebody. */
+    upload(who: Pick<Scope, 'tenantId' | 'userId'>, text: string, fields: Record<string, string> = {}) {
+      const form = new FormData();
+      for (const [name, value] of Object.entries(fields)) form.append(name, value);
+      form.append('file', new Blob([text]), 'notes.txt');
+      const response = new Response(form);
+      const contentType = response.headers.get('content-type') ?? '';
+      return as(who, () =>
+        rig.uploads.accept({ body: response.body, contentType, signal: new AbortController().signal }),
+      );
+    },
+
+    /** Delivers a task or turn to its tenant's actor, as the dispatcher would. */
+    deliver(who: Pick<Scope, 'tenantId' | 'userId'>, lane: 'ingest' | 'chat', id: string): Promise<Outcome> {
+      const job = { v: 1, lane, tenantId: who.tenantId, userId: who.userId, id, traceparent: '' };
+      return tenants.run({ job, entryId: '0-1', deliveries: 1 });
+    },
+
+    /** Unfinished tasks that the counter says a tenant has. */
+    async outstanding({ tenantId }: Pick<Scope, 'tenantId'>): Promise<number> {
+      const [row] = await database.system(
+        (sql) => sql<{ outstanding: number }[]>`select outstanding from tenant_load where tenant_id = ${tenantId}`,
+      );
+      return row?.outstanding ?? Number.NaN;
+    },
+
+    async close(): Promise<void> {
+      await hub.stop();
+      await control.stop();
+      await clients.close();
+      await database.close();
+      await Promise.all([db.drop(), redis.stop()]);
+      await folder.remove();
+    },
+  };
+  return rig;
+}
