@@ -1,6 +1,6 @@
 /**
- * Acknowledges entries, those of a partition together: while one call is on its way, what is settled meanwhile waits for
- * the next. The first leaves at once, so nothing is slower than a call of its own; under load one call serves many.
+ * Acknowledges entries, those of a partition together: what is settled in one turn of the event loop, or while a call is on
+ * its way, goes with one call. Sending the first at once was measured: calls stay small for ever, and half the jobs a second.
  */
 import type { EntryName, Ownership } from './consumer-group.ts';
 
@@ -23,6 +23,7 @@ export function createAcknowledger(send: Send): Acknowledger {
 
   async function drain(partition: number): Promise<void> {
     sending.add(partition);
+    await new Promise((resolve) => setImmediate(resolve));
     for (let batch = waiting.get(partition); batch; batch = waiting.get(partition)) {
       waiting.delete(partition);
       try {

@@ -1,8 +1,7 @@
 /** The scripts as functions, for one consumer in one lane. Entries are named by their stream and id. */
 import type { Lane } from '../contracts/index.ts';
 import type { Keys } from '../redis/keys.ts';
-import type { Fields } from './entry.ts';
-import { asFields, asInteger, asList, asText } from './replies.ts';
+import { asInteger, asList, asText } from './replies.ts';
 import type { RunScript, ScriptArgument } from './scripts.ts';
 
 export interface EntryName {
@@ -11,7 +10,8 @@ export interface EntryName {
 }
 
 export interface Entry extends EntryName {
-  fields: Fields;
+  /** See `entry.ts`; empty where the entry is none of ours. */
+  payload: string;
   /** How often it was delivered, this time included. */
   deliveries: number;
 }
@@ -50,7 +50,6 @@ export function partitionKeys(keys: Keys, lane: Lane, partition: number): string
   ];
 }
 
-const named = (names: readonly EntryName[]) => names.flatMap(({ stream, id }) => [stream, id]);
 const counted = (held: HeldCounts) => [...held].flat();
 
 function toOwnership(value: unknown): Ownership {
@@ -59,11 +58,11 @@ function toOwnership(value: unknown): Ownership {
 }
 
 function toEntry(value: unknown): Entry {
-  const [stream, id, fields, deliveries] = asList(value);
+  const [stream, id, payload, deliveries] = asList(value);
   return {
     stream: asText(stream),
     id: asText(id),
-    fields: asFields(fields),
+    payload: asText(payload),
     deliveries: deliveries === undefined ? 1 : asInteger(deliveries),
   };
 }
@@ -77,6 +76,23 @@ export function createConsumerGroup({ run, keys, lane, consumer }: { run: RunScr
   const call = (script: Parameters<RunScript>[0], partition: number, args: ScriptArgument[]) =>
     run(script, partitionKeys(keys, lane, partition), [consumer, ...args]);
 
+  /** The scripts get the entries of one stream together; the answers are in the order of `names` again. */
+  async function aboutEach(
+    script: 'ack' | 'renew' | 'release',
+    partition: number,
+    args: readonly ScriptArgument[],
+    names: readonly EntryName[],
+  ): Promise<Ownership[]> {
+    const streams = Map.groupBy(names.keys(), (index) => names[index]?.stream ?? '');
+    const listed = [...streams].flatMap(([stream, own]) => [stream, own.length, ...own.map((index) => names[index]?.id ?? '')]);
+    const answers = asList(await call(script, partition, [...args, ...listed])).map(toOwnership);
+    const result = new Array<Ownership>(names.length).fill('gone');
+    [...streams.values()].flat().forEach((index, place) => {
+      result[index] = answers[place] ?? 'gone';
+    });
+    return result;
+  }
+
   return {
     /** Up to `slots` entries in fair order, and the number of streams that were ready before. */
     async take(partition: number, slots: number, caps: Caps, held: HeldCounts): Promise<{ ready: number; entries: Entry[] }> {
@@ -84,21 +100,21 @@ export function createConsumerGroup({ run, keys, lane, consumer }: { run: RunScr
       return { ready: asInteger(ready), entries: entries.map(toEntry) };
     },
 
-    async ack(partition: number, names: readonly EntryName[], capped: boolean): Promise<Ownership[]> {
-      return asList(await call('ack', partition, [capped ? 1 : 0, ...named(names)])).map(toOwnership);
+    ack(partition: number, names: readonly EntryName[], capped: boolean): Promise<Ownership[]> {
+      return aboutEach('ack', partition, [capped ? 1 : 0], names);
     },
 
-    async renew(partition: number, names: readonly EntryName[]): Promise<Ownership[]> {
-      return asList(await call('renew', partition, named(names))).map(toOwnership);
+    renew(partition: number, names: readonly EntryName[]): Promise<Ownership[]> {
+      return aboutEach('renew', partition, [], names);
     },
 
-    /** `idleMs`: for how long they count as idle already. */
-    async release(
+    /** `idleMs`: for how long they count as idle already; `counted`: whether their last delivery counts. */
+    release(
       partition: number,
       names: readonly EntryName[],
-      { idleMs, counted: isCounted }: { idleMs: number; counted: boolean },
+      how: { idleMs: number; counted: boolean },
     ): Promise<Ownership[]> {
-      return asList(await call('release', partition, [idleMs, isCounted ? 0 : 1, ...named(names)])).map(toOwnership);
+      return aboutEach('release', partition, [how.idleMs, how.counted ? 0 : 1], names);
     },
 
     /** Claims what stayed idle; `vanished` are entries that were trimmed away while somebody held them. */

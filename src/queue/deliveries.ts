@@ -11,13 +11,13 @@ import type { Metrics } from '../kernel/metrics.ts';
 import type { Keys } from '../redis/keys.ts';
 import type { Acknowledger } from './acknowledger.ts';
 import type { Entry, EntryName, Ownership } from './consumer-group.ts';
-import { decodeJob, type Fields } from './entry.ts';
+import { createDecoder } from './entry.ts';
 import type { Held, HeldEntries } from './held-entries.ts';
 
 /** An entry that kills its workers, or that nobody can read. */
 export type Poison =
   | { reason: 'deliveries'; delivery: Delivery }
-  | { reason: 'undecodable'; lane: Lane; stream: string; entryId: string; fields: Fields; problem: string };
+  | { reason: 'undecodable'; lane: Lane; stream: string; entryId: string; payload: string; problem: string };
 
 export interface Handlers {
   /**
@@ -43,14 +43,17 @@ export interface DeliveriesOptions {
   visibilityMs: number;
   logger: Logger;
   metrics: Pick<Metrics, 'workersBusy'> | undefined;
-  /** A slot is free again; `remaining` entries of its stream are still held. */
+  /** A slot is free again; `remaining` entries of its stream are still running. */
   onFreed(entry: Held, remaining: number): void;
+  /** An entry is no longer held. */
+  onRemoved(): void;
 }
 
 export type Deliveries = ReturnType<typeof createDeliveries>;
 
 export function createDeliveries(options: DeliveriesOptions) {
   const { lane, keys, held, acknowledger, handlers, maxDeliveries, visibilityMs, logger, metrics } = options;
+  const decode = createDecoder(keys, lane);
   let stopping = false;
 
   async function giveBack(partition: number, name: EntryName, counted: boolean): Promise<void> {
@@ -64,7 +67,6 @@ export function createDeliveries(options: DeliveriesOptions) {
   }
 
   async function acknowledge(entry: Held): Promise<void> {
-    if (entry.lost) return;
     try {
       const ownership = await acknowledger.ack(entry.partition, entry);
       if (ownership !== 'own') {
@@ -76,30 +78,27 @@ export function createDeliveries(options: DeliveriesOptions) {
   }
 
   async function work(entry: Held, job: Job | undefined, run: () => Promise<void>): Promise<void> {
-    held.add(entry);
-    metrics?.workersBusy.inc();
+    let isSettled = true;
     try {
       await run();
+      if (job) handlers.onSettled?.(job.tenantId);
     } catch (error) {
+      isSettled = false;
       logger.error({ err: error, lane, entry: entry.id, job: job?.id }, `a handler failed: ${messageOf(error)}`);
-      if (!entry.lost) await giveBack(entry.partition, entry, true);
-      return;
-    } finally {
-      metrics?.workersBusy.dec();
     }
-    if (job) handlers.onSettled?.(job.tenantId);
-    await acknowledge(entry);
+    metrics?.workersBusy.dec();
+    options.onFreed(entry, held.settle(entry));
+    if (!entry.lost) await (isSettled ? acknowledge(entry) : giveBack(entry.partition, entry, true));
+    held.remove(entry);
+    options.onRemoved();
   }
 
   function begin(partition: number, { stream, id }: Entry, job: Job | undefined, run: (signal: AbortSignal) => Promise<void>): void {
     const controller = new AbortController();
-    const entry: Held = { stream, id, partition, controller, lost: false };
-    void work(entry, job, async () => run(controller.signal))
-      .catch((error: unknown) => logger.error({ err: error, lane, entry: id }, `a delivery broke off: ${messageOf(error)}`))
-      .finally(() => {
-        held.remove(entry);
-        options.onFreed(entry, held.countOf(entry));
-      });
+    const entry: Held = { stream, id, partition, controller, lost: false, running: true };
+    held.add(entry);
+    metrics?.workersBusy.inc();
+    void work(entry, job, async () => run(controller.signal));
   }
 
   return {
@@ -107,15 +106,15 @@ export function createDeliveries(options: DeliveriesOptions) {
     accept(partition: number, entry: Entry): void {
       // Renewals were late and we claimed our own entry: it is being worked on.
       if (held.has(partition, entry)) return;
-      const decoded = decodeJob(keys, lane, entry.stream, entry.fields);
+      const decoded = decode(entry.stream, entry.payload);
       if (decoded.type === 'newer') {
         logger.info({ lane, entry: entry.id, version: decoded.version }, 'an entry of a newer version is left for others');
         void giveBack(partition, entry, false);
         return;
       }
       if (decoded.type === 'undecodable') {
-        const { stream, id: entryId, fields } = entry;
-        const poison: Poison = { reason: 'undecodable', lane, stream, entryId, fields, problem: decoded.problem };
+        const { stream, id: entryId, payload } = entry;
+        const poison: Poison = { reason: 'undecodable', lane, stream, entryId, payload, problem: decoded.problem };
         begin(partition, entry, undefined, () => handlers.onPoison(poison));
         return;
       }

@@ -35,11 +35,11 @@ export interface DispatcherOptions extends Handlers {
   lane: Lane;
   /** Name in the consumer groups: of one living process only. */
   consumer: string;
-  /** Entries held at once. */
+  /** Handlers at once. */
   concurrency: number;
-  /** Entries of one tenant held at once by this worker. */
+  /** Handlers of one tenant at once in this worker. */
   tenantConcurrency: number;
-  /** Entries of one tenant held at once by all workers; absent: the feeder's window is the limit. */
+  /** Entries of one tenant pending at once over all workers; absent: the feeder's window is the limit. */
   tenantCap?: number;
   /** Idle time after which an entry is taken from its consumer. */
   visibilityMs: number;
@@ -56,7 +56,7 @@ export interface DispatcherOptions extends Handlers {
 }
 
 export interface Dispatcher extends Service {
-  /** Entries held now. */
+  /** Handlers running now. */
   busy(): number;
 }
 
@@ -81,6 +81,7 @@ function openSession(options: DispatcherOptions) {
   const { clients, keys, lane, consumer, concurrency, visibilityMs, clock, logger, metrics } = options;
   const { pollMs = 1_000, callTimeoutMs = 5_000, drainMs = 10_000, maxDeliveries = 10 } = options;
   const caps = { own: options.tenantConcurrency, total: options.tenantCap ?? 0 };
+  const maxHeld = 2 * concurrency;
   const sweepMs = Math.min(MAX_SWEEP_MS, visibilityMs / 4);
   const consumerGoneMs = Math.max(MIN_CONSUMER_GONE_MS, 10 * visibilityMs);
 
@@ -110,8 +111,13 @@ function openSession(options: DispatcherOptions) {
       if (remaining === caps.own - 1) order.hint(entry.partition);
       taking.wake();
     },
+    onRemoved() {
+      // Only where acknowledgements held the taking up.
+      if (held.size === maxHeld - 1) taking.wake();
+    },
   });
-  const free = () => concurrency - held.size;
+  /** Slots, as long as the acknowledgements keep up. */
+  const free = () => Math.max(0, Math.min(concurrency - held.running, maxHeld - held.size));
 
   function accept(partition: number, entries: readonly Entry[]): void {
     // What arrives after the end of taking is not begun; retiring gives it back.
@@ -131,7 +137,7 @@ function openSession(options: DispatcherOptions) {
     do {
       const from = cursor;
       const step = await connection.call(() =>
-        group.recover(partition, { slots: Math.max(0, free()), known: held.in(partition), cursor: from }),
+        group.recover(partition, { slots: free(), known: held.in(partition), cursor: from }),
       );
       accept(partition, step.entries);
       left = left || step.left;
@@ -150,7 +156,7 @@ function openSession(options: DispatcherOptions) {
     const { partition, cursor } = sweep;
     const step = await connection.call(() =>
       group.reclaim(partition, {
-        idleMs: visibilityMs, slots: Math.max(0, free()), caps, consumerGoneMs, held: held.counts(partition), cursor,
+        idleMs: visibilityMs, slots: free(), caps, consumerGoneMs, held: held.runningIn(partition), cursor,
       }),
     );
     accept(partition, step.entries);
@@ -170,7 +176,7 @@ function openSession(options: DispatcherOptions) {
       const wanted = Math.max(1, Math.floor(free() / order.size));
       try {
         const { ready, entries } = await connection.call(() =>
-          group.take(partition, wanted, caps, held.counts(partition)),
+          group.take(partition, wanted, caps, held.runningIn(partition)),
         );
         order.asked(partition, { ready, taken: entries.length, exhausted: entries.length < wanted });
         accept(partition, entries);
@@ -234,7 +240,7 @@ function openSession(options: DispatcherOptions) {
   void taking.start();
   void renewing.start();
   return {
-    busy: () => held.size,
+    busy: () => held.running,
     async close(): Promise<void> {
       closing = true;
       await taking.stop();

@@ -29,9 +29,8 @@ export function createProducer({ clients, keys, maxStreamLength = MAX_STREAM_LEN
   const run = loadScripts(clients.producer);
 
   async function append(lane: Lane, tenantId: string, jobs: readonly Job[], weight: number): Promise<void> {
-    const entries = jobs.map((job) => encodeJob(job, weight));
     const streamKeys = [...partitionKeys(keys, lane, keys.partitionOf(tenantId)), keys.stream(lane, tenantId)];
-    await run('push', streamKeys, [maxStreamLength, entries[0]?.length ?? 0, ...entries.flat()]);
+    await run('push', streamKeys, [maxStreamLength, ...jobs.map((job) => encodeJob(job, weight))]);
   }
 
   return {

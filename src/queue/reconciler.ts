@@ -20,6 +20,7 @@ import type { RedisClients } from '../redis/clients.ts';
 import type { Keys } from '../redis/keys.ts';
 import { type Cursor, handOutAgain, listUnattended } from '../repositories/backlog.ts';
 import { partitionKeys } from './consumer-group.ts';
+import { jobIdOf } from './entry.ts';
 import type { Producer } from './producer.ts';
 import { asList, asText } from './replies.ts';
 import { loadScripts } from './scripts.ts';
@@ -56,7 +57,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     const ids = new Set<string>();
     for (let from = '-'; from !== ''; ) {
       const [next, ...page] = asList(await run('inspect', streamKeys, [from, ENTRIES_A_CALL])).map(asText);
-      for (const id of page) ids.add(id);
+      for (const payload of page) ids.add(jobIdOf(payload));
       from = next ?? '';
     }
     return ids;

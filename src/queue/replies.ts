@@ -17,11 +17,3 @@ export function asInteger(value: unknown): number {
   if (typeof value !== 'number') throw new ReplyError(`a number was expected, not ${typeof value}`);
   return value;
 }
-
-/** Fields and values in turn, as an object. */
-export function asFields(value: unknown): Record<string, string> {
-  const list = asList(value).map(asText);
-  const fields: Record<string, string> = {};
-  for (let i = 0; i + 1 < list.length; i += 2) fields[list[i] ?? ''] = list[i + 1] ?? '';
-  return fields;
-}

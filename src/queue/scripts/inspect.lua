@@ -2,7 +2,7 @@
 -- KEYS[5]  the stream
 -- ARGV[1]  id from which to list, at first '-'
 -- ARGV[2]  most entries to list
--- Returns {id to go on from or '' at the end, id field of each entry…}.
+-- Returns {id to go on from or '' at the end, job of each entry…}.
 local stream, count = KEYS[5], tonumber(ARGV[2])
 if redis.call('EXISTS', stream) == 0 then
   if redis.call('SISMEMBER', ACTIVE, stream) == 1 then forgetEmpty(stream) end
@@ -15,10 +15,5 @@ if ARGV[1] == '-' then
 end
 local entries = redis.call('XRANGE', stream, ARGV[1], '+', 'COUNT', count)
 local result = { #entries == count and '(' .. entries[count][1] or '' }
-for _, entry in ipairs(entries) do
-  local fields = entry[2]
-  for i = 1, #fields, 2 do
-    if fields[i] == 'id' then table.insert(result, fields[i + 1]) end
-  end
-end
+for _, entry in ipairs(entries) do table.insert(result, jobOf(entry)) end
 return result

@@ -75,9 +75,43 @@ local function hasUndelivered(stream, group)
   return #redis.call('XRANGE', stream, '(' .. group.delivered, '+', 'COUNT', 1) > 0
 end
 
--- Consumer and number of deliveries of a pending entry; nil where it is not pending.
-local function pendingEntry(stream, id)
+-- The entries of a stream that are pending to a consumer: id → number of deliveries.
+local function pendingTo(consumer, stream)
+  local rows = redis.pcall('XPENDING', stream, GROUP, '-', '+', 100000, consumer)
+  local own = {}
+  if rows.err then return own end
+  for _, row in ipairs(rows) do own[row[1]] = row[4] end
+  return own
+end
+
+-- Why an entry is not pending to a consumer: 0 where it is pending to nobody, -1 where another consumer has it.
+local function notOwn(stream, id)
   local rows = redis.pcall('XPENDING', stream, GROUP, id, id, 1)
-  if rows.err or #rows == 0 then return nil end
-  return { consumer = rows[1][2], deliveries = rows[1][4] }
+  return (rows.err or #rows == 0) and 0 or -1
+end
+
+-- Goes through entries named in ARGV from an index on, as stream, number of ids, ids…; those of one stream together.
+-- `fn(stream, ids, own)` gets the ids that are pending to the consumer. Returns for each entry, in order: 1 where it is,
+-- 0 where it is pending to nobody, -1 where another consumer has it.
+local function eachOwn(consumer, index, fn)
+  local result = {}
+  while index < #ARGV do
+    local stream, last = ARGV[index], index + 1 + tonumber(ARGV[index + 1])
+    local own = pendingTo(consumer, stream)
+    local ids = {}
+    for i = index + 2, last do
+      local isOwn = own[ARGV[i]] ~= nil
+      if isOwn then ids[#ids + 1] = ARGV[i] end
+      result[#result + 1] = isOwn and 1 or notOwn(stream, ARGV[i])
+    end
+    if #ids > 0 then fn(stream, ids, own) end
+    index = last + 1
+  end
+  return result
+end
+
+-- The job of an entry, as it was pushed; '' where the entry is none of ours.
+local function jobOf(entry)
+  local fields = entry[2]
+  return fields[1] == 'job' and fields[2] or ''
 end

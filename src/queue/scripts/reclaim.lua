@@ -9,7 +9,7 @@
 -- ARGV[7]  cursor, at first '0'
 -- ARGV[8]  streams a step, about
 -- ARGV[9…] stream, number of its entries that this consumer holds; for those of which it holds some
--- Returns {cursor, {{stream, id, fields, deliveries}…}, {stream and id of pending entries that had vanished…}}.
+-- Returns {cursor, {{stream, id, job, deliveries}…}, {stream and id of pending entries that had vanished…}}.
 local consumer, minIdle, slots = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local ownLimit, limit, goneAfter = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local held = {}
@@ -21,10 +21,12 @@ local function claim(stream)
   local room = math.min(slots, ownLimit - (held[stream] or 0))
   if room <= 0 then return end
   local reply = redis.call('XAUTOCLAIM', stream, GROUP, consumer, minIdle, '0-0', 'COUNT', room)
-  for _, entry in ipairs(reply[2]) do
-    local pending = pendingEntry(stream, entry[1])
-    table.insert(claimed, { stream, entry[1], entry[2], pending.deliveries })
-    slots = slots - 1
+  if #reply[2] > 0 then
+    local deliveries = pendingTo(consumer, stream)
+    for _, entry in ipairs(reply[2]) do
+      table.insert(claimed, { stream, entry[1], jobOf(entry), deliveries[entry[1]] })
+      slots = slots - 1
+    end
   end
   for _, id in ipairs(reply[3]) do table.insert(vanished, stream .. ' ' .. id) end
 end

@@ -1,19 +1,10 @@
 -- Resets the idle time of entries that are still this consumer's; no delivery is counted.
 -- ARGV[1]  consumer
--- ARGV[2…] stream, id
+-- ARGV[2…] stream, number of ids, ids…
 -- Returns for each: 1 renewed, 0 not pending at all, -1 another consumer's by now.
 local consumer = ARGV[1]
-local result = {}
-for i = 2, #ARGV, 2 do
-  local stream, id = ARGV[i], ARGV[i + 1]
-  local entry = pendingEntry(stream, id)
-  if not entry then
-    table.insert(result, 0)
-  elseif entry.consumer ~= consumer then
-    table.insert(result, -1)
-  else
-    redis.call('XCLAIM', stream, GROUP, consumer, 0, id, 'JUSTID')
-    table.insert(result, 1)
-  end
-end
-return result
+return eachOwn(consumer, 2, function(stream, ids)
+  local claim = { 'XCLAIM', stream, GROUP, consumer, 0, unpack(ids) }
+  claim[#claim + 1] = 'JUSTID'
+  redis.call(unpack(claim))
+end)

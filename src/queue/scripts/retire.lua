@@ -9,14 +9,11 @@ local consumer = ARGV[1]
 local step = redis.call('SSCAN', ACTIVE, ARGV[3], 'COUNT', ARGV[4])
 local released = 0
 for _, stream in ipairs(step[2]) do
-  local rows = redis.pcall('XPENDING', stream, GROUP, '-', '+', 100000, consumer)
-  if not rows.err then
-    for _, row in ipairs(rows) do
-      local deliveries = math.max(row[4] - 1, 0)
-      redis.call('XCLAIM', stream, GROUP, NOBODY, 0, row[1], 'IDLE', ARGV[2], 'RETRYCOUNT', deliveries, 'JUSTID')
-      released = released + 1
-    end
-    redis.call('XGROUP', 'DELCONSUMER', stream, GROUP, consumer)
+  for id, deliveries in pairs(pendingTo(consumer, stream)) do
+    local counted = math.max(deliveries - 1, 0)
+    redis.call('XCLAIM', stream, GROUP, NOBODY, 0, id, 'IDLE', ARGV[2], 'RETRYCOUNT', counted, 'JUSTID')
+    released = released + 1
   end
+  redis.pcall('XGROUP', 'DELCONSUMER', stream, GROUP, consumer)
 end
 return { step[1], released }

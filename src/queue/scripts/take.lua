@@ -4,21 +4,15 @@
 -- ARGV[3]  most entries of one stream that this consumer may hold
 -- ARGV[4]  most entries of one stream that all consumers together may hold; 0: no limit
 -- ARGV[5…] stream, number of its entries that this consumer holds; for those of which it holds some
--- Returns {streams that were ready, {stream, id, fields}…}. Fewer than asked: nothing more may be taken now.
+-- Returns {streams that were ready, {stream, id, job}…}. Fewer than asked: nothing more may be taken now.
 local consumer, slots = ARGV[1], tonumber(ARGV[2])
 local ownLimit, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
 local held = {}
 for i = 5, #ARGV, 2 do held[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
-local function costOf(entry)
-  local fields = entry[2]
-  for i = 1, #fields, 2 do
-    if fields[i] == 'w' then
-      local weight = tonumber(fields[i + 1])
-      return weight and weight > 0 and 1 / weight or 1
-    end
-  end
-  return 1
+local function costOf(job)
+  local weight = tonumber(string.match(job, '^%d+ (%S+)'))
+  return weight and weight > 0 and 1 / weight or 1
 end
 
 -- Entries that were never delivered; nil where the stream is gone.
@@ -35,6 +29,8 @@ end
 local ready = redis.call('ZCARD', READY)
 local now = clock()
 local result = { ready }
+-- With few slots this is entry by entry; with more, everyone gets an equal share of them in turn.
+local share = math.max(1, math.floor(slots / math.max(1, ready)))
 -- Streams in front of the order that have no room in this consumer.
 local passed = 0
 while slots > 0 do
@@ -55,8 +51,6 @@ while slots > 0 do
   elseif room <= 0 then
     passed = passed + 1
   else
-    -- With one slot this is entry by entry; with more, everyone gets an equal share of them in turn.
-    local share = math.max(1, math.floor(slots / (redis.call('ZCARD', READY) - passed)))
     local count = math.min(room, share)
     local entries = read(stream, count)
     if not entries then
@@ -64,8 +58,9 @@ while slots > 0 do
     else
       now = math.max(now, time)
       for _, entry in ipairs(entries) do
-        time = time + costOf(entry)
-        table.insert(result, { stream, entry[1], entry[2] })
+        local job = jobOf(entry)
+        time = time + costOf(job)
+        result[#result + 1] = { stream, entry[1], job }
       end
       slots = slots - #entries
       held[stream] = (held[stream] or 0) + #entries
