@@ -55,7 +55,12 @@ describe.skipIf(CHROMIUM === undefined)('the console', () => {
   });
 
   async function visit(options: BrowserContextOptions = {}): Promise<Visit> {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-US', ...options });
+    const context = await browser.newContext({
+      viewport: { width: 1280, height: 800 },
+      locale: 'en-US',
+      reducedMotion: 'reduce',
+      ...options,
+    });
     const page = await context.newPage();
     const offences: string[] = [];
     const frames: Visit['frames'] = [];
