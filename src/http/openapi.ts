@@ -59,7 +59,7 @@ function fixOperation(operation: JsonObject, path: string): JsonObject {
   }
   if (operation.requestBody !== undefined) {
     const body = asObject(operation.requestBody);
-    fixed.requestBody = { ...body, content: fixContent(asObject(body.content)) };
+    fixed.requestBody = { ...body, content: fixRequestContent(asObject(body.content)) };
   }
   const responses: JsonObject = {};
   for (const [status, answer] of Object.entries(asObject(operation.responses)))
@@ -68,12 +68,37 @@ function fixOperation(operation: JsonObject, path: string): JsonObject {
   return fixed;
 }
 
+function fixRequestContent(content: JsonObject): JsonObject {
+  return Object.fromEntries(
+    Object.entries(fixContent(content)).map(([type, value]) => {
+      const media = asObject(value);
+      return [
+        type,
+        media.schema === undefined ? media : { ...media, schema: withoutDefaulted(asObject(media.schema)) },
+      ];
+    }),
+  );
+}
+
+/** What has a default is there after validation, so TypeBox says "required"; a caller may well leave it out. */
+function withoutDefaulted(schema: JsonObject): JsonObject {
+  if (schema.properties === undefined) return schema;
+  const properties = Object.fromEntries(
+    Object.entries(asObject(schema.properties)).map(([name, property]) => [name, withoutDefaulted(asObject(property))]),
+  );
+  const { required, ...rest } = schema;
+  const needed = Array.isArray(required)
+    ? required.filter((name) => properties[String(name)]?.default === undefined)
+    : [];
+  return { ...rest, ...(needed.length > 0 && { required: needed }), properties };
+}
+
 function fixParameter(parameter: JsonObject): JsonObject {
   const { name = '', in: place = 'query', description, required, schema, examples } = parameter;
   return {
     name,
     in: place,
-    required: place === 'path' ? true : (required ?? false),
+    required: place === 'path' || (required === true && asObject(schema).default === undefined),
     ...(typeof description === 'string' && { description }),
     ...(Array.isArray(examples) && examples[0] !== undefined && { example: examples[0] }),
     schema: fixSchema(schema ?? { type: 'string' }),
@@ -176,6 +201,10 @@ function withoutOddTypes(schema: JsonObject): JsonObject {
   if (Array.isArray(schema.type)) {
     const [type = 'string'] = schema.type.filter((one) => one !== 'null');
     return { ...schema, type, ...(schema.type.includes('null') && { nullable: true }) };
+  }
+  if (schema.type === 'number' && schema.multipleOf === 1) {
+    const { multipleOf: _, ...rest } = schema;
+    return { ...rest, type: 'integer' };
   }
   return schema.anyOf === undefined ? schema : foldUnion(schema);
 }

@@ -83,3 +83,29 @@ test('an operation gets descriptions, JSON bodies and problem answers, and loses
     },
   });
 });
+
+test('what has a default need not be sent, but is always answered', () => {
+  const schema = Type.Object({ query: Type.String(), top_k: Type.Integer({ default: 10 }) });
+  const document = toOpenApi30({
+    paths: {
+      '/search': {
+        post: {
+          parameters: [
+            { in: 'query', name: 'limit', required: true, schema: { type: 'number', multipleOf: 1, default: 50 } },
+          ],
+          requestBody: { content: { 'application/json': { schema } } },
+          responses: { 200: { content: { 'application/json': { schema } } } },
+        },
+      },
+    },
+  });
+  expect(document.paths).toMatchObject({
+    '/search': {
+      post: {
+        parameters: [{ name: 'limit', required: false, schema: { type: 'integer', default: 50 } }],
+        requestBody: { content: { 'application/json': { schema: { required: ['query'] } } } },
+        responses: { 200: { content: { 'application/json': { schema: { required: ['query', 'top_k'] } } } } },
+      },
+    },
+  });
+});
