@@ -3,7 +3,7 @@
  * tenants' actors itself, so it decides what runs when.
  */
 import { createHash } from 'node:crypto';
-import type { Chunker, EmbeddingProvider, ExtractedDocument, Extractor, Principal } from '../../src/contracts/index.ts';
+import type { ChatProvider, Chunker, EmbeddingProvider, ExtractedDocument, Extractor, Principal } from '../../src/contracts/index.ts';
 import { createDatabase } from '../../src/db/database.ts';
 import { ensureSpace } from '../../src/db/spaces.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
@@ -37,6 +37,7 @@ import { temporaryFolder } from './temporary-folder.ts';
 export interface RigOptions {
   embeddings?: EmbeddingProvider;
   extractor?: Extractor;
+  chat?: ChatProvider;
   queueMaxDepth?: number;
   maxAttempts?: number;
   leaseMs?: number;
@@ -94,7 +95,7 @@ export async function createRig(options: RigOptions = {}) {
   const ingestion = createIngestion({
     ...work, blobs, extractor: options.extractor ?? plainExtractor, chunker: lineChunker, embeddings, space, ids,
   });
-  const answering = createAnswering({ ...work, search, provider: createBuiltinChat(), publisher });
+  const answering = createAnswering({ ...work, search, provider: options.chat ?? createBuiltinChat(), publisher });
   const tenants = createTenantActors({ ingestion, answering, logger });
 
   async function newTenant(name = `tenant ${ids.uuid()}`): Promise<Principal> {

@@ -1,0 +1,223 @@
+import { afterAll, describe, expect, test } from 'bun:test';
+import type { AnswerPart, ChatProvider, HubEvent } from '../../src/contracts/index.ts';
+import { FINAL_EVENTS } from '../../src/contracts/index.ts';
+import { AppError } from '../../src/kernel/errors.ts';
+import { createBuiltinChat } from '../../src/llm/builtin-chat.ts';
+import { createRig, type Rig, type RigOptions } from '../support/rig.ts';
+
+const rigs: Rig[] = [];
+async function rigWith(options: RigOptions = {}): Promise<Rig> {
+  const rig = await createRig(options);
+  rigs.push(rig);
+  return rig;
+}
+afterAll(async () => {
+  for (const rig of rigs) await rig.close();
+});
+
+interface Told {
+  type: string;
+  seq: number;
+  data: Record<string, unknown>;
+}
+
+/** Everything that a turn's topic tells, until its final event. */
+async function follow(
+  rig: Rig,
+  who: { tenantId: string; userId: string },
+  turnId: string,
+  hear: (told: Told[]) => void = () => {},
+) {
+  const told: Told[] = [];
+  const final = Promise.withResolvers<void>();
+  const reader = {
+    event({ type, json }: HubEvent) {
+      told.push(JSON.parse(json));
+      hear(told);
+      if (FINAL_EVENTS.has(type)) final.resolve();
+    },
+    reset: () => final.reject(new Error('reset')),
+  };
+  const stop = await rig.as(who, () => rig.hub.subscribe(`turn:${turnId}`, reader));
+  return { told, final: final.promise, stop };
+}
+
+const textOf = (told: Told[]) => told.filter(({ type }) => type === 'turn.delta').map(({ data }) => data['text']).join('');
+
+/** A provider that says what a test tells it to, part by part. */
+function scripted(script: (signal: AbortSignal) => AsyncIterable<AnswerPart>): ChatProvider {
+  return { ...createBuiltinChat(), provider: 'scripted', model: 'scripted', answer: (_request, signal) => script(signal) };
+}
+
+async function ready(rig: Rig, text: string) {
+  const who = await rig.newTenant();
+  const { receipt } = await rig.upload(who, text);
+  await rig.deliver(who, 'ingest', receipt.task_id);
+  return { who, documentId: receipt.document_id };
+}
+
+describe('a turn', () => {
+  test('streams an answer from the tenant’s documents whose citations can be checked', async () => {
+    const rig = await rigWith();
+    const { who, documentId } = await ready(rig, 'The harbour café opens at 6:30 on weekdays.\nThe roaster is never left alone.');
+    const receipt = await rig.as(who, () => rig.chat.send({ content: 'When does the harbour café open?' }));
+    const { told, final } = await follow(rig, who, receipt.turn_id);
+    expect(await rig.deliver(who, 'chat', receipt.turn_id)).toEqual({ type: 'done' });
+    await final;
+
+    expect(told.map(({ seq }) => seq)).toEqual(told.map((_, index) => index + 1));
+    expect(told.map(({ type }) => type).filter((type) => type !== 'turn.delta')).toEqual([
+      'turn.queued', 'turn.started', 'turn.sources', 'turn.completed',
+    ]);
+    const turn = await rig.as(who, () => rig.chat.turn(receipt.turn_id));
+    expect(turn.status).toBe('completed');
+    expect(turn.text).toContain('6:30');
+    expect(turn.text).toContain('[1]');
+    expect(textOf(told)).toBe(turn.text);
+    expect(told.at(-1)?.data).toMatchObject({ text: turn.text, sources: turn.sources });
+
+    const text = await rig.as(who, () => rig.documents.text(documentId));
+    expect(turn.sources.length).toBeGreaterThan(0);
+    for (const source of turn.sources) {
+      expect(source.verified).toBe(true);
+      expect(text.slice(source.start, source.end)).toBe(source.quote);
+    }
+    const { items } = await rig.as(who, () => rig.conversations.messages(receipt.conversation_id, { limit: 10 }));
+    expect(items.map(({ role, content }) => [role, content])).toEqual([
+      ['user', 'When does the harbour café open?'],
+      ['assistant', turn.text],
+    ]);
+    expect(items[1]).toMatchObject({ turn_id: receipt.turn_id, parent_id: receipt.message_id });
+  });
+
+  test('is made once, however often its message is sent', async () => {
+    const rig = await rigWith();
+    const who = await rig.newTenant();
+    const send = () => rig.as(who, () => rig.chat.send({ content: 'Hello?', clientMessageId: 'm-1' }));
+    const receipts = await Promise.all(Array.from({ length: 8 }, send));
+    expect(new Set(receipts.map((receipt) => JSON.stringify(receipt))).size).toBe(1);
+    expect((await rig.as(who, () => rig.conversations.list({ limit: 10 }))).items).toHaveLength(1);
+  });
+
+  test('waits for the one before it in its conversation', async () => {
+    const rig = await rigWith();
+    const who = await rig.newTenant();
+    const first = await rig.as(who, () => rig.chat.send({ content: 'First?' }));
+    const second = await rig.as(who, () => rig.chat.send({ content: 'Second?', conversationId: first.conversation_id }));
+    expect(await rig.deliver(who, 'chat', second.turn_id)).toEqual({ type: 'superseded' });
+    expect(await rig.as(who, () => rig.chat.turn(second.turn_id))).toMatchObject({ status: 'queued' });
+    await rig.deliver(who, 'chat', first.turn_id);
+    await rig.deliver(who, 'chat', second.turn_id);
+    const { items } = await rig.as(who, () => rig.conversations.messages(first.conversation_id, { limit: 10 }));
+    expect(items.map(({ role }) => role)).toEqual(['user', 'assistant', 'user', 'assistant']);
+    expect(items[2]?.content).toBe('Second?');
+  });
+
+  test('that is cancelled aborts the provider’s request and keeps what was said', async () => {
+    const aborted = Promise.withResolvers<void>();
+    const rig = await rigWith({
+      chat: scripted(async function* (signal) {
+        yield { type: 'delta', text: 'Half an ' };
+        yield { type: 'delta', text: 'answer' };
+        await new Promise((_, reject) => signal.addEventListener('abort', () => {
+          aborted.resolve();
+          reject(signal.reason);
+        }));
+      }),
+    });
+    const who = await rig.newTenant();
+    const { turn_id: turnId } = await rig.as(who, () => rig.chat.send({ content: 'Anything?' }));
+    const heard = Promise.withResolvers<void>();
+    const { told, final } = await follow(rig, who, turnId, (so) => textOf(so).endsWith('answer') && heard.resolve());
+    const outcome = rig.deliver(who, 'chat', turnId);
+    await heard.promise;
+    rig.control.onCancel(({ tenantId, id }) => rig.tenants.cancel(tenantId, id));
+    await rig.as(who, () => rig.chat.cancel(turnId));
+    expect(await outcome).toEqual({ type: 'cancelled' });
+    await Promise.all([aborted.promise, final]);
+    expect(told.at(-1)).toMatchObject({ type: 'turn.cancelled', data: { text: 'Half an answer' } });
+    expect(await rig.as(who, () => rig.chat.turn(turnId))).toMatchObject({ status: 'cancelled', text: 'Half an answer' });
+  });
+
+  test('whose provider fails is told so, and the next one is not held up', async () => {
+    let calls = 0;
+    const rig = await rigWith({
+      chat: scripted(async function* () {
+        calls += 1;
+        if (calls === 1) throw new AppError('provider_unavailable', 'The model is overloaded.', { retryAfterMs: 1_000 });
+        yield { type: 'delta', text: 'Here.' };
+      }),
+    });
+    const who = await rig.newTenant();
+    const first = await rig.as(who, () => rig.chat.send({ content: 'One?' }));
+    const second = await rig.as(who, () => rig.chat.send({ content: 'Two?', conversationId: first.conversation_id }));
+    const { told, final } = await follow(rig, who, first.turn_id);
+    expect((await rig.deliver(who, 'chat', first.turn_id)).type).toBe('failed');
+    await final;
+    expect(told.at(-1)).toMatchObject({
+      type: 'turn.failed', data: { code: 'provider_unavailable', message: 'The model is overloaded.', retryable: true },
+    });
+    expect(await rig.deliver(who, 'chat', second.turn_id)).toEqual({ type: 'done' });
+  });
+
+  test('that another worker takes over restarts its text under a higher attempt', async () => {
+    const frozen = Promise.withResolvers<void>();
+    const thaw = Promise.withResolvers<void>();
+    let calls = 0;
+    const rig = await rigWith({
+      chat: scripted(async function* () {
+        calls += 1;
+        yield { type: 'delta', text: calls === 1 ? 'Wrong ' : 'Right.' };
+        if (calls > 1) return;
+        frozen.resolve();
+        await thaw.promise;
+        yield { type: 'delta', text: 'turn.' };
+      }),
+    });
+    const who = await rig.newTenant();
+    const { turn_id: turnId } = await rig.as(who, () => rig.chat.send({ content: 'Which way?' }));
+    const { told, final } = await follow(rig, who, turnId);
+    const zombie = rig.deliver(who, 'chat', turnId);
+    await frozen.promise;
+    await rig.as(who, () => rig.database.tenant((sql) => sql`update turns set leased_until = now() - interval '1 second'`));
+    const { createTenantActors } = await import('../../src/workers/tenants.ts');
+    const elsewhere = createTenantActors({ ...rig.machines, logger: (await import('../../src/kernel/logger.ts')).silentLogger });
+    const job = { v: 1, lane: 'chat' as const, tenantId: who.tenantId, userId: who.userId, id: turnId, traceparent: '' };
+    expect(await elsewhere.run({ job, entryId: '0-2', deliveries: 2 })).toEqual({ type: 'done' });
+    thaw.resolve();
+    expect((await zombie).type).toBe('superseded');
+    await final;
+    const lastStart = told.findLastIndex(({ type }) => type === 'turn.started');
+    expect(told[lastStart]?.data).toMatchObject({ attempt: 2 });
+    expect(textOf(told.slice(lastStart))).toBe('Right.');
+    expect(told.at(-1)).toMatchObject({ type: 'turn.completed', data: { text: 'Right.' } });
+  });
+
+  test('is nobody else’s: not in the tenant, not outside it', async () => {
+    const rig = await rigWith();
+    const who = await rig.newTenant();
+    const receipt = await rig.as(who, () => rig.chat.send({ content: 'Mine?' }));
+    for (const other of [await rig.addUser(who.tenantId), await rig.newTenant()]) {
+      for (const read of [
+        () => rig.chat.turn(receipt.turn_id),
+        () => rig.chat.cancel(receipt.turn_id),
+        () => rig.conversations.get(receipt.conversation_id),
+        () => rig.conversations.messages(receipt.conversation_id, { limit: 5 }),
+        () => rig.conversations.remove(receipt.conversation_id),
+        () => rig.chat.send({ content: 'Yours?', conversationId: receipt.conversation_id }),
+        () => rig.hub.subscribe(`turn:${receipt.turn_id}`, { event: () => {}, reset: () => {} }),
+      ]) {
+        await expect(rig.as(other, async () => read())).rejects.toMatchObject({ kind: 'not_found' });
+      }
+    }
+  });
+
+  test('resolves for whoever waits for its end', async () => {
+    const rig = await rigWith();
+    const who = await rig.newTenant();
+    const { turn_id: turnId } = await rig.as(who, () => rig.chat.send({ content: 'Anything there?' }));
+    const finished = rig.as(who, () => rig.chat.finished(turnId, new AbortController().signal));
+    await rig.deliver(who, 'chat', turnId);
+    expect(await finished).toMatchObject({ id: turnId, status: 'completed' });
+  });
+});
