@@ -31,9 +31,18 @@ free_port() {
   printf '%s' "$port"
 }
 
+# Runs a talkative command; says what it said only when it failed. Descriptor 9 is our lock, which no server may inherit.
+quietly() {
+  "$@" >"$state/last.log" 2>&1 9>&- || {
+    tail -n 20 "$state/last.log" >&2
+    return 1
+  }
+}
+
 apt_install() {
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
-  apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+  say "installing $*"
+  quietly apt-get update && quietly env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
 }
 
 docker_works() { command -v docker >/dev/null && docker info >/dev/null 2>&1; }
@@ -92,9 +101,9 @@ postgres_from_packages() {
   data=$(mktemp -d "${TMPDIR:-/tmp}/dreamhub-postgres.XXXXXX")
   [ "$(id -u)" = 0 ] && chown postgres: "$data"
   port=$(free_port 54329)
-  as_postgres "$bin/initdb" -D "$data/data" -U postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync >&2 || return 1
-  as_postgres "$bin/pg_ctl" -D "$data/data" -l "$data/log" -w -t 60 \
-    -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories= ${settings[*]}" start >&2 9>&- || return 1
+  quietly as_postgres "$bin/initdb" -D "$data/data" -U postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync || return 1
+  quietly as_postgres "$bin/pg_ctl" -D "$data/data" -l "$data/log" -w -t 60 \
+    -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories= ${settings[*]}" start || return 1
   started_postgres "packages $bin $data" "postgres://postgres@127.0.0.1:$port/postgres"
 }
 
@@ -104,10 +113,7 @@ make_chroot() {
   say "making a Debian chroot with PostgreSQL 17 and pgvector in $chroot_dir (about a minute, once)"
   rm -rf "$chroot_dir.partial"
   mkdir -p "$cache"
-  debootstrap --variant=minbase --include=postgresql-17-pgvector trixie "$chroot_dir.partial" >"$cache/debootstrap.log" 2>&1 || {
-    tail -n 20 "$cache/debootstrap.log" >&2
-    return 1
-  }
+  quietly debootstrap --variant=minbase --include=postgresql-17-pgvector trixie "$chroot_dir.partial" || return 1
   mv "$chroot_dir.partial" "$chroot_dir"
 }
 
@@ -120,11 +126,11 @@ postgres_in_chroot() {
   in_chroot "$bin/pg_ctl" -D "$data" -m immediate stop >/dev/null 2>&1 || true
   rm -rf "$chroot_dir$data" "$chroot_dir$data.log"
   port=$(free_port 54329)
-  in_chroot "$bin/initdb" -D "$data" -U postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync >/dev/null || return 1
+  quietly in_chroot "$bin/initdb" -D "$data" -U postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync || return 1
   # Nothing is mounted in there, so shared memory must not want /dev/shm.
-  in_chroot "$bin/pg_ctl" -D "$data" -l "$data.log" -w -t 60 \
+  quietly in_chroot "$bin/pg_ctl" -D "$data" -l "$data.log" -w -t 60 \
     -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c dynamic_shared_memory_type=mmap ${settings[*]}" \
-    start >/dev/null 2>&1 9>&- || { tail -n 20 "$chroot_dir$data.log" >&2; return 1; }
+    start || { tail -n 20 "$chroot_dir$data.log" >&2; return 1; }
   started_postgres "chroot $bin $data" "postgres://postgres@127.0.0.1:$port/postgres"
 }
 

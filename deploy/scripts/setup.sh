@@ -29,7 +29,7 @@ finish_bun() { # MODULES_DIR
 install_bun() {
   command -v npm >/dev/null || { say 'Bun is missing and there is no npm to install it with: see https://bun.com'; exit 1; }
   say "installing Bun $bun_version"
-  if ! command -v bun >/dev/null && [ -w "$(npm root --global)" ]; then
+  if ! command -v bun >/dev/null && { [ "$(id -u)" = 0 ] || [ -w "$(npm root --global)" ]; }; then
     npm install --global --no-fund --no-audit --loglevel=error "bun@$bun_version" >&2
     finish_bun "$(npm root --global)"
   else
@@ -49,7 +49,7 @@ install_redis() {
   if command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null; }; then
     say 'installing redis-server'
     "${as_root[@]}" apt-get update -qq >&2
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >&2
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null
   else
     say 'redis-server is missing: install redis (or valkey) with the packages of this system, or set REDIS_URL'
     exit 1
