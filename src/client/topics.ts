@@ -230,7 +230,7 @@ export function createTopics({ send, isOpen, nextId, clock, ackTimeoutMs }: Topi
   };
 }
 
-export function isLog(topic: string): boolean {
+function isLog(topic: string): boolean {
   return topic.startsWith('task:') || topic.startsWith('turn:');
 }
 

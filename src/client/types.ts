@@ -17,11 +17,10 @@ import type {
   TurnReceipt,
   TurnResource,
   UploadReceipt,
-  Usage,
   Visibility,
 } from '../contracts/index.ts';
 
-export type { DocumentStatus, Page, Source, TaskStatus, Usage, Visibility };
+export type { DocumentStatus, Page, Source, TaskStatus, Visibility };
 export type Conversation = ConversationResource;
 export type DocumentChunk = ChunkResource;
 /** Not `Document`: a browser has one of those already. */

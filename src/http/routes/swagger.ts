@@ -2,8 +2,8 @@
  * Swagger UI at `/swagger` from the package's own files, and the OpenAPI document of every route of the root app at
  * `/swagger/json`. @elysiajs/swagger writes the document; its page, which loads from a CDN, is replaced by ours.
  */
-import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { swagger } from '@elysiajs/swagger';
 import { Elysia } from 'elysia';
 import { AppError, ERROR_KINDS } from '../../kernel/errors.ts';
@@ -159,7 +159,7 @@ function packageFile(files: Map<string, Promise<StaticFile>>, name: string): Pro
   if (known) return known;
   const type = Object.hasOwn(PACKAGE_FILES, name) ? PACKAGE_FILES[name] : undefined;
   if (type === undefined) throw new AppError('not_found', 'There is no such asset.');
-  const folder = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
+  const folder = dirname(fileURLToPath(import.meta.resolve('swagger-ui-dist/package.json')));
   const file = Bun.file(join(folder, name))
     .bytes()
     .then((bytes) => createStaticFile(bytes, type));

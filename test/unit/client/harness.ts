@@ -12,7 +12,7 @@ export interface ManualClock extends ClientClock {
   waiting(): number[];
 }
 
-export function createManualClock(): ManualClock {
+function createManualClock(): ManualClock {
   let time = 1_000_000;
   const timers = new Set<{ at: number; fn: () => void }>();
   return {
