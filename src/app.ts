@@ -6,7 +6,7 @@
  * error renderer comes before every route, because a hook reaches only what is registered after it.
  */
 import { type AnyElysia, Elysia } from 'elysia';
-import type { AccessTokens } from './contracts/index.ts';
+import type { AccessTokens, Hub } from './contracts/index.ts';
 import type { StreamTopic } from './http/chat-answers.ts';
 import { registerKinds } from './http/kinds.ts';
 import { accessLogPlugin } from './http/plugins/access-log.ts';
@@ -26,8 +26,10 @@ import { createMeRoutes } from './http/routes/me.ts';
 import { createSearchRoutes } from './http/routes/search.ts';
 import { createTaskRoutes } from './http/routes/tasks.ts';
 import { createTicketRoutes } from './http/routes/tickets.ts';
+import { streamTopicAsSse } from './http/routes/turn-events.ts';
 import { createTurnRoutes } from './http/routes/turns.ts';
 import { createUploadRoutes } from './http/routes/upload.ts';
+import type { Clock } from './kernel/clock.ts';
 import type { Logger } from './kernel/logger.ts';
 
 export interface BaseAppDeps {
@@ -40,8 +42,8 @@ export interface BaseAppDeps {
 export interface AppDeps extends BaseAppDeps {
   tokens: AccessTokens;
   services: ApiServices;
-  /** `streamTopicAsSse` with the hub of this node. */
-  streamTopic: StreamTopic;
+  hub: Hub;
+  clock: Clock;
   allowedOrigins: readonly string[];
   maxUploadBytes: number;
   /** Routes outside `/api/v1`: the console, Swagger, the WebSocket. */
@@ -78,7 +80,8 @@ export function createWorkerApp(deps: BaseAppDeps): AnyElysia {
 }
 
 export function createApp(deps: AppDeps): AnyElysia {
-  const { services, streamTopic } = deps;
+  const { services, hub, clock } = deps;
+  const streamTopic: StreamTopic = (stream) => streamTopicAsSse({ hub, clock, ...stream });
   const { root, render } = createRoot(deps, deps.websocket);
   const app = root
     .use(authPlugin({ tokens: deps.tokens, identity: services.identity }))

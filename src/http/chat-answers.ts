@@ -13,7 +13,7 @@ export interface TopicStream {
 }
 
 /** Events of a topic as Server-Sent Events; `routes/turn-events.ts` with the hub of this node. */
-export type StreamTopic = (stream: TopicStream) => Response | Promise<Response>;
+export type StreamTopic = (stream: TopicStream) => Promise<Response>;
 
 export interface MessageRequest {
   chat: ChatPort;
@@ -24,7 +24,10 @@ export interface MessageRequest {
   request: Request;
 }
 
-function messageOf(conversationId: string | undefined, { content, client_message_id, model, filter }: NewMessage): ChatMessage {
+function messageOf(
+  conversationId: string | undefined,
+  { content, client_message_id, model, filter }: NewMessage,
+): ChatMessage {
   return {
     content,
     ...(conversationId !== undefined && { conversationId }),
@@ -38,7 +41,13 @@ function wantsEvents(request: Request): boolean {
   return (request.headers.get('accept') ?? '').includes('text/event-stream');
 }
 
-async function eventsAnswer({ chat, streamTopic, conversationId, message, request }: MessageRequest): Promise<Response> {
+async function eventsAnswer({
+  chat,
+  streamTopic,
+  conversationId,
+  message,
+  request,
+}: MessageRequest): Promise<Response> {
   const { turn_id } = await chat.send(messageOf(conversationId, message));
   return streamTopic({ topic: `turn:${turn_id}`, signal: request.signal });
 }
@@ -59,7 +68,9 @@ function assertCompleted(turn: TurnResource): void {
   if (turn.status === 'cancelled') throw new AppError('conflict', 'The turn was cancelled before it had an answer.');
   const { code, message } = turn.error ?? { code: 'internal', message: '' };
   if (code !== 'internal' && isErrorKind(code)) throw new AppError(code, message);
-  throw new AppError('internal', 'The turn failed.', { cause: new Error(`turn ${turn.id} failed: ${code} ${message}`) });
+  throw new AppError('internal', 'The turn failed.', {
+    cause: new Error(`turn ${turn.id} failed: ${code} ${message}`),
+  });
 }
 
 function isErrorKind(code: string): code is ErrorKind {

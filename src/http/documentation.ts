@@ -46,8 +46,19 @@ function codeOf(kind: ErrorKind): string {
 
 function problemOf(kind: ErrorKind) {
   const { title, status } = ERROR_KINDS[kind];
-  const errors = kind === 'invalid_request' ? { errors: [{ path: '/limit', message: 'Expected integer to be less or equal to 200' }] } : {};
-  return { type: 'about:blank', title, status, code: codeOf(kind), detail: DETAILS[kind] ?? `${title}.`, trace_id: TRACE_ID, ...errors };
+  const errors =
+    kind === 'invalid_request'
+      ? { errors: [{ path: '/limit', message: 'Expected integer to be less or equal to 200' }] }
+      : {};
+  return {
+    type: 'about:blank',
+    title,
+    status,
+    code: codeOf(kind),
+    detail: DETAILS[kind] ?? `${title}.`,
+    trace_id: TRACE_ID,
+    ...errors,
+  };
 }
 
 function errorAnswers(kinds: readonly ErrorKind[]): Responses {
@@ -73,7 +84,16 @@ function answer({ description, schema, example, contentType = 'application/json'
   return { description, content: { [contentType]: { schema, ...(example !== undefined && { example }) } } };
 }
 
-export function describe({ tag, summary, description, answers, errors = [], open, requestBody, parameters }: Description): DocumentDecoration {
+export function describe({
+  tag,
+  summary,
+  description,
+  answers,
+  errors = [],
+  open,
+  requestBody,
+  parameters,
+}: Description): DocumentDecoration {
   const kinds: ErrorKind[] = [...(open ? [] : (['unauthenticated'] as const)), ...errors, 'internal'];
   return {
     tags: [tag],

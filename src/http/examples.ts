@@ -1,7 +1,18 @@
 /** One small world that all examples of the documentation tell of. */
 import type {
-  ChunkResource, ConversationResource, DocumentResource, Me, MessageResource, SearchResult, Session, Source, TaskLogLine,
-  TaskResource, TurnReceipt, TurnResource, UploadReceipt,
+  ChunkResource,
+  ConversationResource,
+  DocumentResource,
+  Me,
+  MessageResource,
+  SearchResult,
+  Session,
+  Source,
+  TaskLogLine,
+  TaskResource,
+  TurnReceipt,
+  TurnResource,
+  UploadReceipt,
 } from '../contracts/index.ts';
 
 const USER = '01985f2a-6c1e-7a10-9d5c-2f3b8e41a001';
@@ -77,7 +88,12 @@ export const task: TaskResource = {
   finished_at: null,
 };
 
-export const logLine: TaskLogLine = { at: '2026-03-02T09:30:00.480Z', attempt: 1, level: 'info', message: '12 pages, 48 chunks' };
+export const logLine: TaskLogLine = {
+  at: '2026-03-02T09:30:00.480Z',
+  attempt: 1,
+  level: 'info',
+  message: '12 pages, 48 chunks',
+};
 
 export const result: SearchResult = {
   chunk_id: CHUNK,

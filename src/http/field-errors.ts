@@ -35,7 +35,8 @@ function messageOf({ message, schema, value }: Entry): string {
   if (Array.isArray(schema?.enum)) return `Expected one of: ${schema.enum.join(', ')}`;
   // TypeBox says of a union that it is one, and of a kind of our own what it is called.
   if (Array.isArray(schema?.anyOf)) return `Expected ${namesOf(schema.anyOf).join(' or ')}`;
-  if (message.startsWith('Expected kind') && typeof schema?.description === 'string') return `Expected ${schema.description}`;
+  if (message.startsWith('Expected kind') && typeof schema?.description === 'string')
+    return `Expected ${schema.description}`;
   return message;
 }
 

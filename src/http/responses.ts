@@ -1,7 +1,8 @@
 /** Answers that are not JSON. */
 
-/** 204. Takes what the service returned, so that a route can say both in one line. */
-export function noContent(_done: void): Response {
+/** 204, once the work is done. */
+export async function noContent(work: Promise<void>): Promise<Response> {
+  await work;
   return new Response(null, { status: 204 });
 }
 
@@ -11,7 +12,10 @@ export function plainText(text: string): Response {
 
 /** Encoded beyond what `encodeURIComponent` does: RFC 5987 allows none of these. */
 function encodeExtended(text: string): string {
-  return encodeURIComponent(text.toWellFormed()).replace(/['()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+  return encodeURIComponent(text.toWellFormed()).replace(
+    /['()*]/g,
+    (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
 }
 
 /** `Content-Disposition` by RFC 6266: an ASCII name for old clients, and the real one by RFC 5987. */

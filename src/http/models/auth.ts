@@ -2,7 +2,11 @@ import { Type } from '@sinclair/typebox';
 
 const Email = Type.String({ minLength: 3, maxLength: 254, description: 'Letter case does not matter' });
 const Password = Type.String({ minLength: 8, maxLength: 256 });
-const TenantName = Type.String({ minLength: 1, maxLength: 200, description: '1 to 100 characters; letter case does not matter' });
+const TenantName = Type.String({
+  minLength: 1,
+  maxLength: 200,
+  description: '1 to 100 characters; letter case does not matter',
+});
 
 export const RegisterBody = Type.Object(
   { tenant: TenantName, email: Email, password: Password, invite: Type.Optional(Type.String({ maxLength: 512 })) },

@@ -14,7 +14,9 @@ export const RenamedConversation = Type.Object({ title: Title }, { example: { ti
 export const NewMessage = Type.Object(
   {
     content: Content,
-    client_message_id: Type.Optional(Type.String({ minLength: 1, maxLength: 200, description: 'Sent twice, it makes one turn' })),
+    client_message_id: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 200, description: 'Sent twice, it makes one turn' }),
+    ),
     model: Type.Optional(Model),
     filter: Type.Optional(Filter),
   },

@@ -1,7 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { DOCUMENT_STATUSES } from '../../contracts/index.ts';
-import { oneOf } from './one-of.ts';
 import { PageQuery } from './common.ts';
+import { oneOf } from './one-of.ts';
 
 export const DocumentListQuery = Type.Composite([
   PageQuery,

@@ -24,7 +24,14 @@ export const SearchBody = Type.Object(
     mode: oneOf(SEARCH_MODES, { default: 'hybrid' }),
     filter: Type.Optional(Filter),
   },
-  { example: { query: 'How many days of leave do I have?', top_k: 10, mode: 'hybrid', filter: { document_ids: [documentId] } } },
+  {
+    example: {
+      query: 'How many days of leave do I have?',
+      top_k: 10,
+      mode: 'hybrid',
+      filter: { document_ids: [documentId] },
+    },
+  },
 );
 
 export const SearchAnswer = Type.Object(

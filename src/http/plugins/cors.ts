@@ -5,7 +5,8 @@
 import { Elysia } from 'elysia';
 
 const METHODS = 'GET, POST, PUT, PATCH, DELETE';
-const REQUEST_HEADERS = 'authorization, content-type, accept, idempotency-key, last-event-id, traceparent, x-request-id';
+const REQUEST_HEADERS =
+  'authorization, content-type, accept, idempotency-key, last-event-id, traceparent, x-request-id';
 const RESPONSE_HEADERS = 'content-disposition, retry-after, traceparent, x-request-id';
 const PREFLIGHT_SECONDS = '600';
 

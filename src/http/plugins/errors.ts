@@ -30,12 +30,18 @@ function classifyValidation(error: ValidationError, request: Request): AppError 
   const errors = fieldErrorsOf(error);
   if (error.type === 'response') {
     const what = errors.map(({ path, message }) => `${path} ${message}`).join('; ');
-    const cause = new Error(`the answer of ${request.method} ${new URL(request.url).pathname} does not fit its schema: ${what}`);
+    const cause = new Error(
+      `the answer of ${request.method} ${new URL(request.url).pathname} does not fit its schema: ${what}`,
+    );
     return toAppError(cause);
   }
   // A path that cannot name a row names none.
   if (error.type === 'params') return new AppError('not_found', 'There is no such resource.');
-  return new AppError('invalid_request', `The ${error.type === 'query' ? 'query' : 'request'} does not fit its schema.`, { errors });
+  return new AppError(
+    'invalid_request',
+    `The ${error.type === 'query' ? 'query' : 'request'} does not fit its schema.`,
+    { errors },
+  );
 }
 
 function headersOf(error: AppError): Record<string, string> {

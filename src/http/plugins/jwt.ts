@@ -43,13 +43,16 @@ export function createAccessTokens({
   if (secrets.some((secret) => Buffer.byteLength(secret) < MIN_SECRET_BYTES)) {
     throw new AppError('internal', `Each JWT secret needs at least ${MIN_SECRET_BYTES} bytes.`);
   }
-  const signers = secrets.map((secret) => jwt({ name: 'jwt', secret, alg: ALGORITHM, iss: issuer, aud: audience }).decorator.jwt);
+  const signers = secrets.map(
+    (secret) => jwt({ name: 'jwt', secret, alg: ALGORITHM, iss: issuer, aud: audience }).decorator.jwt,
+  );
   const [first] = signers;
   if (!first) throw new AppError('internal', 'A JWT secret is needed.');
 
   return {
     async sign({ tenantId, userId, role, sessionId }, ttlSeconds) {
-      if (ttlSeconds > maxAgeSeconds) throw new AppError('internal', 'An access token was asked for that would outlive the maximum age.');
+      if (ttlSeconds > maxAgeSeconds)
+        throw new AppError('internal', 'An access token was asked for that would outlive the maximum age.');
       const exp = Math.floor(clock.now() / 1_000) + ttlSeconds;
       return first.sign({ sub: userId, tid: tenantId, role, sid: sessionId, iat: true, exp });
     },

@@ -42,21 +42,26 @@ export function createAuthRoutes({ identity }: { identity: IdentityPort }) {
         errors: [...bodyErrors, 'unauthenticated', 'conflict', 'rate_limited'],
       }),
     })
-    .post('/auth/refresh', ({ body, request, server }) => identity.refresh(body.refresh_token, originOf(request, server)), {
-      parse: jsonBody,
-      body: RefreshBody,
-      response: { 200: Session },
-      detail: describe({
-        tag,
-        open: true,
-        summary: 'Trade a refresh token for new tokens',
-        description: 'Each refresh token is good for one use. Using one again ends the session, and so do two uses at once.',
-        answers: { 200: { description: 'New tokens', schema: Session, example: session } },
-        errors: [...bodyErrors, 'unauthenticated'],
-      }),
-    })
+    .post(
+      '/auth/refresh',
+      ({ body, request, server }) => identity.refresh(body.refresh_token, originOf(request, server)),
+      {
+        parse: jsonBody,
+        body: RefreshBody,
+        response: { 200: Session },
+        detail: describe({
+          tag,
+          open: true,
+          summary: 'Trade a refresh token for new tokens',
+          description:
+            'Each refresh token is good for one use. Using one again ends the session, and so do two uses at once.',
+          answers: { 200: { description: 'New tokens', schema: Session, example: session } },
+          errors: [...bodyErrors, 'unauthenticated'],
+        }),
+      },
+    )
     .use(authenticated)
-    .post('/auth/logout', async ({ principal }) => noContent(await identity.logout(principal)), {
+    .post('/auth/logout', ({ principal }) => noContent(identity.logout(principal)), {
       parse: 'none',
       response: { 204: Type.Void() },
       detail: describe({

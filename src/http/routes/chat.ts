@@ -12,7 +12,13 @@ import { authenticated } from '../plugins/auth.ts';
 import type { ChatPort } from '../ports.ts';
 
 const errors = [
-  'malformed', 'invalid_request', 'payload_too_large', 'unsupported_media_type', 'not_found', 'rate_limited', 'quota_exceeded',
+  'malformed',
+  'invalid_request',
+  'payload_too_large',
+  'unsupported_media_type',
+  'not_found',
+  'rate_limited',
+  'quota_exceeded',
   'provider_unavailable',
 ] as const;
 
@@ -23,7 +29,14 @@ export function createChatRoutes({ chat, streamTopic }: { chat: ChatPort; stream
       '/conversations/:id/messages',
       ({ params, body, query, request, server }) => {
         waitWithoutLimit(request, server);
-        return messageAnswer({ chat, streamTopic, conversationId: params.id, message: body, wait: query.wait === true, request });
+        return messageAnswer({
+          chat,
+          streamTopic,
+          conversationId: params.id,
+          message: body,
+          wait: query.wait === true,
+          request,
+        });
       },
       {
         params: IdParams,
@@ -35,7 +48,7 @@ export function createChatRoutes({ chat, streamTopic }: { chat: ChatPort; stream
           tag: 'chat',
           summary: 'Ask in a conversation',
           description:
-            'Answers with a receipt; the turn is then followed as `turn:{turn_id}`. With `Accept: text/event-stream` the answer is the turn\'s events, with `?wait=true` the finished turn.',
+            "Answers with a receipt; the turn is then followed as `turn:{turn_id}`. With `Accept: text/event-stream` the answer is the turn's events, with `?wait=true` the finished turn.",
           answers: {
             202: { description: 'Accepted', schema: TurnReceipt, example: turnReceipt },
             200: { description: 'The finished turn, or its events as a stream', schema: TurnResource, example: turn },
@@ -57,7 +70,9 @@ export function createChatRoutes({ chat, streamTopic }: { chat: ChatPort; stream
         detail: describe({
           tag: 'chat',
           summary: 'One question, one whole answer',
-          answers: { 200: { description: 'The answer with its sources', schema: ChatAnswer, example: ChatAnswer.example } },
+          answers: {
+            200: { description: 'The answer with its sources', schema: ChatAnswer, example: ChatAnswer.example },
+          },
           errors: [...errors, 'conflict'],
         }),
       },

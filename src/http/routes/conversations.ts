@@ -37,7 +37,13 @@ export function createConversationRoutes({ conversations }: { conversations: Con
       detail: describe({
         tag,
         summary: 'List my conversations, newest first',
-        answers: { 200: { description: 'One page', schema: Conversations, example: { items: [conversation], next_cursor: null } } },
+        answers: {
+          200: {
+            description: 'One page',
+            schema: Conversations,
+            example: { items: [conversation], next_cursor: null },
+          },
+        },
         errors: ['invalid_request'],
       }),
     })
@@ -51,9 +57,14 @@ export function createConversationRoutes({ conversations }: { conversations: Con
       parse: jsonBody,
       body: RenamedConversation,
       response: { 200: ConversationResource },
-      detail: describe({ tag, summary: 'Rename a conversation', answers: { 200: one }, errors: ['not_found', ...bodyErrors] }),
+      detail: describe({
+        tag,
+        summary: 'Rename a conversation',
+        answers: { 200: one },
+        errors: ['not_found', ...bodyErrors],
+      }),
     })
-    .delete('/conversations/:id', async ({ params }) => noContent(await conversations.remove(params.id)), {
+    .delete('/conversations/:id', ({ params }) => noContent(conversations.remove(params.id)), {
       params: IdParams,
       parse: 'none',
       response: { 204: Type.Void() },
@@ -71,7 +82,9 @@ export function createConversationRoutes({ conversations }: { conversations: Con
       detail: describe({
         tag,
         summary: 'The messages of a conversation',
-        answers: { 200: { description: 'One page', schema: Messages, example: { items: [message], next_cursor: null } } },
+        answers: {
+          200: { description: 'One page', schema: Messages, example: { items: [message], next_cursor: null } },
+        },
         errors: ['not_found', 'invalid_request'],
       }),
     });

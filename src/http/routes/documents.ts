@@ -23,7 +23,9 @@ export function createDocumentRoutes({ documents }: { documents: DocumentsPort }
       detail: describe({
         tag,
         summary: 'List documents, newest first',
-        answers: { 200: { description: 'One page', schema: Documents, example: { items: [document], next_cursor: null } } },
+        answers: {
+          200: { description: 'One page', schema: Documents, example: { items: [document], next_cursor: null } },
+        },
         errors: ['invalid_request'],
       }),
     })
@@ -75,7 +77,7 @@ export function createDocumentRoutes({ documents }: { documents: DocumentsPort }
         errors: ['not_found', 'invalid_request'],
       }),
     })
-    .delete('/documents/:id', async ({ params }) => noContent(await documents.remove(params.id)), {
+    .delete('/documents/:id', ({ params }) => noContent(documents.remove(params.id)), {
       params: IdParams,
       parse: 'none',
       beforeHandle: writers,

@@ -69,7 +69,10 @@ export function createHealthRoutes({ health, metrics, metricsToken }: HealthRout
       '/metrics',
       async ({ request, server }) => {
         if (!isLoopback(request, server) && !hasToken(request, metricsToken)) {
-          throw new AppError('unauthenticated', 'From elsewhere than this machine, metrics need METRICS_TOKEN as a bearer token.');
+          throw new AppError(
+            'unauthenticated',
+            'From elsewhere than this machine, metrics need METRICS_TOKEN as a bearer token.',
+          );
         }
         return new Response(await metrics.metrics(), { headers: { 'content-type': metrics.contentType } });
       },
@@ -80,7 +83,12 @@ export function createHealthRoutes({ health, metrics, metricsToken }: HealthRout
           summary: 'Metrics for Prometheus',
           description: 'Open on loopback; from elsewhere `METRICS_TOKEN` is the bearer token.',
           answers: {
-            200: { description: 'Text exposition format', contentType: 'text/plain', schema: Type.String(), example: 'dreamhub_queue_length{queue="ingest"} 3' },
+            200: {
+              description: 'Text exposition format',
+              contentType: 'text/plain',
+              schema: Type.String(),
+              example: 'dreamhub_queue_length{queue="ingest"} 3',
+            },
           },
           errors: ['unauthenticated'],
         }),

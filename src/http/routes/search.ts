@@ -15,8 +15,11 @@ export function createSearchRoutes({ search }: { search: SearchPort }) {
       detail: describe({
         tag: 'search',
         summary: 'Find passages',
-        description: 'By meaning and by words at once unless `mode` says otherwise. `score` orders the results of one answer.',
-        answers: { 200: { description: 'The best passages, best first', schema: SearchAnswer, example: SearchAnswer.example } },
+        description:
+          'By meaning and by words at once unless `mode` says otherwise. `score` orders the results of one answer.',
+        answers: {
+          200: { description: 'The best passages, best first', schema: SearchAnswer, example: SearchAnswer.example },
+        },
         errors: ['malformed', 'invalid_request', 'payload_too_large', 'unsupported_media_type', 'provider_unavailable'],
       }),
     });

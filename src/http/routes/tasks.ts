@@ -59,7 +59,13 @@ export function createTaskRoutes({ tasks }: { tasks: TasksPort }) {
       detail: describe({
         tag,
         summary: 'Try a task again that failed, died or was cancelled',
-        answers: { 200: { description: 'Queued again', schema: TaskResource, example: { ...task, status: 'queued', stage: null } } },
+        answers: {
+          200: {
+            description: 'Queued again',
+            schema: TaskResource,
+            example: { ...task, status: 'queued', stage: null },
+          },
+        },
         errors: ['not_found', 'forbidden', 'conflict', 'queue_full'],
       }),
     })

@@ -13,7 +13,8 @@ export function createTicketRoutes({ tickets }: { tickets: TicketsPort }) {
       detail: describe({
         tag: 'realtime',
         summary: 'A ticket for one WebSocket',
-        description: 'For browsers, which cannot send an `Authorization` header with an upgrade: `GET /ws?ticket=…`. Good for one use.',
+        description:
+          'For browsers, which cannot send an `Authorization` header with an upgrade: `GET /ws?ticket=…`. Good for one use.',
         answers: { 201: { description: 'The ticket', schema: Ticket, example: Ticket.example } },
       }),
     });

@@ -19,14 +19,19 @@ export function createTurnRoutes({ chat, streamTopic }: { chat: ChatPort; stream
     .get('/turns/:id', ({ params }) => chat.turn(params.id), {
       params: IdParams,
       response: { 200: TurnResource },
-      detail: describe({ tag, summary: 'One turn: a question and what became of it', answers: one, errors: ['not_found'] }),
+      detail: describe({
+        tag,
+        summary: 'One turn: a question and what became of it',
+        answers: one,
+        errors: ['not_found'],
+      }),
     })
     .get(
       '/turns/:id/events',
-      async ({ params, query, request, server }) => {
-        const { id } = await chat.turn(params.id);
+      ({ params, query, request, server }) => {
         waitWithoutLimit(request, server);
-        return streamTopic({ topic: `turn:${id}`, signal: request.signal, ...(resumePointOf(request) ?? query) });
+        const topic = `turn:${params.id.toLowerCase()}`;
+        return streamTopic({ topic, signal: request.signal, ...(resumePointOf(request) ?? query) });
       },
       {
         params: IdParams,
@@ -38,7 +43,12 @@ export function createTurnRoutes({ chat, streamTopic }: { chat: ChatPort; stream
             '`event:` is the type, `id:` `EPOCH:SEQ`, `data:` the frame as JSON. `Last-Event-ID` continues after the event it names, and counts before `after`.',
           parameters: [
             { name: 'id', in: 'path', required: true, schema: { type: 'string', format: 'uuid' } },
-            { name: 'after', in: 'query', schema: { type: 'integer', minimum: 0 }, description: 'The last `seq` that was seen' },
+            {
+              name: 'after',
+              in: 'query',
+              schema: { type: 'integer', minimum: 0 },
+              description: 'The last `seq` that was seen',
+            },
             { name: 'Last-Event-ID', in: 'header', schema: { type: 'string' }, description: '`EPOCH:SEQ`' },
           ],
           answers: {
@@ -46,7 +56,8 @@ export function createTurnRoutes({ chat, streamTopic }: { chat: ChatPort; stream
               description: 'The events, up to the one that ends the turn',
               contentType: 'text/event-stream',
               schema: Type.String(),
-              example: 'id: k3v9:4\nevent: turn.delta\ndata: {"type":"turn.delta","seq":4,"data":{"text":"You have"}}\n\n',
+              example:
+                'id: k3v9:4\nevent: turn.delta\ndata: {"type":"turn.delta","seq":4,"data":{"text":"You have"}}\n\n',
             },
           },
           errors: ['not_found', 'malformed', 'invalid_request'],
