@@ -31,6 +31,8 @@ export interface EventPublisherOptions {
   maxLen: number;
   /** How long an append is tried again while Redis does not answer. Default 4,000. */
   giveUpMs?: number;
+  /** How long a final event is tried again after that, behind its caller's back. Default ten minutes. */
+  finalGiveUpMs?: number;
   /** Names a log's life and this writer: unguessable is not needed, unique is. */
   newName?: () => string;
 }
@@ -44,6 +46,8 @@ interface Group {
   epoch: string;
   /** How many events `restore` put in front. */
   restored: number;
+  /** Set once it is tried again behind its caller's back. */
+  until?: number;
   resolve(appended: number): void;
   reject(error: unknown): void;
 }
@@ -56,6 +60,8 @@ interface Lane {
 const MAX_GROUPS = 256;
 const FIRST_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 500;
+const LATE_PAUSE_MS = 1_000;
+const MAX_LATE = 10_000;
 
 /** Replies by which a server says that it will be well again. */
 const PASSING = /^(LOADING|READONLY|MASTERDOWN|TRYAGAIN|CLUSTERDOWN|BUSY|OOM)\b/;
@@ -64,10 +70,12 @@ export function createEventPublisher(options: EventPublisherOptions): EventPubli
   const { clients, keys, clock, logger, ttlSeconds, maxLen } = options;
   const finalTtlSeconds = options.finalTtlSeconds ?? Math.min(600, ttlSeconds);
   const giveUpMs = options.giveUpMs ?? 4_000;
+  const finalGiveUpMs = options.finalGiveUpMs ?? 600_000;
   const newName = options.newName ?? (() => randomBytes(8).toString('hex'));
   const writer = newName();
   const lanes = new Map<number, Lane>();
   let groups = 0;
+  let late = 0;
 
   function argumentsOf(group: Group): ScriptArgument[] {
     const { scope, append, events } = group;
@@ -112,7 +120,10 @@ export function createEventPublisher(options: EventPublisherOptions): EventPubli
   }
 
   function settle(lane: Lane, group: Group, appended: number): void {
-    if (appended >= 0) return group.resolve(appended - group.restored);
+    if (appended >= 0) {
+      group.resolve(appended - group.restored);
+      return;
+    }
     // The log is gone: a new one begins with what the attempt has told before.
     try {
       const before = group.append.restore?.() ?? [];
@@ -144,11 +155,29 @@ export function createEventPublisher(options: EventPublisherOptions): EventPubli
           if (group) settle(lane, group, replies[i] ?? 0);
         }
       } catch (error) {
-        for (const group of batch) group.reject(error);
+        for (const group of batch) {
+          group.reject(error);
+          if (group.events.some(isFinal)) tryLater(partition, group);
+        }
       }
     }
     lane.busy = false;
     lanes.delete(partition);
+  }
+
+  /**
+   * A final event that could not be told would leave its readers waiting. It says the whole state, so the log, of which
+   * nobody knows what it holds, begins anew with it; if it was there after all, it is refused.
+   */
+  function tryLater(partition: number, group: Group): void {
+    const until = group.until ?? clock.now() + finalGiveUpMs;
+    if (clock.now() >= until || late >= MAX_LATE) return;
+    late += 1;
+    clock.after(LATE_PAUSE_MS, () => {
+      late -= 1;
+      const append = { ...group.append, rebuild: true };
+      enqueue(partition, { ...group, append, until, resolve() {}, reject() {} });
+    });
   }
 
   function enqueue(partition: number, group: Group): void {
@@ -209,9 +238,11 @@ function runsOf(appends: readonly LogAppend[]): LogAppend[][] {
   return runs;
 }
 
-function classOf({ type }: EventOf): 'final' | 'queued' | '-' {
-  if (FINAL_EVENTS.has(type)) return 'final';
-  return type.endsWith('.queued') ? 'queued' : '-';
+const isFinal = ({ type }: EventOf) => FINAL_EVENTS.has(type);
+
+function classOf(event: EventOf): 'final' | 'queued' | '-' {
+  if (isFinal(event)) return 'final';
+  return event.type.endsWith('.queued') ? 'queued' : '-';
 }
 
 /** Deltas and sources have exactly this form, which folding (in `scripts.ts`) takes apart by position. */

@@ -7,12 +7,12 @@
  * after a cut of the subscription. Every reader has its own position (epoch, last), so nothing is missed or repeated by
  * going to and fro. Where the log cannot continue the position there is one `reset`.
  */
-import type { HubEvent, TopicReader } from '../contracts/index.ts';
+import { FINAL_EVENTS, type HubEvent, type TopicReader } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { runAs, runDetached, type Scope } from '../kernel/context.ts';
 import { messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
-import { type LogEntry, type LogPage, type LogReader, PAGE_EVENTS } from './log-reader.ts';
+import { type LogPage, type LogReader, PAGE_EVENTS } from './log-reader.ts';
 import { foldEvent, type LogState, startState } from './log-state.ts';
 
 /** The state of a topic in the database, as the ambient scope may see it. `null`: for this scope there is no such thing. */
@@ -215,23 +215,23 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
     hand(state, (reader) => reader.reset({ topic, epoch: to, seq, snapshot }));
   }
 
-  /** Folds the kept log of this epoch; `null` when it became another one on the way. */
+  /**
+   * Folds the kept log of this epoch; `null` when it became another one on the way. A final event at its end is left to
+   * be delivered, so that whoever waits for it sees it.
+   */
   async function readState(of: string): Promise<{ seq: number; state: LogState | null } | null> {
-    let state: LogState | null = null;
-    let at: number | undefined;
+    let whole: { seq: number; state: LogState | null } | undefined;
+    let before = whole;
     for (;;) {
-      const { page } = await read(at ?? 0);
-      if (!page || page.epoch !== of || (at !== undefined && page.first > at + 1)) return null;
-      if (at === undefined) {
-        state = startState(page);
-        at = page.first - 1;
+      const { page } = await read(whole?.seq ?? 0);
+      if (!page || page.epoch !== of || (whole && page.first > whole.seq + 1)) return null;
+      whole ??= { seq: page.first - 1, state: startState(page) };
+      for (const event of page.events) {
+        if (event.seq !== whole.seq + 1) continue;
+        before = FINAL_EVENTS.has(event.type) ? whole : undefined;
+        whole = { seq: event.seq, state: foldEvent(whole.state, event) };
       }
-      for (const event of page.events as LogEntry[]) {
-        if (event.seq !== at + 1) continue;
-        state = foldEvent(state, event);
-        at = event.seq;
-      }
-      if (page.events.length < PAGE_EVENTS) return { seq: at, state };
+      if (page.events.length < PAGE_EVENTS) return before ?? whole;
     }
   }
 

@@ -1,0 +1,169 @@
+/**
+ * `GET /ws`. Everything is decided before the upgrade, as an HTTP answer that a client can read: a foreign `Origin` is
+ * 403, missing or bad credentials 401, an unknown subprotocol 400. Then Bun's socket gets a `Connection` as its data.
+ *
+ * A plain GET route that upgrades, rather than Elysia's `.ws()`: that one keeps the request's whole context for as long as
+ * the socket lives, wraps the socket anew for every event, and coerces text frames.
+ */
+import { type AnyElysia, Elysia } from 'elysia';
+import type { AccessTokens, Hub, Principal } from '../contracts/index.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { AppError } from '../kernel/errors.ts';
+import type { Ids } from '../kernel/ids.ts';
+import type { Logger } from '../kernel/logger.ts';
+import type { Metrics } from '../kernel/metrics.ts';
+import type { Service } from '../kernel/service.ts';
+import type { Control } from '../realtime/control.ts';
+import { type Codec, createJsonCodec, createMsgpackCodec, negotiate } from './codec.ts';
+import { Connection, type ConnectionContext, type ConnectionLimits } from './connection.ts';
+import type { ChatPort, SessionPort, TicketPort } from './ports.ts';
+import { createSockets } from './sockets.ts';
+
+export interface WsConfig {
+  /** Browsers' origins besides our own. */
+  allowedOrigins: readonly string[];
+  /** How often a client gives a sign of life, in milliseconds. Default 30,000. */
+  heartbeatMs?: number;
+  /** Default 131,072: the longest message, in any script, with room to spare. */
+  maxFrameBytes?: number;
+  /** On one node. Default 100. */
+  maxConnectionsPerUser?: number;
+  /** Bytes that may wait for one socket. Default 1 MiB. */
+  outboxBytes?: number;
+  /** How long a socket may take nothing while something waits. Default 15,000. */
+  stallMs?: number;
+  /** Default 50, and 300 at once. */
+  framesPerSecond?: number;
+  frameBurst?: number;
+  /** Topics that one socket may follow. Default 500. */
+  maxTopics?: number;
+}
+
+export interface WsOptions {
+  hub: Hub;
+  chat: ChatPort;
+  tokens: AccessTokens;
+  tickets: TicketPort;
+  sessions: SessionPort;
+  control: Pick<Control, 'onEnded' | 'onReconnected'>;
+  config: WsConfig;
+  clock: Clock;
+  ids: Ids;
+  logger: Logger;
+  metrics: Pick<Metrics, 'wsConnections' | 'wsFrames' | 'wsOutboxBytes' | 'tokenLatencyMs'>;
+  random?: () => number;
+}
+
+export interface WsRoute {
+  /** Mounts `GET /ws`; throws `AppError`s for the app's renderer. */
+  route: AnyElysia;
+  /** For the root instance, `new Elysia({websocket})`: Elysia takes these from nowhere else. */
+  websocket: NonNullable<ConstructorParameters<typeof Elysia>[0]>['websocket'] & object;
+  /** Closes what expires, stalls or was ended elsewhere; `stop` closes all. */
+  service: Service;
+  /** Closes all sockets (1001 unless told otherwise); before `app.stop()`, which waits for them. */
+  closeAll(code?: number): Promise<void>;
+  /** Sockets open on this node. */
+  count(): number;
+}
+
+const BEARER = /^Bearer +([\w.~+/-]+=*) *$/i;
+/** Frames up to so many times the limit are answered with our own close code; above, Bun closes with 1009. */
+const OVERSIZE_FACTOR = 16;
+/** Bun cuts a socket that neither answers its pings nor sends anything for so many heartbeats. */
+const SILENT_BEATS = 2.5;
+const MAX_IDLE_SECONDS = 960;
+
+export function createWsRoute(options: WsOptions): WsRoute {
+  const { hub, chat, tokens, tickets, sessions, clock, ids, logger, metrics, config } = options;
+  const limits: ConnectionLimits = {
+    heartbeatMs: config.heartbeatMs ?? 30_000,
+    maxFrameBytes: config.maxFrameBytes ?? 131_072,
+    framesPerSecond: config.framesPerSecond ?? 50,
+    frameBurst: config.frameBurst ?? 300,
+    maxTopics: config.maxTopics ?? 500,
+    budgetBytes: config.outboxBytes ?? 1_048_576,
+    stallMs: config.stallMs ?? 15_000,
+  };
+  const sockets = createSockets({
+    control: options.control,
+    sessions,
+    clock,
+    logger,
+    metrics,
+    maxConnectionsPerUser: config.maxConnectionsPerUser ?? 100,
+    random: options.random ?? Math.random,
+  });
+  const { opened, fellBehind, closed } = sockets;
+  const context: ConnectionContext = {
+    hub,
+    chat,
+    tokens,
+    sessions,
+    clock,
+    logger,
+    metrics,
+    limits,
+    opened,
+    fellBehind,
+    closed,
+  };
+  const codecs: Record<Codec['subprotocol'], Codec> = {
+    'dreamhub.v1.json': createJsonCodec(),
+    'dreamhub.v1.msgpack': createMsgpackCodec(limits),
+  };
+
+  /** Another site's page must not open a socket with what it can get hold of; what is no browser sends no origin. */
+  function assertOrigin(request: Request): void {
+    const origin = request.headers.get('origin');
+    if (origin === null || config.allowedOrigins.includes(origin)) return;
+    if (URL.canParse(origin) && new URL(origin).host === request.headers.get('host')) return;
+    throw new AppError('forbidden', 'This origin may not open a socket here.');
+  }
+
+  async function authenticate(request: Request): Promise<Principal> {
+    const header = request.headers.get('authorization');
+    const ticket = new URL(request.url).searchParams.get('ticket');
+    if (header === null && ticket === null) {
+      throw new AppError('unauthenticated', 'An Authorization header or a ticket is needed.');
+    }
+    const token = BEARER.exec(header ?? '')?.[1];
+    const principal = header === null ? await tickets.redeem(ticket ?? '') : token ? await tokens.verify(token) : null;
+    if (!principal || principal.expiresAt <= clock.now() || (await sessions.isRevoked(principal.sessionId))) {
+      throw new AppError('unauthenticated', 'The credentials are not valid, or no longer.');
+    }
+    return principal;
+  }
+
+  const route = new Elysia({ name: 'ws' }).get(
+    '/ws',
+    async ({ request, server }) => {
+      assertOrigin(request);
+      const principal = await authenticate(request);
+      const offered = request.headers.get('sec-websocket-protocol');
+      const subprotocol = negotiate(offered);
+      if (subprotocol === null) throw new AppError('malformed', 'None of these subprotocols is spoken here.');
+      if (sockets.closing) throw new AppError('unavailable', 'This process is going away.', { retryAfterMs: 1_000 });
+      const data = new Connection(ids.uuid(), principal, codecs[subprotocol], context);
+      const headers = offered === null ? {} : { 'sec-websocket-protocol': subprotocol };
+      if (!server?.upgrade(request, { data, headers })) throw new AppError('malformed', 'A WebSocket is opened here.');
+    },
+    { detail: { hide: true } },
+  );
+
+  return {
+    route,
+    websocket: {
+      maxPayloadLength: OVERSIZE_FACTOR * limits.maxFrameBytes,
+      // Ours are smaller (`outbox.ts`); beyond this Bun drops frames and says 0.
+      backpressureLimit: 2 * limits.budgetBytes,
+      closeOnBackpressureLimit: false,
+      idleTimeout: Math.min(MAX_IDLE_SECONDS, Math.max(8, Math.ceil((SILENT_BEATS * limits.heartbeatMs) / 1_000))),
+      sendPings: true,
+      perMessageDeflate: false,
+    },
+    service: sockets,
+    closeAll: sockets.closeAll,
+    count: () => sockets.size,
+  };
+}

@@ -1,0 +1,163 @@
+/**
+ * The sockets of this node: who has how many, whose token has expired, which are too slow, whose session has ended
+ * elsewhere. One round twice a second looks after all of them, so that a socket needs no timer of its own.
+ */
+import { CLOSE_CODES } from '../contracts/index.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { messageOf } from '../kernel/errors.ts';
+import type { Logger } from '../kernel/logger.ts';
+import type { Metrics } from '../kernel/metrics.ts';
+import { createLoop, type Service } from '../kernel/service.ts';
+import type { Control, Ended } from '../realtime/control.ts';
+import type { Connection } from './connection.ts';
+import type { SessionPort } from './ports.ts';
+
+export interface SocketsOptions {
+  control: Pick<Control, 'onEnded' | 'onReconnected'>;
+  sessions: SessionPort;
+  clock: Clock;
+  logger: Logger;
+  metrics: Pick<Metrics, 'wsConnections' | 'wsOutboxBytes'>;
+  maxConnectionsPerUser: number;
+  random: () => number;
+}
+
+export interface Sockets extends Service {
+  /** False when the user has too many sockets on this node: it is closed then. */
+  opened(connection: Connection): boolean;
+  fellBehind(connection: Connection): void;
+  closed(connection: Connection): void;
+  /** New sockets are not taken any more. */
+  readonly closing: boolean;
+  readonly size: number;
+  /** Closes every socket and resolves when all are gone; those that do not answer are cut. */
+  closeAll(code?: number): Promise<void>;
+}
+
+const ROUND_MS = 500;
+/** How long a client may take to answer our close. */
+const CLOSE_GRACE_MS = 2_000;
+/** Told to go, clients come back spread over so long. */
+const RECONNECT_SPREAD_MS = 5_000;
+
+export function createSockets(options: SocketsOptions): Sockets {
+  const { control, sessions, clock, logger, metrics, maxConnectionsPerUser, random } = options;
+  const all = new Set<Connection>();
+  const behind = new Set<Connection>();
+  const perUser = new Map<string, number>();
+  let closing = false;
+  let emptied: PromiseWithResolvers<void> | undefined;
+  let unlisten: (() => void)[] = [];
+
+  const userOf = ({ principal }: Connection) => `${principal.tenantId} ${principal.userId}`;
+
+  function endWhere(matches: (connection: Connection) => boolean): void {
+    for (const connection of [...all])
+      if (matches(connection)) connection.end(CLOSE_CODES.session_ended, 'session ended');
+  }
+
+  function onEnded(ended: Ended): void {
+    endWhere(({ principal }) => {
+      if (principal.tenantId !== ended.tenantId) return false;
+      if (ended.kind === 'tenant') return true;
+      return (ended.kind === 'session' ? principal.sessionId : principal.userId) === ended.id;
+    });
+  }
+
+  /** Orders may have been missed while Redis was away: each session is asked for once. */
+  async function recheck(): Promise<void> {
+    for (const sessionId of new Set([...all].map(({ principal }) => principal.sessionId))) {
+      if (await sessions.isRevoked(sessionId)) endWhere(({ principal }) => principal.sessionId === sessionId);
+    }
+  }
+
+  const loop = createLoop({
+    name: 'ws-sockets',
+    everyMs: ROUND_MS,
+    clock,
+    logger,
+    async round() {
+      const now = clock.now();
+      let waiting = 0;
+      for (const connection of [...behind]) {
+        if (!connection.check()) behind.delete(connection);
+        waiting += connection.waitingBytes;
+      }
+      metrics.wsOutboxBytes.set(waiting);
+      for (const connection of [...all]) {
+        if (connection.isOpen && connection.principal.expiresAt <= now)
+          connection.end(CLOSE_CODES.session_ended, 'token expired');
+        if (!connection.isOpen && now - connection.closingAt > CLOSE_GRACE_MS) connection.terminate();
+      }
+    },
+  });
+
+  async function closeAll(code: number = CLOSE_CODES.going_away): Promise<void> {
+    closing = true;
+    for (const connection of [...all]) {
+      connection.end(code, `reconnect_after_ms=${Math.floor(random() * RECONNECT_SPREAD_MS)}`);
+    }
+    if (all.size === 0) return;
+    emptied ??= Promise.withResolvers();
+    const cancel = clock.after(CLOSE_GRACE_MS, () => {
+      for (const connection of [...all]) connection.terminate();
+    });
+    await emptied.promise;
+    cancel();
+  }
+
+  return {
+    name: loop.name,
+    get closing() {
+      return closing;
+    },
+    get size() {
+      return all.size;
+    },
+    opened(connection) {
+      const user = userOf(connection);
+      const others = perUser.get(user) ?? 0;
+      perUser.set(user, others + 1);
+      all.add(connection);
+      metrics.wsConnections.set(all.size);
+      // A close code, rather than a refused upgrade: browsers are not told the status of one.
+      if (others >= maxConnectionsPerUser) connection.end(CLOSE_CODES.too_many, 'too many connections');
+      else if (closing) connection.end(CLOSE_CODES.going_away, 'going away');
+      return connection.isOpen;
+    },
+    fellBehind(connection) {
+      behind.add(connection);
+    },
+    closed(connection) {
+      if (!all.delete(connection)) return;
+      behind.delete(connection);
+      const user = userOf(connection);
+      const left = (perUser.get(user) ?? 1) - 1;
+      if (left > 0) perUser.set(user, left);
+      else perUser.delete(user);
+      metrics.wsConnections.set(all.size);
+      if (all.size === 0) emptied?.resolve();
+    },
+    closeAll,
+    async start() {
+      if (unlisten.length > 0) return;
+      closing = false;
+      emptied = undefined;
+      unlisten = [
+        control.onEnded(onEnded),
+        control.onReconnected(() => {
+          recheck().catch((error: unknown) =>
+            logger.warn({ err: error }, `sessions were not rechecked: ${messageOf(error)}`),
+          );
+        }),
+      ];
+      await loop.start();
+    },
+    async stop() {
+      await closeAll();
+      for (const stop of unlisten) stop();
+      unlisten = [];
+      await loop.stop();
+    },
+  };
+}
