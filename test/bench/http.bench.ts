@@ -1,0 +1,220 @@
+/**
+ * The two calls that everybody makes most, each beside a bare `Bun.serve` doing the same database work on the same
+ * services: accepting a small upload, and reading a task while 50,000 wait. Reading is also set beside the same DreamHub
+ * with nothing waiting, because a task's state must not cost more the longer the queue is.
+ *
+ * DreamHub runs as a server without a worker, so nothing is drained. Its feeder hands each tenant's window out to Redis
+ * before anything is measured, and from then on does what it does in production: it sweeps once a second, and after each
+ * accept looks whether the window has room. That is part of what accepting costs, and the peer does not do it.
+ */
+import postgres from 'postgres';
+import { startBareServer } from './support/bare.ts';
+import type { Benchmark, Row } from './support/benchmark.ts';
+import { type Installation, startInstallation } from './support/installation.ts';
+import { type LoadGenerator, type LoadOrder, type LoadResult, startLoadGenerator, UNIQUE } from './support/load.ts';
+import { processorTimeOf } from './support/process-stats.ts';
+import { interleave, ratios } from './support/rounds.ts';
+import { type Services, startServices } from './support/services.ts';
+import { addTasks, registerTenant, type Tenant } from './support/tenants.ts';
+
+const TENANTS = 5;
+const QUEUED = 50_000;
+/** Asked for in turn. As many finished ones are there where nothing waits. */
+const TASKS_READ = 1_000;
+const CONNECTIONS = 24;
+const MEASURE_MS = 3_000;
+const UPLOAD_BYTES = 1_024;
+/** What the feeder hands out of one tenant. */
+const WINDOW = 32;
+
+const PEER_TARGET = { atLeast: 0.65 };
+const BACKLOG_TARGET = { atMost: 1.1 };
+
+interface Filled extends AsyncDisposable {
+  readonly services: Services;
+  readonly installation: Installation;
+  readonly tenants: Tenant[];
+  /** A tenant's tasks at its place in `tenants`. */
+  readonly tasks: string[][];
+}
+
+async function fill(queued: boolean): Promise<Filled> {
+  const services = await startServices();
+  try {
+    const installation = await startInstallation({ ...services.env, DREAMHUB_ROLE: 'server' });
+    const tenants: Tenant[] = [];
+    const tasks: string[][] = [];
+    for (let i = 0; i < TENANTS; i++) {
+      const tenant = await registerTenant(installation.address, `bench-${i}`);
+      const count = (queued ? QUEUED : TASKS_READ) / TENANTS;
+      tenants.push(tenant);
+      tasks.push(await addTasks(services.database, tenant, { count, finished: !queued }));
+    }
+    await settle(services, queued ? TENANTS * WINDOW : 0);
+    return {
+      services,
+      installation,
+      tenants,
+      tasks,
+      async [Symbol.asyncDispose]() {
+        await installation[Symbol.asyncDispose]();
+        await services[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    await services[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** What autovacuum would do some minutes after such a load, done now; and the feeder's windows are full. */
+async function settle({ database }: Services, handedOut: number): Promise<void> {
+  const sql = postgres(database.adminUrl, { max: 1, onnotice: () => undefined });
+  try {
+    await sql.unsafe('vacuum analyze');
+    for (;;) {
+      const [row] = await sql<{ out: number }[]>`select count(handed_out_at)::int as out from tasks`;
+      if (row && row.out >= handedOut) return;
+      await Bun.sleep(50);
+    }
+  } finally {
+    await sql.end();
+  }
+}
+
+/** Proves to both who is calling: DreamHub checks the token, the peer believes the two names. */
+function credentials({ tenantId, userId, token }: Tenant): string {
+  return `Authorization: Bearer ${token}\r\nX-Tenant-Id: ${tenantId}\r\nX-User-Id: ${userId}\r\n`;
+}
+
+function readTask(tenant: Tenant, id: string): string {
+  return `GET /api/v1/tasks/${id} HTTP/1.1\r\nHost: localhost\r\n${credentials(tenant)}\r\n`;
+}
+
+/** As a form of a browser or curl: one part, named as a file. */
+function upload(tenant: Tenant): string {
+  const boundary = '----dreamhub-bench-7MA4YWxkTrZu0gW';
+  const line = 'Every upload of this benchmark says something that no other upload says. ';
+  const text = `${UNIQUE}\n${line.repeat(20)}`.slice(0, UPLOAD_BYTES);
+  const body = [
+    `--${boundary}`,
+    'Content-Disposition: form-data; name="file"; filename="notes.txt"',
+    'Content-Type: text/plain',
+    '',
+    text,
+    `--${boundary}--`,
+    '',
+  ].join('\r\n');
+  return [
+    'POST /api/v1/upload HTTP/1.1',
+    'Host: localhost',
+    `${credentials(tenant)}Content-Type: multipart/form-data; boundary=${boundary}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    '',
+    body,
+  ].join('\r\n');
+}
+
+function reads({ tenants, tasks }: Filled): string[] {
+  const each = TASKS_READ / TENANTS;
+  const requests: string[] = [];
+  for (let i = 0; i < each; i++) {
+    tenants.forEach((tenant, place) => {
+      const own = tasks[place] ?? [];
+      const id = own[Math.floor((i * own.length) / each)];
+      if (id !== undefined) requests.push(readTask(tenant, id));
+    });
+  }
+  return requests;
+}
+
+interface Measured extends LoadResult {
+  /** Processor time of the server, in microseconds a request. */
+  cost: number;
+}
+
+function sideOf(generator: LoadGenerator, server: { pid: number }, order: Omit<LoadOrder, 'connections' | 'ms'>) {
+  return async (): Promise<Measured> => {
+    const before = await processorTimeOf(server.pid);
+    const result = await generator.run({ ...order, connections: CONNECTIONS, ms: MEASURE_MS });
+    const used = (await processorTimeOf(server.pid)) - before;
+    return { ...result, cost: used / result.requests };
+  };
+}
+
+const rates = (measured: readonly Measured[]) => measured.map(({ requestsPerSecond }) => requestsPerSecond);
+
+function rowsOf(label: string, measured: readonly Measured[]): Row[] {
+  return [
+    { label, unit: 'requests/s', values: rates(measured) },
+    { label: `${label}: latency p50`, unit: 'ms', values: measured.map(({ p50 }) => p50) },
+    { label: `${label}: latency p99`, unit: 'ms', values: measured.map(({ p99 }) => p99) },
+    {
+      label: `${label}: processor time of the server, a request`,
+      unit: 'µs',
+      values: measured.map(({ cost }) => cost),
+    },
+  ];
+}
+
+export const benchmark: Benchmark = {
+  name: 'http',
+  about: `accepting a small upload and reading a task, ${CONNECTIONS} connections, beside a bare Bun.serve doing the same database work`,
+
+  async run({ rounds, progress }) {
+    progress(`filling a database with ${QUEUED} queued tasks of ${TENANTS} tenants, and one with none`);
+    await using loaded = await fill(true);
+    await using empty = await fill(false);
+    await using bare = await startBareServer(loaded.services);
+    await using generator = await startLoadGenerator();
+
+    progress('reading tasks');
+    const requests = reads(loaded);
+    const get = await interleave(rounds, {
+      dreamhub: sideOf(generator, loaded.installation, { port: loaded.installation.port, requests, status: 200 }),
+      bare: sideOf(generator, bare, { port: bare.port, requests, status: 200 }),
+      empty: sideOf(generator, empty.installation, {
+        port: empty.installation.port,
+        requests: reads(empty),
+        status: 200,
+      }),
+    });
+    progress('uploading');
+    const uploads = loaded.tenants.map(upload);
+    const post = await interleave(rounds, {
+      dreamhub: sideOf(generator, loaded.installation, {
+        port: loaded.installation.port,
+        requests: uploads,
+        status: 202,
+      }),
+      bare: sideOf(generator, bare, { port: bare.port, requests: uploads, status: 202 }),
+    });
+
+    return [
+      ...rowsOf('POST /upload, DreamHub', post.dreamhub),
+      ...rowsOf('POST /upload, bare', post.bare),
+      {
+        label: 'POST /upload: rate of DreamHub to bare',
+        unit: 'ratio',
+        values: ratios(rates(post.dreamhub), rates(post.bare)),
+        target: PEER_TARGET,
+      },
+      ...rowsOf(`GET /tasks/{id}, DreamHub, ${QUEUED} queued`, get.dreamhub),
+      ...rowsOf(`GET /tasks/{id}, bare, ${QUEUED} queued`, get.bare),
+      ...rowsOf('GET /tasks/{id}, DreamHub, none queued', get.empty),
+      {
+        label: 'GET /tasks/{id}: rate of DreamHub to bare',
+        unit: 'ratio',
+        values: ratios(rates(get.dreamhub), rates(get.bare)),
+        target: PEER_TARGET,
+      },
+      {
+        // At a fixed number of connections the time of a request is the inverse of the rate.
+        label: `GET /tasks/{id}: time with ${QUEUED} queued to time with none`,
+        unit: 'ratio',
+        values: ratios(rates(get.empty), rates(get.dreamhub)),
+        target: BACKLOG_TARGET,
+      },
+    ];
+  },
+};
