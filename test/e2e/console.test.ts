@@ -263,10 +263,8 @@ describe.skipIf(CHROMIUM === undefined)('the console', () => {
     const narrow = (options.viewport?.width ?? 1280) < 720;
     await picture(page, `${name}-login`);
     await register(page);
-    expect(await page.evaluate(() => document.documentElement.lang)).toBe(chinese ? 'zh-CN' : 'en');
-    expect(
-      await page.getByRole('heading', { name: chinese ? '想了解什么？' : 'What would you like to know?' }).isVisible(),
-    ).toBe(true);
+    await page.locator(`html[lang=${chinese ? 'zh-CN' : 'en'}]`).waitFor();
+    await page.getByRole('heading', { name: chinese ? '想了解什么？' : 'What would you like to know?' }).waitFor();
     if (narrow) await page.locator('.tabs button').nth(2).click();
     await upload(page);
     await picture(page, `${name}-documents`);
@@ -279,7 +277,7 @@ describe.skipIf(CHROMIUM === undefined)('the console', () => {
     await picture(page, `${name}-source`);
     await page.keyboard.press('Escape');
     await page.getByRole('button', { name: chinese ? 'English' : '中文' }).click();
-    expect(await page.evaluate(() => document.documentElement.lang)).toBe(chinese ? 'en' : 'zh-CN');
+    await page.locator(`html[lang=${chinese ? 'en' : 'zh-CN'}]`).waitFor();
     expect(offences).toEqual([]);
     await close();
   });
