@@ -3,8 +3,9 @@
  * that the first question has an answer. The password is made at the first start and kept in DATA_DIR.
  */
 import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { AccessTokens } from './contracts/index.ts';
+import type { AccessTokens, Principal } from './contracts/index.ts';
 import { newTraceId, runAs } from './kernel/context.ts';
 import { AppError } from './kernel/errors.ts';
 import { keptSecret } from './secrets.ts';
@@ -27,34 +28,38 @@ export async function demoLogin(dataDir: string): Promise<DemoLogin> {
 
 export interface DemoOptions {
   login: DemoLogin;
-  identity: Pick<Identity, 'register'>;
+  dataDir: string;
+  identity: Pick<Identity, 'register' | 'login'>;
   tokens: AccessTokens;
   uploads: Uploads;
 }
 
-/** Makes the tenant and uploads its documents; does nothing where the tenant is there already. */
-export async function makeDemo({ login, identity, tokens, uploads }: DemoOptions): Promise<void> {
-  const traceId = newTraceId();
-  let session: Awaited<ReturnType<Identity['register']>>;
-  try {
-    session = await identity.register(login);
-  } catch (error) {
-    if (error instanceof AppError && error.kind === 'conflict') return;
+async function session({ login, identity, tokens }: DemoOptions): Promise<Principal> {
+  const entered = await identity.register(login).catch((error: unknown) => {
+    if (error instanceof AppError && error.kind === 'conflict') return identity.login(login, { ip: '', traceId: newTraceId() });
     throw error;
-  }
-  const principal = await tokens.verify(session.access_token);
+  });
+  const principal = await tokens.verify(entered.access_token);
   if (!principal) throw new AppError('internal', 'The demo session is not valid.');
+  return principal;
+}
+
+/** Makes the tenant and uploads its documents, once: what somebody deletes from it stays deleted. */
+export async function makeDemo(options: DemoOptions): Promise<void> {
+  const made = Bun.file(join(options.dataDir, 'demo.made'));
+  if (await made.exists()) return;
+  const { tenantId, userId } = await session(options);
   const names = (await readdir(SAMPLES)).filter((name) => name.endsWith('.md')).sort();
   for (const name of names) {
     const form = new FormData();
-    form.append('file', Bun.file(SAMPLES + name), name);
+    form.append('file', new File([await Bun.file(SAMPLES + name).bytes()], name));
     const response = new Response(form);
-    await runAs({ tenantId: principal.tenantId, userId: principal.userId, traceId }, () =>
-      uploads.accept({
-        body: response.body,
-        contentType: response.headers.get('content-type') ?? '',
-        signal: new AbortController().signal,
-      }),
+    // Asked for before the body: Bun forgets the boundary once the body is a stream.
+    const contentType = response.headers.get('content-type') ?? '';
+    const { body } = response;
+    await runAs({ tenantId, userId, traceId: newTraceId() }, () =>
+      options.uploads.accept({ body, contentType, signal: new AbortController().signal }),
     );
   }
+  await made.write(`${new Date().toISOString()}\n`);
 }

@@ -9,7 +9,6 @@ import { type DemoLogin, makeDemo } from './demo.ts';
 import { createAccessTokens } from './http/plugins/jwt.ts';
 import { createConsoleRoutes } from './http/routes/console.ts';
 import { createSwaggerRoutes } from './http/routes/swagger.ts';
-import { streamTopicAsSse } from './http/routes/turn-events.ts';
 import { createStructuralChunker } from './ingest/chunker.ts';
 import { createSandboxedExtractor } from './ingest/sandbox.ts';
 import type { Clock } from './kernel/clock.ts';
@@ -66,7 +65,7 @@ export interface Deps {
   /** In the order in which they start; they stop in the opposite one. */
   parts: Part[];
   /** No new work from now on: load balancers look elsewhere. */
-  leave(): void;
+  leave(): Promise<void>;
 }
 
 const ACCESS_TTL_SECONDS = 900;
@@ -134,9 +133,9 @@ export async function createDeps(env: Environment): Promise<Deps> {
   return {
     app: server?.app(base) ?? createWorkerApp(base),
     parts: [control, ...(server?.parts ?? []), feeder.service, sweeper, ...(worker ?? [])],
-    leave() {
+    async leave() {
       health.leave();
-      server?.leave();
+      await server?.leave();
     },
   };
 }
@@ -192,7 +191,7 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
     async start() {
       if (!env.demo) return;
       try {
-        await makeDemo({ login: env.demo, identity, tokens, uploads });
+        await makeDemo({ login: env.demo, dataDir: config.dataDir, identity, tokens, uploads });
       } catch (error) {
         logger.error({ err: error }, `no demo tenant: ${messageOf(error)}`);
       }
@@ -200,20 +199,21 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
     stop: async () => {},
   };
   return {
-    parts: [hub, demo],
+    parts: [hub, ws.service, demo],
     leave: () => ws.closeAll(),
     app: (base: Parameters<typeof createWorkerApp>[0]) =>
       createApp({
         ...base,
         tokens,
         services,
-        streamTopic: (stream) => streamTopicAsSse({ ...stream, hub }),
+        hub,
+        clock,
         allowedOrigins: config.allowedOrigins,
         maxUploadBytes,
         outside: [
           createConsoleRoutes({ demo: env.demo, version: env.version }),
           createSwaggerRoutes({ version: env.version }),
-          ws.app,
+          ws.route,
         ],
         websocket: ws.websocket,
       }),

@@ -72,7 +72,8 @@ async function main(): Promise<void> {
           app.listen({ port: config.port, hostname: config.host });
         },
         async stop() {
-          deps.leave();
+          // Open sockets would keep the server from stopping.
+          await deps.leave();
           await app.stop();
         },
       },
@@ -92,7 +93,7 @@ async function main(): Promise<void> {
   process.exit(why.startsWith('SIG') ? 0 : 1);
 
   function greet(address: string): void {
-    logger.info({ address, role: config.role }, `DreamHub ${packageJson.version} serves on ${address}`);
+    logger.info({ address }, `DreamHub ${packageJson.version} serves on ${address}`);
     if (config.role === 'worker' || !embedded) return;
     const lines = [`Console  ${address}/`, `Swagger  ${address}/swagger`, `Data     ${config.dataDir}`];
     if (demo) lines.push(`Demo     tenant ${demo.tenant}, e-mail ${demo.email}, password ${demo.password}`);

@@ -1,5 +1,5 @@
 /** Reading and deleting documents. */
-import type { BlobStore, ChunkResource, DocumentResource, Page, PageRequest } from '../contracts/index.ts';
+import type { BlobStore, ChunkResource, DocumentResource, Page, PageRequest, TaskProgress } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
 import { AppError, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
@@ -40,6 +40,18 @@ export interface DocumentsOptions {
   control: Pick<Control, 'publishCancel'>;
   logger: Logger;
 }
+
+/** A task that went with its document, as its readers are told. */
+const cancelledTask = (taskId: string, documentId: string, attempt: number): TaskProgress => ({
+  task_id: taskId,
+  document_id: documentId,
+  status: 'cancelled',
+  stage: null,
+  progress: 0,
+  chunks_done: 0,
+  chunks_total: null,
+  attempt,
+});
 
 const notFound = () => new AppError('not_found', 'There is no such document.');
 
@@ -106,7 +118,10 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
         if (unfinished.length > 0) await dischargeTasks(sql, unfinished.length, bytes);
         return { tasks: unfinished, deleted: row };
       });
-      for (const task of tasks) await control.publishCancel('task', task.id);
+      for (const task of tasks) {
+        await control.publishCancel('task', task.id);
+        await announcer.log(`task:${task.id}`, task.attempt, 'task.cancelled', cancelledTask(task.id, id, task.attempt));
+      }
       await removeBlobs(id, deleted.last_version);
       await announcer.hint('user', 'document.deleted', { document_id: id, task_id: null, title: deleted.title });
     },

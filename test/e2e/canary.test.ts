@@ -1,0 +1,175 @@
+/** A second tenant, and a second user of the same tenant, go over every route with the first one's ids. */
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { type Dreamhub, startDreamhub } from '../support/dreamhub.ts';
+import { eventsOf, type Person, register, type Socket } from '../support/person.ts';
+
+const CANARY = 'xylophone-canary-7391';
+
+interface Operation {
+  method: string;
+  path: string;
+  body: boolean;
+}
+
+let hub: Dreamhub;
+let owner: Person;
+let stranger: Person;
+let socket: Socket;
+/** Values for path parameters, by the name of the resource that the path is about. */
+let ids: Record<string, string>;
+let operations: Operation[];
+
+beforeAll(async () => {
+  hub = await startDreamhub('all');
+  [owner, stranger] = [await register(hub.url), await register(hub.url)];
+  socket = await owner.socket();
+  const learnt = await owner.learn(socket, `The canary says ${CANARY}.`, `${CANARY}.txt`, { title: CANARY });
+  const chat = await owner.call<{ conversation_id: string; turn_id: string }>('POST', '/chat', {
+    message: `What does ${CANARY} say?`,
+  });
+  ids = {
+    documents: learnt.document_id,
+    tasks: learnt.task_id,
+    conversations: chat.body.conversation_id,
+    turns: chat.body.turn_id,
+  };
+  const document = (await (await fetch(`${hub.url}/swagger/json`)).json()) as {
+    paths: Record<string, Record<string, { requestBody?: unknown }>>;
+  };
+  operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, { requestBody }]) => ({
+      method: method.toUpperCase(),
+      path,
+      body: requestBody !== undefined,
+    })),
+  );
+}, 120_000);
+afterAll(async () => {
+  socket?.close();
+  await hub?.stop();
+}, 60_000);
+
+/** What a route takes that takes anything; the first one's ids wherever an id may stand. */
+function bodyFor(path: string): Record<string, unknown> {
+  if (path.endsWith('/search')) return { query: CANARY, top_k: 50, filter: { document_ids: [ids['documents']] } };
+  if (path.endsWith('/chat')) return { message: `What does ${CANARY} say?`, conversation_id: ids['conversations'] };
+  if (path.endsWith('/messages')) return { content: `What does ${CANARY} say?` };
+  return { title: 'mine now' };
+}
+
+test('there are routes to walk', () => {
+  expect(operations.filter(({ path }) => path.startsWith('/api/v1')).length).toBeGreaterThan(25);
+});
+
+describe('a stranger', () => {
+  test('learns nothing on any route, and changes nothing', async () => {
+    const walked: string[] = [];
+    for (const { method, path, body } of operations) {
+      // These take no ids and answer about whoever proves who they are.
+      if (!path.startsWith('/api/v1') || path.startsWith('/api/v1/auth')) continue;
+      const resource = path.split('/')[3] ?? '';
+      const hasId = path.includes('{');
+      if (hasId && !ids[resource]) throw new Error(`the test has no id for ${path}`);
+      const target = path.replace('/api/v1', '').replace(/\{[^}]+\}/g, ids[resource] ?? '');
+      if (target === '/upload') continue;
+      const answer = await stranger.call<unknown>(method, target, body ? bodyFor(target) : undefined);
+      const text = JSON.stringify(answer.body);
+      walked.push(`${method} ${target}`);
+      if (hasId) expect([method, path, answer.status]).toEqual([method, path, 404]);
+      for (const [what, secret] of Object.entries({ ...ids, canary: CANARY, tenant: owner.session.tenant.id })) {
+        const asked = JSON.stringify(body ? bodyFor(target) : {}) + target;
+        // An answer may repeat what was asked; it may not say more.
+        if (!asked.includes(secret))
+          expect([`${method} ${path} tells ${what}`, text.includes(secret)]).toEqual([
+            `${method} ${path} tells ${what}`,
+            false,
+          ]);
+      }
+    }
+    expect(walked.length).toBeGreaterThan(20);
+    const still = await owner.call<{ title: string; status: string }>('GET', `/documents/${ids['documents']}`);
+    expect(still.body).toMatchObject({ title: CANARY, status: 'ready' });
+    expect((await owner.call('GET', `/conversations/${ids['conversations']}`)).status).toBe(200);
+  }, 60_000);
+
+  test('finds nothing by searching or asking', async () => {
+    for (const mode of ['hybrid', 'vector', 'text']) {
+      const found = await stranger.call<{ results: unknown[] }>('POST', '/search', {
+        query: `canary says ${CANARY}`,
+        top_k: 100,
+        mode,
+      });
+      expect([mode, found.body.results]).toEqual([mode, []]);
+    }
+    const chat = await stranger.call<{ sources: unknown[] }>('POST', '/chat', { message: 'What does the canary say?' });
+    expect(chat.body.sources).toEqual([]);
+    expect(JSON.stringify(chat.body)).not.toContain(CANARY);
+  }, 60_000);
+
+  test('reads no topic', async () => {
+    const spy = await stranger.socket();
+    const topics = [`task:${ids['tasks']}`, `turn:${ids['turns']}`, `conversation:${ids['conversations']}`];
+    for (const topic of topics) {
+      spy.send({ type: 'subscribe', id: topic, topic });
+      expect(await spy.until(({ id }) => id === topic)).toMatchObject({ type: 'error', code: 'not_found' });
+    }
+    spy.send({ type: 'subscribe', id: 'user', topic: 'user' });
+    await spy.until(({ id }) => id === 'user');
+    await owner.learn(socket, `Another ${CANARY}`, 'other.txt');
+    spy.send({ type: 'ping', id: 'end' });
+    await spy.until(({ type }) => type === 'pong');
+    expect(topics.concat('user').flatMap((topic) => eventsOf(spy, topic))).toEqual([]);
+    spy.close();
+  }, 60_000);
+
+  test('gets the same bytes as a document of its own', async () => {
+    const mine = await stranger.upload(`The canary says ${CANARY}.`, `${CANARY}.txt`);
+    expect(mine.status).toBe(202);
+    expect(mine.body.document_id).not.toBe(ids['documents'] ?? '');
+  });
+});
+
+describe('nobody at all', () => {
+  test('gets 401 from every route of the API but the ways in', async () => {
+    let walked = 0;
+    for (const { method, path } of operations) {
+      if (!path.startsWith('/api/v1') || /\/auth\/(register|login|refresh)$/.test(path)) continue;
+      const target = path.replace(/\{[^}]+\}/g, crypto.randomUUID());
+      const answer = await fetch(hub.url + target, { method });
+      expect([method, path, answer.status]).toEqual([method, path, 401]);
+      expect(answer.headers.get('content-type')).toContain('application/problem+json');
+      walked += 1;
+    }
+    expect(walked).toBeGreaterThan(25);
+    expect((await fetch(`${hub.url}/api/v1/no-such-thing`)).status).toBe(401);
+    expect(
+      (
+        await fetch(`${hub.url}/ws`, {
+          headers: {
+            upgrade: 'websocket',
+            connection: 'upgrade',
+            'sec-websocket-key': 'x'.repeat(22),
+            'sec-websocket-version': '13',
+          },
+        })
+      ).status,
+    ).toBe(401);
+  });
+
+  test('is told 404 with credentials where nothing is built yet', async () => {
+    for (const [method, path] of [
+      ['GET', '/members'],
+      ['GET', '/api-keys'],
+      ['GET', '/sources'],
+      ['GET', '/usage'],
+      ['GET', '/quotas'],
+      ['GET', '/admin/queue'],
+      ['GET', '/memory/structured'],
+      ['POST', '/privacy/erasure'],
+      ['GET', '/users/me/config'],
+    ] as const) {
+      const answer = await owner.call<{ code: string }>(method, path, method === 'POST' ? {} : undefined);
+      expect([path, answer.status, answer.body.code]).toEqual([path, 404, 'not_found']);
+    }
+  });
+});
