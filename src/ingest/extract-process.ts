@@ -1,0 +1,164 @@
+/**
+ * One extraction child. States: idle → busy → idle … → dead. A job ends by the child's answer, by its death, or by one
+ * of the limits, which kill it; a dead child is never used again.
+ *
+ * Limits, from soft to hard: the wall clock and the resident memory are watched from here and kill the child; the kernel
+ * bounds its data segment (an allocation beyond fails inside the child), its processor time (should we die and it loop),
+ * the files it writes, and core dumps. `ulimit -v` would not do: JavaScriptCore reserves far more than it uses.
+ */
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import type { Subprocess } from 'bun';
+import type { Clock } from '../kernel/clock.ts';
+import { runDetached } from '../kernel/context.ts';
+import { ExtractError } from './extract-error.ts';
+import { isReply, type JobMessage, type ReplyMessage } from './extract-protocol.ts';
+
+const ENTRY = fileURLToPath(new URL('extract-child.ts', import.meta.url));
+const MEMORY_POLL_MS = 100;
+/** Writable memory that Bun maps before it does anything, in MiB. */
+const BASE_MEMORY_MB = 256;
+const STDERR_TAIL = 2000;
+
+export interface ProcessLimits {
+  /** A job's time, in milliseconds. */
+  wallMs: number;
+  /** Resident memory of the child, in MiB. */
+  memoryMb: number;
+  outputChars: number;
+}
+
+export interface ExtractProcess {
+  readonly jobs: number;
+  readonly alive: boolean;
+  /** Resident memory in MiB, `undefined` where the system does not tell. */
+  memory(): Promise<number | undefined>;
+  /** Rejects with `ExtractError` for `parser_timeout`, `limits_exceeded` and `parser_crashed`, or the signal's reason. */
+  run(job: JobMessage, signal: AbortSignal): Promise<ReplyMessage>;
+  /** Ends the child at once; resolves when it is gone. */
+  kill(): Promise<void>;
+  /** Its last words, for logs. */
+  readonly stderr: string;
+}
+
+export function startExtractProcess(folder: string, limits: ProcessLimits, clock: Clock): ExtractProcess {
+  let jobs = 0;
+  let alive = true;
+  let stderr = '';
+  let waiting: { resolve(reply: ReplyMessage): void; reject(reason: unknown): void } | undefined;
+  let lastMemory = 0;
+
+  // Outside every scope: the child outlives the tenant's job that happened to start it.
+  const child: Subprocess<'ignore', 'ignore', 'pipe'> = runDetached(() =>
+    Bun.spawn(['/bin/sh', '-c', `${ulimits(limits)} exec "$0" "$@"`, process.execPath, ENTRY], {
+      cwd: folder,
+      env: { PATH: process.env['PATH'] ?? '' },
+      stdin: 'ignore',
+      stdout: 'ignore',
+      stderr: 'pipe',
+      serialization: 'json',
+      ipc(message) {
+        if (isReply(message)) waiting?.resolve(message);
+        else waiting?.reject(new ExtractError('parser_crashed', 'The parser broke down on this document.'));
+      },
+      onExit: () => {
+        alive = false;
+        waiting?.reject(deathOf());
+      },
+    }),
+  );
+  void runDetached(async () => {
+    const decoder = new TextDecoder();
+    for await (const bytes of child.stderr) stderr = (stderr + decoder.decode(bytes)).slice(-STDERR_TAIL);
+  });
+
+  function deathOf(): ExtractError {
+    // A parser that runs out of memory seldom gets to say so.
+    return lastMemory > limits.memoryMb * 0.7 || /out of memory/i.test(stderr)
+      ? tooMuchMemory()
+      : new ExtractError('parser_crashed', 'The parser broke down on this document.');
+  }
+
+  async function memory(): Promise<number | undefined> {
+    const status = await readFile(`/proc/${child.pid}/status`, 'utf8').catch(() => '');
+    const kib = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
+    return kib === undefined ? undefined : Number(kib) / 1024;
+  }
+
+  async function kill(): Promise<void> {
+    child.kill('SIGKILL');
+    await child.exited;
+  }
+
+  function watchMemory(onExceeded: () => void): () => void {
+    let cancel = () => {};
+    let stopped = false;
+    const look = async () => {
+      lastMemory = (await memory()) ?? 0;
+      if (stopped) return;
+      if (lastMemory > limits.memoryMb) onExceeded();
+      else cancel = clock.after(MEMORY_POLL_MS, () => void look());
+    };
+    cancel = clock.after(MEMORY_POLL_MS, () => void look());
+    return () => {
+      stopped = true;
+      cancel();
+    };
+  }
+
+  async function run(job: JobMessage, signal: AbortSignal): Promise<ReplyMessage> {
+    signal.throwIfAborted();
+    if (!alive) throw new Error('the extraction child is gone');
+    jobs += 1;
+    lastMemory = 0;
+    const { promise, resolve, reject } = Promise.withResolvers<ReplyMessage>();
+    waiting = { resolve, reject };
+    const end = (reason: unknown) => {
+      reject(reason);
+      child.kill('SIGKILL');
+    };
+    const onAbort = () => end(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    const stopClock = clock.after(limits.wallMs, () =>
+      end(new ExtractError('parser_timeout', `Reading the document took longer than ${limits.wallMs / 1000} seconds.`)),
+    );
+    const stopWatching = watchMemory(() => end(tooMuchMemory()));
+    try {
+      child.send(job);
+      return await promise;
+    } finally {
+      stopWatching();
+      stopClock();
+      signal.removeEventListener('abort', onAbort);
+      waiting = undefined;
+    }
+  }
+
+  return {
+    get jobs() {
+      return jobs;
+    },
+    get alive() {
+      return alive && !child.killed;
+    },
+    get stderr() {
+      return stderr;
+    },
+    memory,
+    run,
+    kill,
+  };
+}
+
+/** Shell commands that bound the child; each may be missing or refused on some system, which the watch then makes up for. */
+function ulimits({ memoryMb, wallMs, outputChars }: ProcessLimits): string {
+  const kib = (memoryMb + BASE_MEMORY_MB) * 1024;
+  const fileBlocks = Math.ceil((outputChars * 4 + 64 * 1024 * 1024) / 512);
+  // Parsers use several threads, and a child reads several documents.
+  const cpuSeconds = Math.ceil((wallMs / 1000) * 8);
+  return `for l in "-c 0" "-d ${kib}" "-t ${cpuSeconds}" "-f ${fileBlocks}"; do ulimit $l 2>/dev/null; done;`;
+}
+
+function tooMuchMemory(): ExtractError {
+  return new ExtractError('limits_exceeded', 'Reading the document takes more memory than one document may have.');
+}

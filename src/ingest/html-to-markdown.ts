@@ -1,0 +1,114 @@
+/**
+ * A DOM tree as Markdown to read and to search: headings, lists, tables and code keep their marks; links, pictures and
+ * emphasis keep their words only. Addresses are noise to an embedding, and a quote must stand in the text word for word.
+ */
+import TurndownService from 'turndown';
+
+export function htmlToMarkdown(root: Element): string {
+  // Turndown's types come from the browser's; it walks any tree that has the same properties.
+  const markdown = createTurndown().turndown(root as unknown as TurndownService.Node);
+  return markdown
+    .replaceAll('\u00a0', ' ')
+    .replace(/[ \t]+$/gm, '')
+    .replace(/\n{3,}/g, '\n\n')
+    .trim();
+}
+
+/** Parts of a page that hold nothing to read. */
+export const NOT_TEXT =
+  'script, style, noscript, template, svg, canvas, iframe, object, embed, audio, video, select, button, head > title, [hidden]';
+
+function createTurndown(): TurndownService {
+  const turndown = new TurndownService({
+    headingStyle: 'atx',
+    codeBlockStyle: 'fenced',
+    bulletListMarker: '-',
+    hr: '---',
+  });
+  // Text is text: no backslashes before what would be a mark.
+  turndown.escape = (text) => text;
+  turndown.addRule('words', {
+    filter: ['a', 'em', 'i', 'strong', 'b', 'u', 'mark', 'sub', 'sup'],
+    replacement: (content) => content,
+  });
+  turndown.addRule('picture', { filter: ['img'], replacement: (_, node) => attributeOf(node, 'alt') });
+  turndown.addRule('heading', {
+    filter: ['h1', 'h2', 'h3', 'h4', 'h5', 'h6'],
+    replacement(content, node) {
+      const title = content.replace(/\s+/g, ' ').trim();
+      return title && `\n\n${'#'.repeat(Number(node.nodeName.charAt(1)))} ${title}\n\n`;
+    },
+  });
+  turndown.addRule('item', {
+    filter: 'li',
+    replacement(content, node) {
+      const parent = node.parentNode;
+      const ordered = parent?.nodeName === 'OL';
+      const mark = ordered ? `${numberOf(node, parent)}. ` : '- ';
+      const body = content
+        .trim()
+        .replace(/\n{2,}/g, '\n')
+        .replaceAll('\n', `\n${' '.repeat(mark.length)}`);
+      return `${mark}${body}\n`;
+    },
+  });
+  turndown.addRule('code', {
+    filter: 'pre',
+    replacement(_, node) {
+      const code = (node.textContent ?? '').replace(/\n+$/, '');
+      if (!code.trim()) return '';
+      const fence = '`'.repeat(Math.max(3, ...(code.match(/`+/g) ?? []).map((run) => run.length + 1)));
+      return `\n\n${fence}${languageOf(node)}\n${code}\n${fence}\n\n`;
+    },
+  });
+  addTables(turndown);
+  return turndown;
+}
+
+/** Tables become one line a row. A table that holds another lays out a page: its cells are blocks. */
+function addTables(turndown: TurndownService): void {
+  const layouts = new WeakMap<Element, boolean>();
+  function isLayout(node: TurndownService.Node): boolean {
+    const table = (node as Element).closest('table');
+    if (!table) return true;
+    const known = layouts.get(table) ?? table.querySelector('table') !== null;
+    layouts.set(table, known);
+    return known;
+  }
+  turndown.addRule('cell', {
+    filter: ['td', 'th'],
+    replacement(content, node) {
+      if (isLayout(node)) return `\n\n${content.trim()}\n\n`;
+      return `| ${content.replace(/\s+/g, ' ').replaceAll('|', '\\|').trim()} `;
+    },
+  });
+  turndown.addRule('row', {
+    filter: 'tr',
+    replacement(content, node) {
+      if (isLayout(node)) return `\n\n${content}\n\n`;
+      const cells = content.trim();
+      if (!/[^|\s]/.test(cells)) return '';
+      const first = (node as Element).closest('table')?.querySelector('tr') === node;
+      const width = (node as Element).querySelectorAll('td, th').length;
+      return `\n${cells} |${first ? `\n|${' --- |'.repeat(width)}` : ''}`;
+    },
+  });
+  turndown.addRule('caption', { filter: 'caption', replacement: (content) => `\n${content.trim()}\n` });
+  turndown.addRule('section', { filter: ['thead', 'tbody', 'tfoot'], replacement: (content) => content });
+  turndown.addRule('table', { filter: 'table', replacement: (content) => `\n\n${content.trim()}\n\n` });
+}
+
+function attributeOf(node: TurndownService.Node, name: string): string {
+  return ((node as Element).getAttribute(name) ?? '').replace(/\s+/g, ' ').trim();
+}
+
+function numberOf(item: TurndownService.Node, list: ParentNode | null): number {
+  const first = Number((list as Element | null)?.getAttribute('start') ?? 1) || 1;
+  return first + Math.max(0, [...(list?.children ?? [])].indexOf(item as Element));
+}
+
+function languageOf(pre: TurndownService.Node): string {
+  const code = (pre as Element).querySelector('code');
+  const classes = `${code?.getAttribute('class') ?? ''} ${attributeOf(pre, 'class')}`;
+  return /(?:^|\s)(?:lang|language|highlight-source)-([\w+#-]+)/.exec(classes)?.[1] ?? '';
+}
