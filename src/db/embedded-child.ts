@@ -12,7 +12,9 @@ import { pg_trgm } from '@electric-sql/pglite/contrib/pg_trgm';
 import { vector } from '@electric-sql/pglite-pgvector';
 import { systemClock } from '../kernel/clock.ts';
 import { lockFile } from '../kernel/file-lock.ts';
-import { type EmbeddedServer, startEmbeddedServer } from './embedded-server.ts';
+import { createLogger } from '../kernel/logger.ts';
+import { createMaintenance } from './embedded-maintenance.ts';
+import { startEmbeddedServer } from './embedded-server.ts';
 
 export type ChildMessage = { type: 'bootstrapped' } | { type: 'serving'; port: number; password: string };
 
@@ -59,7 +61,7 @@ async function bootstrap(folder: string): Promise<void> {
   say({ type: 'bootstrapped' });
 }
 
-async function serve(folder: string): Promise<EmbeddedServer & { close(): Promise<void> }> {
+async function serve(folder: string): Promise<{ close(): Promise<void> }> {
   const database = await PGlite.create({ dataDir: folder, extensions });
   // PGlite always signs in as the superuser; from here on the session is somebody who may do nothing.
   await database.exec('set session authorization dreamhub_login');
@@ -75,11 +77,20 @@ async function serve(folder: string): Promise<EmbeddedServer & { close(): Promis
     maxConnections: MAX_CONNECTIONS,
     onFault: fail,
   });
+  const maintenance = createMaintenance({
+    database,
+    exclusively: server.exclusively,
+    clock: systemClock,
+    // The parent makes log lines of what is written to standard error.
+    logger: createLogger({ level: 'warn', destination: process.stderr }),
+  });
+  await maintenance.start();
   say({ type: 'serving', port: server.port, password });
   return {
-    ...server,
     async close() {
+      const idle = maintenance.stop();
       await server.stop();
+      await idle;
       await database.close();
     },
   };

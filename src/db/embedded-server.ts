@@ -47,6 +47,8 @@ export interface EmbeddedServerOptions {
 
 export interface EmbeddedServer {
   readonly port: number;
+  /** Runs our own work on the engine while no connection holds it. Rejects when the server stops before. */
+  exclusively<T>(work: () => Promise<T>): Promise<T>;
   /** Ends every connection and waits for what runs; open transactions are rolled back. */
   stop(): Promise<void>;
 }
@@ -57,13 +59,15 @@ interface Connection {
   closed: boolean;
 }
 
-/** Messages that are run together, up to where the client expects an answer. */
-interface Batch {
-  /** Null: our own tidying. */
+/** What runs without anybody coming between: messages up to where the client expects an answer, or our own work. */
+interface Turn {
+  /** Null: our own. */
   connection: Connection | null;
-  bytes: Buffer;
-  /** The exchange is complete with this batch: it ends with Sync or is a simple query. */
+  /** The exchange is complete with this turn: it ends with Sync or is a simple query. */
   complete: boolean;
+  run(): Promise<void>;
+  /** The server stops before it ran. */
+  drop?(): void;
 }
 
 /**
@@ -107,7 +111,7 @@ function samePassword(given: string, wanted: string): boolean {
 
 export async function startEmbeddedServer(options: EmbeddedServerOptions): Promise<EmbeddedServer> {
   const { engine, password, clock, idleOwnerMs, maxConnections, onFault } = options;
-  const queue: Batch[] = [];
+  const queue: Turn[] = [];
   const connections = new Set<Connection>();
   let owner: Connection | null = null;
   let pumping: Promise<void> | undefined;
@@ -133,13 +137,11 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
     cancelIdle?.();
     for (;;) {
       if (owner?.closed) await abandon();
-      const [batch] = queue.splice(nextIndex(), nextIndex() === -1 ? 0 : 1);
-      if (!batch) break;
-      const { connection, bytes, complete } = batch;
-      owner = connection;
-      const answer = await answerTo(bytes);
-      if (answer.length > 0) connection?.socket.write(answer);
-      if (complete && !engine.inTransaction()) owner = null;
+      const [turn] = queue.splice(nextIndex(), nextIndex() === -1 ? 0 : 1);
+      if (!turn) break;
+      owner = turn.connection;
+      await turn.run();
+      if (turn.complete && !engine.inTransaction()) owner = null;
       // The engine is synchronous: without a turn of the event loop no socket would be read and no shutdown noticed.
       await new Promise(setImmediate);
     }
@@ -171,7 +173,8 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
     for (let i = queue.length - 1; i >= 0; i--) if (queue[i]?.connection === connection) queue.splice(i, 1);
     const closes = [...connection.statements].map(frontend.closeStatement);
     if (closes.length > 0 && !stopping) {
-      queue.push({ connection: null, bytes: Buffer.concat([...closes, frontend.sync]), complete: true });
+      const bytes = Buffer.concat([...closes, frontend.sync]);
+      queue.push({ connection: null, complete: true, run: async () => void (await answerTo(bytes)) });
     }
     wake();
   }
@@ -181,8 +184,22 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
     open.push(admit(connection, message));
     const complete = message.type === 'S' || message.type === 'Q' || message.type === 'F';
     if (!complete && message.type !== 'H') return;
-    queue.push({ connection, bytes: Buffer.concat(open.splice(0)), complete });
+    const bytes = Buffer.concat(open.splice(0));
+    async function run(): Promise<void> {
+      const answer = await answerTo(bytes);
+      if (answer.length > 0) connection.socket.write(answer);
+    }
+    queue.push({ connection, complete, run });
     wake();
+  }
+
+  function exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const drop = (): void => reject(new Error('the embedded database stops'));
+    if (stopping) drop();
+    else queue.push({ connection: null, complete: true, run: () => work().then(resolve, reject), drop });
+    wake();
+    return promise;
   }
 
   function serve(socket: Socket): void {
@@ -248,13 +265,14 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
 
   return {
     port: address.port,
+    exclusively,
     async stop() {
       stopping = true;
       cancelIdle?.();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const { socket } of connections) socket.destroy();
       await closed;
-      queue.length = 0;
+      for (const turn of queue.splice(0)) turn.drop?.();
       while (pumping) await pumping;
       if (owner) await abandon();
     },
