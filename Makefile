@@ -27,6 +27,12 @@ check: ## format, lint, types, import ranks, dead code
 	bun test test/unit/architecture.test.ts
 	bun x knip
 
+.PHONY: bench
+bench: ## the benchmarks, each beside its peer or limit; ARGS names some, or --rounds=N
+	@deploy/scripts/setup.sh
+	@deploy/scripts/services.sh start >/dev/null
+	@exec bun test/bench/run.ts $(ARGS)
+
 .PHONY: services
 services: ## real PostgreSQL + pgvector and Redis for tests, by the first way that works
 	@deploy/scripts/setup.sh

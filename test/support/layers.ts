@@ -42,7 +42,7 @@ const LEAVES = ['client', 'console'];
 
 /** Packages that belong to some areas. */
 const PACKAGES: readonly { name: RegExp; areas: readonly string[]; files: readonly string[] }[] = [
-  { name: /^(elysia|@elysiajs\/.*)$/, areas: ['http', 'ws'], files: ['src/app.ts'] },
+  { name: /^(elysia|@elysiajs\/.*)$/, areas: ['http', 'ws'], files: ['src/app.ts', 'src/deps.ts'] },
   { name: /^ioredis$/, areas: ['redis', 'queue', 'realtime'], files: [] },
   { name: /^postgres$/, areas: ['db', 'repositories'], files: [] },
 ];

@@ -22,8 +22,6 @@ interface Totals {
 }
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-/** Generous: a loaded machine may be slow, only a hang may fail by the clock. */
-const TEST_TIMEOUT_MS = 120_000;
 const HOUR_MS = 3_600_000;
 
 const workers = Math.max(2, Math.min(4, availableParallelism()));
@@ -60,15 +58,7 @@ async function hasTests(paths: readonly string[]): Promise<boolean> {
 
 async function runGroup({ name, paths, parallel }: Group, seed: number): Promise<Totals> {
   process.stderr.write(`\n== ${name} (seed ${seed}, ${parallel} at once)\n`);
-  const command = [
-    process.execPath,
-    'test',
-    `--parallel=${parallel}`,
-    '--randomize',
-    `--seed=${seed}`,
-    `--timeout=${TEST_TIMEOUT_MS}`,
-    ...paths,
-  ];
+  const command = [process.execPath, 'test', `--parallel=${parallel}`, '--randomize', `--seed=${seed}`, ...paths];
   // The summary is read from the output, so it must come without colours.
   const env = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' };
   const child = Bun.spawn(command, { cwd: ROOT, env, stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' });
