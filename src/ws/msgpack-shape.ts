@@ -23,6 +23,12 @@ export function isPlausible(bytes: Uint8Array, maxDepth: number): boolean {
     return width === 1 ? view.getUint8(from) : width === 2 ? view.getUint16(from) : view.getUint32(from);
   };
 
+  /** Passes over the bytes that an announced length covers. `at += number(…)` would add to where `at` was before. */
+  const skip = (width: number, extra = 0): void => {
+    const length = number(width);
+    at += extra + length;
+  };
+
   while (open.length > 0) {
     const left = open.at(-1) ?? 0;
     if (left === 0) {
@@ -36,10 +42,10 @@ export function isPlausible(bytes: Uint8Array, maxDepth: number): boolean {
     if (type <= 0x8f) items = 2 * (type & 0x0f);
     else if (type <= 0x9f) items = type & 0x0f;
     else if (type <= 0xbf) at += type & 0x1f;
-    else if (type >= 0xc4 && type <= 0xc6) at += number(2 ** (type - 0xc4));
-    else if (type >= 0xc7 && type <= 0xc9) at += 1 + number(2 ** (type - 0xc7));
+    else if (type >= 0xc4 && type <= 0xc6) skip(2 ** (type - 0xc4));
+    else if (type >= 0xc7 && type <= 0xc9) skip(2 ** (type - 0xc7), 1);
     else if (type >= 0xca && type <= 0xd8) at += FIXED[type - 0xca] ?? 0;
-    else if (type >= 0xd9 && type <= 0xdb) at += number(2 ** (type - 0xd9));
+    else if (type >= 0xd9 && type <= 0xdb) skip(2 ** (type - 0xd9));
     else if (type === 0xdc || type === 0xdd) items = number(type === 0xdc ? 2 : 4);
     else if (type === 0xde || type === 0xdf) items = 2 * number(type === 0xde ? 2 : 4);
     else return false;
