@@ -27,8 +27,8 @@ create table chunks (
   page integer,
   headings text[] not null default '{}',
   tokens integer not null,
-  -- Number of index terms, for length normalisation.
-  terms integer not null,
+  -- Length in words, two Chinese characters to a word: what BM25 normalises by.
+  terms real not null,
   -- Lexemes are made by the application: PostgreSQL's parsers know no Chinese. Positions carry term frequencies.
   tsv tsvector not null,
   primary key (tenant_id, id),

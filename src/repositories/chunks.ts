@@ -11,7 +11,7 @@ export interface IndexedChunk {
   page: number | null;
   headings: string[];
   tokens: number;
-  /** Number of index terms. */
+  /** Length in words, two Chinese characters to a word: what BM25 normalises by. */
   terms: number;
   /** Text form of the tsvector. */
   tsv: string;
@@ -37,7 +37,7 @@ export async function insertChunks(
         ${column((c) => c.id)}::uuid[], ${column((c) => c.ordinal)}::int[], ${column((c) => c.text)}::text[],
         ${column((c) => c.start)}::int[], ${column((c) => c.end)}::int[], ${column((c) => c.page)}::int[],
         ${column((c) => JSON.stringify(c.headings))}::text[], ${column((c) => c.tokens)}::int[],
-        ${column((c) => c.terms)}::int[], ${column((c) => c.tsv)}::text[], ${column((c) => c.contentHash)}::text[],
+        ${column((c) => c.terms)}::real[], ${column((c) => c.tsv)}::text[], ${column((c) => c.contentHash)}::text[],
         ${column((c) => c.embedding)}::text[]
       ) as b(id, ordinal, text, start_offset, end_offset, page, headings, tokens, terms, tsv, content_hash, embedding)
     ), new_chunks as (
