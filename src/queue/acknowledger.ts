@@ -27,8 +27,11 @@ export function createAcknowledger(send: Send): Acknowledger {
     for (let batch = waiting.get(partition); batch; batch = waiting.get(partition)) {
       waiting.delete(partition);
       try {
-        const results = await send(partition, batch.map(({ name }) => name));
-        batch.forEach(({ resolve }, index) => resolve(results[index] ?? 'gone'));
+        const results = await send(
+          partition,
+          batch.map(({ name }) => name),
+        );
+        for (const [index, { resolve }] of batch.entries()) resolve(results[index] ?? 'gone');
       } catch (error) {
         for (const { reject } of batch) reject(error);
       }

@@ -35,8 +35,6 @@ export interface Step {
   entries: Entry[];
 }
 
-export type ConsumerGroup = ReturnType<typeof createConsumerGroup>;
-
 const FIRST = '0';
 /** Active streams that one step looks at: a script of some milliseconds at most. */
 const STREAMS_A_STEP = 64;
@@ -72,7 +70,17 @@ function toCursor(value: unknown): string | undefined {
   return cursor === FIRST ? undefined : cursor;
 }
 
-export function createConsumerGroup({ run, keys, lane, consumer }: { run: RunScript; keys: Keys; lane: Lane; consumer: string }) {
+export function createConsumerGroup({
+  run,
+  keys,
+  lane,
+  consumer,
+}: {
+  run: RunScript;
+  keys: Keys;
+  lane: Lane;
+  consumer: string;
+}) {
   const call = (script: Parameters<RunScript>[0], partition: number, args: ScriptArgument[]) =>
     run(script, partitionKeys(keys, lane, partition), [consumer, ...args]);
 
@@ -84,7 +92,11 @@ export function createConsumerGroup({ run, keys, lane, consumer }: { run: RunScr
     names: readonly EntryName[],
   ): Promise<Ownership[]> {
     const streams = Map.groupBy(names.keys(), (index) => names[index]?.stream ?? '');
-    const listed = [...streams].flatMap(([stream, own]) => [stream, own.length, ...own.map((index) => names[index]?.id ?? '')]);
+    const listed = [...streams].flatMap(([stream, own]) => [
+      stream,
+      own.length,
+      ...own.map((index) => names[index]?.id ?? ''),
+    ]);
     const answers = asList(await call(script, partition, [...args, ...listed])).map(toOwnership);
     const result = new Array<Ownership>(names.length).fill('gone');
     [...streams.values()].flat().forEach((index, place) => {
@@ -95,8 +107,15 @@ export function createConsumerGroup({ run, keys, lane, consumer }: { run: RunScr
 
   return {
     /** Up to `slots` entries in fair order, and the number of streams that were ready before. */
-    async take(partition: number, slots: number, caps: Caps, held: HeldCounts): Promise<{ ready: number; entries: Entry[] }> {
-      const [ready, ...entries] = asList(await call('take', partition, [slots, caps.own, caps.total, ...counted(held)]));
+    async take(
+      partition: number,
+      slots: number,
+      caps: Caps,
+      held: HeldCounts,
+    ): Promise<{ ready: number; entries: Entry[] }> {
+      const [ready, ...entries] = asList(
+        await call('take', partition, [slots, caps.own, caps.total, ...counted(held)]),
+      );
       return { ready: asInteger(ready), entries: entries.map(toEntry) };
     },
 
@@ -120,12 +139,26 @@ export function createConsumerGroup({ run, keys, lane, consumer }: { run: RunScr
     /** Claims what stayed idle; `vanished` are entries that were trimmed away while somebody held them. */
     async reclaim(
       partition: number,
-      options: { idleMs: number; slots: number; caps: Caps; consumerGoneMs: number; held: HeldCounts; cursor: string | undefined },
+      options: {
+        idleMs: number;
+        slots: number;
+        caps: Caps;
+        consumerGoneMs: number;
+        held: HeldCounts;
+        cursor: string | undefined;
+      },
     ): Promise<Step & { vanished: string[] }> {
       const { idleMs, slots, caps, consumerGoneMs, held, cursor = FIRST } = options;
       const reply = asList(
         await call('reclaim', partition, [
-          idleMs, slots, caps.own, caps.total, consumerGoneMs, cursor, STREAMS_A_STEP, ...counted(held),
+          idleMs,
+          slots,
+          caps.own,
+          caps.total,
+          consumerGoneMs,
+          cursor,
+          STREAMS_A_STEP,
+          ...counted(held),
         ]),
       );
       return {

@@ -49,8 +49,6 @@ export interface DeliveriesOptions {
   onRemoved(): void;
 }
 
-export type Deliveries = ReturnType<typeof createDeliveries>;
-
 export function createDeliveries(options: DeliveriesOptions) {
   const { lane, keys, held, acknowledger, handlers, maxDeliveries, visibilityMs, logger, metrics } = options;
   const decode = createDecoder(keys, lane);
@@ -73,7 +71,10 @@ export function createDeliveries(options: DeliveriesOptions) {
         logger.warn({ lane, entry: entry.id, ownership }, 'an entry was no longer ours when its work had ended');
       }
     } catch (error) {
-      logger.warn({ err: error, lane, entry: entry.id }, 'an entry could not be acknowledged; it comes again by itself');
+      logger.warn(
+        { err: error, lane, entry: entry.id },
+        'an entry could not be acknowledged; it comes again by itself',
+      );
     }
   }
 
@@ -93,7 +94,12 @@ export function createDeliveries(options: DeliveriesOptions) {
     options.onRemoved();
   }
 
-  function begin(partition: number, { stream, id }: Entry, job: Job | undefined, run: (signal: AbortSignal) => Promise<void>): void {
+  function begin(
+    partition: number,
+    { stream, id }: Entry,
+    job: Job | undefined,
+    run: (signal: AbortSignal) => Promise<void>,
+  ): void {
     const controller = new AbortController();
     const entry: Held = { stream, id, partition, controller, lost: false, running: true };
     held.add(entry);
@@ -108,7 +114,10 @@ export function createDeliveries(options: DeliveriesOptions) {
       if (held.has(partition, entry)) return;
       const decoded = decode(entry.stream, entry.payload);
       if (decoded.type === 'newer') {
-        logger.info({ lane, entry: entry.id, version: decoded.version }, 'an entry of a newer version is left for others');
+        logger.info(
+          { lane, entry: entry.id, version: decoded.version },
+          'an entry of a newer version is left for others',
+        );
         void giveBack(partition, entry, false);
         return;
       }
@@ -144,7 +153,8 @@ export function createDeliveries(options: DeliveriesOptions) {
     /** Asks all handlers to end; what they reject from now on is for others at once. */
     abortAll(): void {
       stopping = true;
-      for (const { controller } of held.all()) controller.abort(new AppError('unavailable', 'This worker is stopping.'));
+      for (const { controller } of held.all())
+        controller.abort(new AppError('unavailable', 'This worker is stopping.'));
     },
   };
 }

@@ -97,9 +97,15 @@ function openSession(options: DispatcherOptions) {
 
   const client = clients.reader(`dispatcher-${lane}`);
   const group = createConsumerGroup({ run: loadScripts(client), keys, lane, consumer });
-  const connection = guardConnection({ client, clock, deadlineMs: callTimeoutMs, onReady: doubtEverything });
+  const connection = guardConnection({ client, clock, deadlineMs: callTimeoutMs, onReady: onConnected });
   const deliveries = createDeliveries({
-    lane, keys, held, maxDeliveries, visibilityMs, logger, metrics,
+    lane,
+    keys,
+    held,
+    maxDeliveries,
+    visibilityMs,
+    logger,
+    metrics,
     handlers: options,
     acknowledger: createAcknowledger((partition, names) =>
       connection.call(() => group.ack(partition, names, caps.total > 0)),
@@ -125,8 +131,10 @@ function openSession(options: DispatcherOptions) {
     for (const entry of entries) deliveries.accept(partition, entry);
   }
 
-  function doubtEverything(): void {
+  /** Replies may have been lost, and after a long while away others may claim what is not renewed at once. */
+  function onConnected(): void {
     for (let partition = 0; partition < keys.partitions; partition++) doubtful.add(partition);
+    renewing.wake();
     taking.wake();
   }
 
@@ -156,7 +164,12 @@ function openSession(options: DispatcherOptions) {
     const { partition, cursor } = sweep;
     const step = await connection.call(() =>
       group.reclaim(partition, {
-        idleMs: visibilityMs, slots: free(), caps, consumerGoneMs, held: held.runningIn(partition), cursor,
+        idleMs: visibilityMs,
+        slots: free(),
+        caps,
+        consumerGoneMs,
+        held: held.runningIn(partition),
+        cursor,
       }),
     );
     accept(partition, step.entries);
@@ -218,7 +231,10 @@ function openSession(options: DispatcherOptions) {
   });
 
   const doorbells = listenForDoorbells({
-    client: clients.subscriber(`doorbell-${lane}`), keys, lane, logger,
+    client: clients.subscriber(`doorbell-${lane}`),
+    keys,
+    lane,
+    logger,
     onRing(partition) {
       if (partition === undefined) order.hintAll();
       else order.hint(partition);
@@ -233,7 +249,10 @@ function openSession(options: DispatcherOptions) {
         await connection.call(() => group.retire(partition, visibilityMs));
       }
     } catch (error) {
-      logger.warn({ err: error, lane }, 'what this worker held could not be given back; others claim it when it is idle');
+      logger.warn(
+        { err: error, lane },
+        'what this worker held could not be given back; others claim it when it is idle',
+      );
     }
   }
 

@@ -16,7 +16,8 @@ export interface DoorbellsOptions {
 
 export function listenForDoorbells({ client, keys, lane, logger, onRing }: DoorbellsOptions): { close(): void } {
   const partitions = new Map<string, number>();
-  for (let partition = 0; partition < keys.partitions; partition++) partitions.set(keys.doorbell(lane, partition), partition);
+  for (let partition = 0; partition < keys.partitions; partition++)
+    partitions.set(keys.doorbell(lane, partition), partition);
   client.on('smessage', (channel: string) => {
     const partition = partitions.get(channel);
     if (partition !== undefined) onRing(partition);
@@ -24,7 +25,9 @@ export function listenForDoorbells({ client, keys, lane, logger, onRing }: Doorb
   client.on('ready', () => onRing(undefined));
   // One by one: in a cluster a command may name the channels of one slot only.
   for (const channel of partitions.keys()) {
-    client.ssubscribe(channel).catch((error: unknown) => logger.debug({ err: error, channel }, 'a doorbell is not heard'));
+    client
+      .ssubscribe(channel)
+      .catch((error: unknown) => logger.debug({ err: error, channel }, 'a doorbell is not heard'));
   }
   return { close: () => client.disconnect() };
 }

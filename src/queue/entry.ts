@@ -49,7 +49,11 @@ function decode(lane: Lane, payload: string, belongs: (tenant: string) => boolea
   if (!/^[1-9]\d{0,8}$/.test(v)) return { type: 'undecodable', problem: `its version is "${v.slice(0, 20)}"` };
   const version = Number(v);
   if (version > PAYLOAD_VERSION) return { type: 'newer', version };
-  for (const [name, value] of [['tenant', tenant], ['user', user], ['id', id]] as const) {
+  for (const [name, value] of [
+    ['tenant', tenant],
+    ['user', user],
+    ['id', id],
+  ] as const) {
     if (!isUuid(value)) return { type: 'undecodable', problem: `its ${name} is no UUID` };
   }
   if (more.length > 0) return { type: 'undecodable', problem: 'it has more parts than its version' };

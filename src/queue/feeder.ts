@@ -39,7 +39,7 @@ export interface FeederOptions {
 }
 
 /** Wide enough to keep a tenant's workers busy over a round trip, small enough that an urgent job overtakes soon. */
-export const DEFAULT_WINDOWS: Readonly<Record<Lane, number>> = { ingest: 32, chat: 64 };
+const DEFAULT_WINDOWS: Readonly<Record<Lane, number>> = { ingest: 32, chat: 64 };
 
 const TENANTS_A_SWEEP = 1_000;
 const FIRST_TENANT = '00000000-0000-0000-0000-000000000000';

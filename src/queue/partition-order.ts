@@ -10,7 +10,7 @@ export interface PartitionOrder {
   /** There may be work in the partition. */
   hint(partition: number): void;
   hintAll(): void;
-  /** The hinted partition whose turn it is. */
+  /** The hinted partition whose turn it is; it is to be asked now. */
   next(): number | undefined;
   /** What came of asking it. Fewer entries than asked for: there is nothing more at the moment. */
   asked(partition: number, result: { ready: number; taken: number; exhausted: boolean }): void;
@@ -21,11 +21,14 @@ export interface PartitionOrder {
 export function createPartitionOrder(partitions: number): PartitionOrder {
   const time = new Array<number>(partitions).fill(0);
   const hinted = new Set<number>();
+  /** Hinted since they were last asked: an answer that was on its way meanwhile does not tell of it. */
+  const rang = new Set<number>();
   /** Virtual time of what was asked last: who comes back starts here, so that having had no work earns nothing. */
   let now = 0;
   const timeOf = (partition: number) => time[partition] ?? 0;
 
   function hint(partition: number): void {
+    rang.add(partition);
     if (hinted.has(partition)) return;
     hinted.add(partition);
     time[partition] = Math.max(timeOf(partition), now);
@@ -41,10 +44,11 @@ export function createPartitionOrder(partitions: number): PartitionOrder {
       for (const partition of hinted) {
         if (first === undefined || timeOf(partition) < timeOf(first)) first = partition;
       }
+      if (first !== undefined) rang.delete(first);
       return first;
     },
     asked(partition, { ready, taken, exhausted }) {
-      if (exhausted) hinted.delete(partition);
+      if (exhausted && !rang.has(partition)) hinted.delete(partition);
       if (taken === 0) return;
       now = Math.max(now, timeOf(partition));
       time[partition] = timeOf(partition) + taken / Math.max(1, ready);

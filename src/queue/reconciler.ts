@@ -79,7 +79,11 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     const rows = await database.system((sql) => listUnattended(sql, lane, { after, limit: ROWS_A_PAGE, graceMs }));
     let repaired = 0;
     for (const [tenantId, own] of Map.groupBy(rows, (row) => row.tenantId)) {
-      repaired += await reconcileTenant(lane, tenantId, own.map(({ id }) => id));
+      repaired += await reconcileTenant(
+        lane,
+        tenantId,
+        own.map(({ id }) => id),
+      );
     }
     const finished = rows.length < ROWS_A_PAGE;
     cursors[lane] = (finished ? undefined : rows.at(-1)) ?? START;

@@ -1,5 +1,5 @@
 /** Checks the shapes of script replies: what arrives from Redis is `unknown` until it was looked at. */
-export class ReplyError extends Error {
+class ReplyError extends Error {
   override readonly name = 'ReplyError';
 }
 

@@ -47,7 +47,14 @@ interface HandedOutRow {
 function toHandedOut(lane: Lane, tenantId: string, rows: readonly HandedOutRow[]): HandedOut {
   return {
     weight: rows[0]?.weight ?? 1,
-    jobs: rows.map(({ id, user_id, traceparent, version }) => ({ v: version, lane, tenantId, userId: user_id, id, traceparent })),
+    jobs: rows.map(({ id, user_id, traceparent, version }) => ({
+      v: version,
+      lane,
+      tenantId,
+      userId: user_id,
+      id,
+      traceparent,
+    })),
   };
 }
 
@@ -88,13 +95,19 @@ export async function visitBacklogs(
   { after, limit, window }: { after: string; limit: number; window: number },
 ): Promise<{ tenantId: string; due: boolean }[]> {
   const table = tableOf(sql, lane);
-  // For turns the index at hand also has running ones.
-  const listed = lane === 'ingest' ? sql`t.status = 'queued' and t.handed_out_at is null` : sql`t.status in ('queued', 'running')`;
+  // For turns the index at hand also has running ones. The order is the whole index's, so that no other one is chosen: one
+  // that leads with the tenant as well would have all that ever ended walked through.
+  const listed =
+    lane === 'ingest' ? sql`t.status = 'queued' and t.handed_out_at is null` : sql`t.status in ('queued', 'running')`;
+  const indexOrder =
+    lane === 'ingest'
+      ? sql`t.tenant_id, t.priority desc, t.run_at, t.id limit 1`
+      : sql`t.tenant_id, t.conversation_id, t.id limit 1`;
   return sql<{ tenantId: string; due: boolean }[]>`
     with recursive candidate(tenant_id, n) as (
-      (select t.tenant_id, 1 from ${table} t where ${listed} and t.tenant_id > ${after} order by t.tenant_id limit 1)
+      (select t.tenant_id, 1 from ${table} t where ${listed} and t.tenant_id > ${after} order by ${indexOrder})
       union all
-      select (select t.tenant_id from ${table} t where ${listed} and t.tenant_id > c.tenant_id order by t.tenant_id limit 1),
+      select (select t.tenant_id from ${table} t where ${listed} and t.tenant_id > c.tenant_id order by ${indexOrder}),
         c.n + 1
       from candidate c where c.tenant_id is not null and c.n < ${limit}
     )
