@@ -9,6 +9,7 @@ interface SchemaLike {
   anyOf?: unknown;
   type?: unknown;
   format?: unknown;
+  title?: unknown;
   description?: unknown;
 }
 
@@ -24,10 +25,16 @@ interface Entry {
 export function fieldErrorsOf(error: ValidationError): FieldError[] {
   const found = new Map<string, string>();
   for (const entry of error.all as Entry[]) {
-    if (!found.has(entry.path)) found.set(entry.path, messageOf(entry));
+    const path = pathOf(error, entry);
+    if (!found.has(path)) found.set(path, messageOf(entry));
     if (found.size >= MOST) break;
   }
   return [...found].map(([path, message]) => ({ path, message }));
+}
+
+/** A value that was decoded from text is reported by itself, as the root: its schema's title is where it stood. */
+function pathOf({ type }: ValidationError, { path, schema }: Entry): string {
+  return type === 'property' && path === '' && typeof schema?.title === 'string' ? `/${schema.title}` : path;
 }
 
 function messageOf({ message, schema, value }: Entry): string {

@@ -38,16 +38,23 @@ function parse(bytes: Uint8Array): unknown {
     // The cause would quote the body.
     throw new AppError('malformed', 'The request body is not valid JSON.');
   }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    const errors = [{ path: '', message: 'Expected object' }];
+    throw new AppError('invalid_request', 'The request body must be a JSON object.', { errors });
+  }
   if (SUSPICIOUS.test(text) && !isStorable(value)) {
     throw new AppError('invalid_request', 'Text must not contain NUL or half a surrogate pair.');
   }
   return value;
 }
 
-/** No body at all counts as `{}`: what is missing is then said field by field. */
+/**
+ * Always an object: Elysia would take anything else for one that has none of its properties. No body at all counts as
+ * `{}`, so that what is missing is said field by field.
+ */
 export async function jsonBody({ request }: { request: Request }, contentType: string): Promise<unknown> {
   if (request.body === null) return {};
-  if (contentType !== 'application/json' && !contentType.endsWith('+json')) {
+  if (!/^application\/(json|[\w.-]+\+json)\s*$/i.test(contentType)) {
     throw new AppError('unsupported_media_type', 'The body must be application/json.');
   }
   const bytes = await readAtMost(request.body, MAX_JSON_BYTES);

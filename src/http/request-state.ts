@@ -7,6 +7,8 @@ import { AppError } from '../kernel/errors.ts';
 import { continueTrace, type TraceContext } from './trace-context.ts';
 
 export interface RequestState extends TraceContext {
+  /** Without the query. */
+  path: string;
   /** The caller's own name for the request, else the trace id. */
   requestId: string;
   principal?: Principal;
@@ -16,6 +18,11 @@ export interface RequestState extends TraceContext {
 
 const states = new WeakMap<Request, RequestState>();
 
+/** Bun gives a request whose `Host` is missing or no host an address that begins with its path. */
+function pathOf({ url }: Request): string {
+  return URL.canParse(url) ? new URL(url).pathname : (url.split('?', 1)[0] ?? '');
+}
+
 const REQUEST_ID = /^[\w.:-]{1,128}$/;
 
 export function stateOf(request: Request): RequestState {
@@ -23,7 +30,11 @@ export function stateOf(request: Request): RequestState {
   if (!state) {
     const trace = continueTrace(request.headers.get('traceparent'));
     const requestId = request.headers.get('x-request-id');
-    state = { ...trace, requestId: requestId !== null && REQUEST_ID.test(requestId) ? requestId : trace.traceId };
+    state = {
+      ...trace,
+      path: pathOf(request),
+      requestId: requestId !== null && REQUEST_ID.test(requestId) ? requestId : trace.traceId,
+    };
     states.set(request, state);
   }
   return state;

@@ -41,5 +41,5 @@ export const ChatAnswer = Type.Object(
 export type ChatAnswer = Static<typeof ChatAnswer>;
 
 export const TurnEventsQuery = Type.Object({
-  after: Type.Optional(queryInteger({ minimum: 0, description: 'The last `seq` that was seen' })),
+  after: Type.Optional(queryInteger('after', { minimum: 0, description: 'The last `seq` that was seen' })),
 });

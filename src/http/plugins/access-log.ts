@@ -21,8 +21,7 @@ export function accessLogPlugin({ logger, render }: AccessLogOptions) {
     } catch (error) {
       response = render(error, request);
     }
-    const path = new URL(request.url).pathname;
-    const { traceId, principal } = stateOf(request);
+    const { path, traceId, principal } = stateOf(request);
     const line = {
       method: request.method,
       path,

@@ -49,19 +49,17 @@ export function authPlugin({ tokens, identity }: AuthOptions) {
   }
 
   return new Elysia({ name: 'auth' })
-    .wrap((handle, request) => {
-      if (!needsCredentials(request.method, new URL(request.url).pathname)) return handle;
-      return async () => {
-        const state = stateOf(request);
-        try {
-          await prove(request);
-        } catch (error) {
-          state.refusal = toAppError(error);
-        }
-        const { principal, traceId } = state;
-        if (!principal) return handle(request);
-        return runAs({ tenantId: principal.tenantId, userId: principal.userId, traceId }, () => handle(request));
-      };
+    .wrap((handle, request) => async () => {
+      const state = stateOf(request);
+      if (!needsCredentials(request.method, state.path)) return handle(request);
+      try {
+        await prove(request);
+      } catch (error) {
+        state.refusal = toAppError(error);
+      }
+      const { principal, traceId } = state;
+      if (!principal) return handle(request);
+      return runAs({ tenantId: principal.tenantId, userId: principal.userId, traceId }, () => handle(request));
     })
     .onRequest(({ request }) => {
       const { refusal } = stateOf(request);

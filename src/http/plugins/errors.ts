@@ -31,7 +31,7 @@ function classifyValidation(error: ValidationError, request: Request): AppError 
   if (error.type === 'response') {
     const what = errors.map(({ path, message }) => `${path} ${message}`).join('; ');
     const cause = new Error(
-      `the answer of ${request.method} ${new URL(request.url).pathname} does not fit its schema: ${what}`,
+      `the answer of ${request.method} ${stateOf(request).path} does not fit its schema: ${what}`,
     );
     return toAppError(cause);
   }

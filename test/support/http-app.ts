@@ -1,0 +1,170 @@
+/** The HTTP app over scripted services, for tests of what HTTP itself does. Each fake tells in whose scope it was called. */
+import type { AnyElysia } from 'elysia';
+import pino from 'pino';
+import { type AppDeps, createApp } from '../../src/app.ts';
+import type { Principal, Role } from '../../src/contracts/index.ts';
+import * as examples from '../../src/http/examples.ts';
+import { createAccessTokens } from '../../src/http/plugins/jwt.ts';
+import type { ApiServices } from '../../src/http/ports.ts';
+import { systemClock } from '../../src/kernel/clock.ts';
+import { type Scope, scopeIfAny } from '../../src/kernel/context.ts';
+
+export const SECRET = 'a secret of more than thirty-two bytes';
+
+export const principal: Omit<Principal, 'expiresAt'> = {
+  tenantId: examples.me.tenant.id,
+  userId: examples.me.user.id,
+  role: 'member',
+  sessionId: Bun.randomUUIDv7(),
+};
+
+type Overrides = { [Name in keyof ApiServices]?: Partial<ApiServices[Name]> };
+
+export interface HttpApp {
+  app: AnyElysia;
+  /** Lines of the log, parsed. */
+  logged: Record<string, unknown>[];
+  /** In whose scope each service was called, by `service.function`. */
+  scopes: Map<string, Scope | undefined>;
+  token(role?: Role): Promise<string>;
+  /** A request by somebody with a valid token, unless `headers` says otherwise. */
+  call(
+    method: string,
+    path: string,
+    options?: { body?: BodyInit; headers?: Record<string, string> },
+  ): Promise<Response>;
+}
+
+export const json = (value: unknown) => ({
+  body: JSON.stringify(value),
+  headers: { 'content-type': 'application/json' },
+});
+
+const page = <T>(item: T) => ({ items: [item], next_cursor: null });
+
+async function drain(stream: ReadableStream<Uint8Array> | null): Promise<number> {
+  let size = 0;
+  for await (const bytes of stream ?? []) size += bytes.byteLength;
+  return size;
+}
+
+function scriptedServices(): ApiServices {
+  return {
+    identity: {
+      register: async () => examples.session,
+      login: async () => examples.session,
+      refresh: async () => examples.session,
+      logout: async () => undefined,
+      me: async () => examples.me,
+      isRevoked: async () => false,
+    },
+    uploads: {
+      accept: async ({ body }) => {
+        await drain(body);
+        return { receipt: examples.receipt, created: true };
+      },
+    },
+    documents: {
+      list: async () => page(examples.document),
+      get: async () => examples.document,
+      content: async () => ({
+        stream: new Blob(['bytes']).stream(),
+        filename: '手册 "1".pdf',
+        mediaType: 'application/pdf',
+        size: 5,
+      }),
+      text: async () => 'Größe 数据',
+      chunks: async () => page(examples.chunk),
+      remove: async () => undefined,
+    },
+    tasks: {
+      get: async () => examples.task,
+      list: async () => page(examples.task),
+      retry: async () => examples.task,
+      cancel: async () => examples.task,
+      log: async () => page(examples.logLine),
+    },
+    search: { search: async () => ({ results: [examples.result], took_ms: 1.5 }) },
+    conversations: {
+      create: async () => examples.conversation,
+      list: async () => page(examples.conversation),
+      get: async () => examples.conversation,
+      rename: async () => examples.conversation,
+      remove: async () => undefined,
+      messages: async () => page(examples.message),
+    },
+    chat: {
+      send: async () => examples.turnReceipt,
+      finished: async () => examples.turn,
+      cancel: async () => examples.turn,
+      turn: async () => examples.turn,
+    },
+    tickets: { issue: async () => ({ ticket: 'ticket', expires_in: 30 }) },
+  };
+}
+
+/** The same service, whose functions note the scope they run in. */
+function noteScopes<T extends object>(name: string, service: T, scopes: Map<string, Scope | undefined>): T {
+  return new Proxy(service, {
+    get(target, key) {
+      const run: unknown = Reflect.get(target, key);
+      if (typeof run !== 'function') return run;
+      return (...args: unknown[]): unknown => {
+        scopes.set(`${name}.${String(key)}`, scopeIfAny());
+        return Reflect.apply(run, target, args);
+      };
+    },
+  });
+}
+
+export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> = {}): HttpApp {
+  const logged: Record<string, unknown>[] = [];
+  const logger = pino({ level: 'debug' }, { write: (line: string) => void logged.push(JSON.parse(line)) });
+  const scopes = new Map<string, Scope | undefined>();
+  const scripted = scriptedServices();
+  const scripting = <Name extends keyof ApiServices>(name: Name): ApiServices[Name] =>
+    noteScopes(name, { ...scripted[name], ...overrides[name] }, scopes);
+  const services: ApiServices = {
+    identity: scripting('identity'),
+    uploads: scripting('uploads'),
+    documents: scripting('documents'),
+    tasks: scripting('tasks'),
+    search: scripting('search'),
+    conversations: scripting('conversations'),
+    chat: scripting('chat'),
+    tickets: scripting('tickets'),
+  };
+  const tokens = createAccessTokens({ secrets: [SECRET], clock: systemClock });
+  const token = (role: Role = principal.role) => tokens.sign({ ...principal, role }, 900);
+  const app = createApp({
+    tokens,
+    services,
+    hub: { subscribe: async () => () => undefined },
+    clock: systemClock,
+    health: { ready: async () => ({ status: 'ok', checks: { database: 'ok' } }) },
+    metrics: { contentType: 'text/plain; version=0.0.4', metrics: async () => 'dreamhub_workers_busy 0\n' },
+    metricsToken: 'metrics token',
+    logger,
+    allowedOrigins: ['https://friend.example'],
+    maxUploadBytes: 3_000_000,
+    outside: [],
+    ...deps,
+  });
+  return {
+    app,
+    logged,
+    scopes,
+    token,
+    async call(method, path, { body, headers } = {}) {
+      const all = { authorization: `Bearer ${await token()}`, ...headers };
+      return app.handle(
+        new Request(`http://localhost${path}`, { method, headers: all, ...(body !== undefined && { body }) }),
+      );
+    },
+  };
+}
+
+/** The path of a route with an id in the place of each parameter. */
+export function concrete(path: string): string {
+  return path.replace(/:[a-z]+/g, () => Bun.randomUUIDv7());
+}

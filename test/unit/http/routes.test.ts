@@ -1,0 +1,173 @@
+import { describe, expect, test } from 'bun:test';
+import type { AnyElysia } from 'elysia';
+import { createConsoleRoutes } from '../../../src/http/routes/console.ts';
+import { createSwaggerRoutes } from '../../../src/http/routes/swagger.ts';
+import { concrete, createHttpApp } from '../../support/http-app.ts';
+
+const OPEN = new Set([
+  'GET /',
+  'GET /assets/:name',
+  'GET /console/config',
+  'GET /swagger',
+  'GET /swagger/json',
+  'GET /swagger/assets/:name',
+  'GET /health',
+  'GET /healthz',
+  'GET /readyz',
+  'POST /api/v1/auth/register',
+  'POST /api/v1/auth/login',
+  'POST /api/v1/auth/refresh',
+]);
+
+/** Routes of the contract that are not built yet: added here they would be found to answer. */
+const NOT_BUILT = [
+  'GET /users/me/config',
+  'PUT /users/me/config',
+  'POST /members',
+  'GET /members',
+  'POST /api-keys',
+  'GET /api-keys',
+  'POST /sources',
+  'GET /sources',
+  'GET /usage',
+  'GET /quotas',
+  'GET /memory/structured',
+  'GET /admin/queue',
+  'GET /admin/dead-letters',
+  'GET /admin/spaces',
+  'GET /admin/stats/growth',
+  'POST /privacy/erasure',
+  'POST /privacy/export',
+  'POST /messages/01985f2c-40aa-7be5-93d0-a1b2c3d4e003/feedback',
+  'GET /conversations/01985f2c-40aa-7be5-93d0-a1b2c3d4e001/summary',
+];
+
+const outside = [createConsoleRoutes({ demo: null, version: '0' }), createSwaggerRoutes({ version: '0' })];
+const routesOf = (app: AnyElysia) =>
+  app.routes.map(({ method, path }) => ({ method, path, name: `${method} ${path}` }));
+const protectedRoutes = routesOf(createHttpApp({}, { outside }).app).filter(({ name }) => !OPEN.has(name));
+const bodyMethods = new Set(['POST', 'PUT', 'PATCH']);
+
+describe('without credentials', () => {
+  test('there are routes to walk, and each open one is there', () => {
+    const names = routesOf(createHttpApp({}, { outside }).app).map(({ name }) => name);
+    expect(protectedRoutes.length).toBeGreaterThan(25);
+    expect([...OPEN].filter((name) => !names.includes(name))).toEqual([]);
+  });
+
+  test.each(protectedRoutes)('$name refuses', async ({ method, path }) => {
+    const { app, scopes } = createHttpApp({}, { outside });
+    const response = await app.handle(new Request(`http://localhost${concrete(path)}`, { method }));
+    expect(response.status).toBe(401);
+    expect(response.headers.get('www-authenticate')).toBe('Bearer');
+    expect(await response.json()).toMatchObject({ code: 'unauthenticated', status: 401 });
+    expect([...scopes.keys()]).toEqual([]);
+  });
+
+  test.each(protectedRoutes)('$name refuses bad ones before it looks at a bad body', async ({ method, path }) => {
+    const { app, scopes } = createHttpApp({}, { outside });
+    const headers = { authorization: 'Bearer bad', 'content-type': 'application/json' };
+    const body = bodyMethods.has(method) ? { body: '{"broken' } : {};
+    const response = await app.handle(new Request(`http://localhost${concrete(path)}`, { method, headers, ...body }));
+    expect(response.status).toBe(401);
+    expect([...scopes.keys()]).toEqual([]);
+  });
+
+  test.each([
+    'GET /api/v1/nothing',
+    'GET /api',
+    'PUT /api/v1/documents',
+    'DELETE /api/v1/auth/login',
+    'OPTIONS /api/v1/me',
+  ])('%s tells nothing of whether it exists', async (route) => {
+    const [method = '', path] = route.split(' ');
+    const response = await createHttpApp().app.handle(new Request(`http://localhost${path}`, { method }));
+    expect(response.status).toBe(401);
+  });
+
+  test('what is unknown outside the API is not found', async () => {
+    const response = await createHttpApp().app.handle(new Request('http://localhost/nothing'));
+    expect(response.status).toBe(404);
+    expect(await response.json()).toMatchObject({ code: 'not_found' });
+  });
+});
+
+describe('with credentials', () => {
+  test.each(NOT_BUILT)('%s, which is not built yet, is not found', async (route) => {
+    const [method = '', path = ''] = route.split(' ');
+    const body = bodyMethods.has(method) ? { body: '{}', headers: { 'content-type': 'application/json' } } : {};
+    const response = await createHttpApp().call(method, `/api/v1${path}`, body);
+    expect(response.status).toBe(404);
+  });
+
+  test.each(protectedRoutes.filter(({ path }) => path.includes('/:id')))(
+    '$name knows no id that is no UUID',
+    async ({ method, path }) => {
+      const { call, scopes } = createHttpApp();
+      const body = bodyMethods.has(method)
+        ? { body: '{"content":"x","title":"x"}', headers: { 'content-type': 'application/json' } }
+        : {};
+      const response = await call(method, path.replace(':id', 'nonsense'), body);
+      expect(response.status).toBe(404);
+      expect([...scopes.keys()]).toEqual(['identity.isRevoked']);
+    },
+  );
+
+  test.each([
+    ['POST', '/api/v1/upload'],
+    ['DELETE', '/api/v1/documents/:id'],
+    ['POST', '/api/v1/tasks/:id/retry'],
+    ['POST', '/api/v1/tasks/:id/cancel'],
+  ])('%s %s is forbidden to a viewer and allowed to a member', async (method, path) => {
+    const { call, token, scopes } = createHttpApp();
+    const viewer = await call(method, concrete(path), {
+      headers: { authorization: `Bearer ${await token('viewer')}` },
+    });
+    expect(viewer.status).toBe(403);
+    expect(await viewer.json()).toMatchObject({ code: 'forbidden' });
+    expect([...scopes.keys()]).toEqual(['identity.isRevoked']);
+    expect((await call(method, concrete(path))).status).toBeLessThan(300);
+  });
+
+  test('of a session that has ended nothing is served', async () => {
+    const { call } = createHttpApp({ identity: { isRevoked: async () => true } });
+    expect((await call('GET', '/api/v1/me')).status).toBe(401);
+  });
+
+  test.each(['Basic YTpi', 'Bearer', 'Bearer ', 'Bearer a b', 'token'])(
+    'that say %j are refused',
+    async (authorization) => {
+      expect((await createHttpApp().call('GET', '/api/v1/me', { headers: { authorization } })).status).toBe(401);
+    },
+  );
+
+  test('a check of the session that fails is an error of ours, not a refusal of the caller', async () => {
+    const { call } = createHttpApp({
+      identity: { isRevoked: () => Promise.reject(new Error('both stores are gone')) },
+    });
+    expect((await call('GET', '/api/v1/me')).status).toBe(500);
+  });
+});
+
+describe('every route', () => {
+  const routes = createHttpApp().app.routes.filter(({ path }) => path.startsWith('/api/'));
+
+  test.each(routes.map((route) => ({ name: `${route.method} ${route.path}`, route })))(
+    '$name is documented',
+    ({ route }) => {
+      const detail = route.hooks.detail;
+      expect(detail.summary).toBeString();
+      expect(detail.tags).toHaveLength(1);
+      for (const [status, answer] of Object.entries<Record<string, unknown>>(detail.responses)) {
+        expect(answer.description).toBeString();
+        for (const media of Object.values<Record<string, unknown>>({ ...(answer.content as object) })) {
+          const binary = JSON.stringify(media.schema).includes('binary');
+          if (!binary)
+            expect({ status, example: media.example ?? media.examples }).not.toEqual({ status, example: undefined });
+        }
+      }
+      const body = route.hooks.body;
+      if (body) expect(body.example).toBeDefined();
+    },
+  );
+});
