@@ -34,10 +34,10 @@ export interface DeltaWriter {
   /** `flush`, for the end of the text: half a pair without its partner becomes U+FFFD. */
   end(): Promise<void>;
   /**
-   * Redis failed on the last append, so nobody knows what the log holds: the next event, if it holds the whole state as
-   * `turn.completed` does, is appended with `rebuild`.
+   * Appends what ends the attempt, after all of its text: where the log was lost, or may have been, the text comes first
+   * in the new one. False when fenced. Rejects with `unavailable`; the event is then tried again in the background.
    */
-  readonly unsure: boolean;
+  finish(event: EventOf): Promise<boolean>;
   /** Another attempt owns the turn, or it has ended: nothing is appended any more. */
   readonly fenced: boolean;
   /** The text as clients see it when all is flushed: what `turn.completed` says, so that both are equal. */
@@ -66,10 +66,10 @@ export function createDeltaWriter(options: DeltaWriterOptions): DeltaWriter {
   const delta = (text: string): EventOf => ({ type: 'turn.delta', data: { text } });
   const soFar = () => [...preamble(), ...(told === '' ? [] : [delta(told)])];
 
-  function appendsFor(text: string): LogAppend[] {
-    if (!unsure) return [{ topic, attempt, event: delta(text), restore: soFar }];
-    const events = [...soFar(), ...(text === '' ? [] : [delta(text)])];
-    return events.map((event, index) => ({ topic, attempt, event, ...(index === 0 && { rebuild: true }) }));
+  function appendsFor(event: EventOf | undefined): LogAppend[] {
+    if (!unsure && event) return [{ topic, attempt, event, restore: soFar }];
+    const events = [...soFar(), ...(event ? [event] : [])];
+    return events.map((one, index) => ({ topic, attempt, event: one, ...(index === 0 && { rebuild: true }) }));
   }
 
   async function append(): Promise<void> {
@@ -77,7 +77,9 @@ export function createDeltaWriter(options: DeltaWriterOptions): DeltaWriter {
     pending = '';
     pendingBytes = 0;
     try {
-      const outcomes = await runAs(scope, () => publisher.append(appendsFor(sending)));
+      const outcomes = await runAs(scope, () =>
+        publisher.append(appendsFor(sending === '' ? undefined : delta(sending))),
+      );
       unsure = false;
       if (outcomes.includes(false)) fenced = true;
     } catch (error) {
@@ -132,24 +134,29 @@ export function createDeltaWriter(options: DeltaWriterOptions): DeltaWriter {
     pendingBytes += Buffer.byteLength(text);
   }
 
+  async function end(): Promise<void> {
+    if (half !== '') {
+      half = '';
+      add('\uFFFD');
+    }
+    await flush();
+  }
+
   return {
     write(piece) {
       add(piece);
       next();
     },
     flush,
-    async end() {
-      if (half !== '') {
-        half = '';
-        add('\uFFFD');
-      }
-      await flush();
+    end,
+    async finish(event) {
+      await end();
+      if (fenced) return false;
+      const outcomes = await runAs(scope, () => publisher.append(appendsFor(event)));
+      return outcomes.at(-1) ?? false;
     },
     get fenced() {
       return fenced;
-    },
-    get unsure() {
-      return unsure;
     },
     get text() {
       return told + sending + pending;

@@ -175,8 +175,9 @@ export function createEventPublisher(options: EventPublisherOptions): EventPubli
     late += 1;
     clock.after(LATE_PAUSE_MS, () => {
       late -= 1;
-      const append = { ...group.append, rebuild: true };
-      enqueue(partition, { ...group, append, until, resolve() {}, reject() {} });
+      const { restore, ...append } = group.append;
+      const events = [...(restore?.() ?? []), ...group.events];
+      enqueue(partition, { ...group, append: { ...append, rebuild: true }, events, until, resolve() {}, reject() {} });
     });
   }
 

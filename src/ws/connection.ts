@@ -111,12 +111,14 @@ export class Connection {
     const { limits, metrics } = this.context;
     metrics.wsFrames.inc({ direction: 'in' });
     const bytes = typeof data === 'string' ? Buffer.byteLength(data) : data.byteLength;
-    if (bytes > limits.maxFrameBytes) return this.end(CLOSE_CODES.frame_too_large, 'frame too large');
-    if (this.mailbox.length >= MAILBOX_FRAMES) return this.end(CLOSE_CODES.too_many, 'too many requests');
     const waitMs = this.rate.take(this.context.clock.now());
-    if (waitMs > 0) return this.refuse(data, waitMs);
-    this.mailbox.push(data);
-    if (!this.working) void runDetached(() => this.work());
+    if (bytes > limits.maxFrameBytes) this.end(CLOSE_CODES.frame_too_large, 'frame too large');
+    else if (this.mailbox.length >= MAILBOX_FRAMES) this.end(CLOSE_CODES.too_many, 'too many requests');
+    else if (waitMs > 0) this.refuse(data, waitMs);
+    else {
+      this.mailbox.push(data);
+      if (!this.working) void runDetached(() => this.work());
+    }
   }
 
   drain(): void {
@@ -178,8 +180,8 @@ export class Connection {
   private sendEncoded(frame: string | Uint8Array): void {
     if (this.state !== 'open' || !this.outbox) return;
     this.context.metrics.wsFrames.inc({ direction: 'out' });
-    if (!this.outbox.send(frame)) return this.end(CLOSE_CODES.too_slow, 'too slow');
-    if (this.outbox.behind) this.context.fellBehind(this);
+    if (!this.outbox.send(frame)) this.end(CLOSE_CODES.too_slow, 'too slow');
+    else if (this.outbox.behind) this.context.fellBehind(this);
   }
 
   private sendError(id: string | number | undefined, error: AppError): void {
@@ -203,7 +205,10 @@ export class Connection {
 
   private refuse(data: string | Uint8Array, retryAfterMs: number): void {
     this.refusals += 1;
-    if (this.refusals > MAX_REFUSALS) return this.end(CLOSE_CODES.too_many, 'too many requests');
+    if (this.refusals > MAX_REFUSALS) {
+      this.end(CLOSE_CODES.too_many, 'too many requests');
+      return;
+    }
     const frame = this.codec.decode(data);
     this.sendError(
       frame ? requestIdOf(frame) : undefined,

@@ -17,7 +17,7 @@ import type { Control } from '../realtime/control.ts';
 import { type Codec, createJsonCodec, createMsgpackCodec, negotiate } from './codec.ts';
 import { Connection, type ConnectionContext, type ConnectionLimits } from './connection.ts';
 import type { ChatPort, SessionPort, TicketPort } from './ports.ts';
-import { createSockets } from './sockets.ts';
+import { createSockets, type SocketsOptions } from './sockets.ts';
 
 export interface WsConfig {
   /** Browsers' origins besides our own. */
@@ -50,7 +50,7 @@ export interface WsOptions {
   clock: Clock;
   ids: Ids;
   logger: Logger;
-  metrics: Pick<Metrics, 'wsConnections' | 'wsFrames' | 'wsOutboxBytes' | 'tokenLatencyMs'>;
+  metrics: Pick<Metrics, 'wsFrames' | 'tokenLatencyMs'> & SocketsOptions['metrics'];
   random?: () => number;
 }
 

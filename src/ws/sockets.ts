@@ -6,18 +6,21 @@ import { CLOSE_CODES } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
-import type { Metrics } from '../kernel/metrics.ts';
 import { createLoop, type Service } from '../kernel/service.ts';
 import type { Control, Ended } from '../realtime/control.ts';
 import type { Connection } from './connection.ts';
 import type { SessionPort } from './ports.ts';
+
+interface Settable {
+  set(value: number): void;
+}
 
 export interface SocketsOptions {
   control: Pick<Control, 'onEnded' | 'onReconnected'>;
   sessions: SessionPort;
   clock: Clock;
   logger: Logger;
-  metrics: Pick<Metrics, 'wsConnections' | 'wsOutboxBytes'>;
+  metrics: { wsConnections: Settable; wsOutboxBytes: Settable };
   maxConnectionsPerUser: number;
   random: () => number;
 }

@@ -26,7 +26,8 @@ describe('a look at the shape of MessagePack', () => {
     expect(isPlausible(new Uint8Array([0xdd, 0xff, 0xff, 0xff, 0xff]), 10)).toBe(false);
     expect(isPlausible(new Uint8Array([0xdb, 0x7f, 0xff, 0xff, 0xff]), 10)).toBe(false);
     const whole = encode({ topic: 'x'.repeat(41), list: [1, 2, 3] });
-    for (let cut = 0; cut < whole.length; cut++) expect([cut, isPlausible(whole.slice(0, cut), 10)]).toEqual([cut, false]);
+    for (let cut = 0; cut < whole.length; cut++)
+      expect([cut, isPlausible(whole.slice(0, cut), 10)]).toEqual([cut, false]);
     expect(isPlausible(new Uint8Array(50).fill(0x91), 10)).toBe(false);
   });
 });
