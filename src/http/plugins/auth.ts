@@ -19,7 +19,7 @@ export interface AuthOptions {
 }
 
 /** What a stranger may call under `/api`: it is where credentials come from. */
-export const OPEN_ROUTES: ReadonlySet<string> = new Set([
+const OPEN_ROUTES: ReadonlySet<string> = new Set([
   'POST /api/v1/auth/register',
   'POST /api/v1/auth/login',
   'POST /api/v1/auth/refresh',

@@ -3,7 +3,7 @@
  * audience, and a one-letter secret; everything that makes a token trustworthy is demanded here.
  */
 import { jwt } from '@elysiajs/jwt';
-import type { AccessTokens } from '../../contracts/index.ts';
+import type { AccessTokens, Principal } from '../../contracts/index.ts';
 import { ROLES, type Role } from '../../contracts/index.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import { AppError } from '../../kernel/errors.ts';
@@ -24,6 +24,15 @@ const MIN_SECRET_BYTES = 32;
 /** Longer is no token of ours, and is not worth hashing. */
 const MAX_TOKEN_LENGTH = 2_048;
 const REQUIRED_CLAIMS = ['exp', 'iat', 'sub', 'tid', 'role', 'sid'];
+
+/** A full memory is emptied: checking anew is cheap, keeping track of age is not. */
+const MOST_REMEMBERED = 5_000;
+
+interface Proven {
+  principal: Principal;
+  /** Milliseconds since the epoch. */
+  until: number;
+}
 
 function isRole(value: unknown): value is Role {
   return ROLES.some((role) => role === value);
@@ -49,6 +58,31 @@ export function createAccessTokens({
   const [first] = signers;
   if (!first) throw new AppError('internal', 'A JWT secret is needed.');
 
+  /** Tokens whose signature and claims were checked, so that each is checked once and not by every request. */
+  const proven = new Map<string, Proven>();
+
+  async function prove(token: string): Promise<Proven | null> {
+    if (token.length > MAX_TOKEN_LENGTH) return null;
+    const options = {
+      algorithms: [ALGORITHM],
+      issuer,
+      audience,
+      requiredClaims: REQUIRED_CLAIMS,
+      maxTokenAge: maxAgeSeconds,
+      currentDate: new Date(clock.now()),
+    };
+    for (const signer of signers) {
+      const claims = await signer.verify(token, options);
+      if (!claims) continue;
+      const { sub, tid, role, sid, exp, iat } = claims;
+      if (!isId(sub) || !isId(tid) || !isId(sid) || !isRole(role)) return null;
+      if (typeof exp !== 'number' || typeof iat !== 'number') return null;
+      const principal = { tenantId: tid, userId: sub, role, sessionId: sid, expiresAt: exp * 1_000 };
+      return { principal, until: Math.min(exp, iat + maxAgeSeconds) * 1_000 };
+    }
+    return null;
+  }
+
   return {
     async sign({ tenantId, userId, role, sessionId }, ttlSeconds) {
       if (ttlSeconds > maxAgeSeconds)
@@ -58,23 +92,16 @@ export function createAccessTokens({
     },
 
     async verify(token) {
-      if (token.length > MAX_TOKEN_LENGTH) return null;
-      const options = {
-        algorithms: [ALGORITHM],
-        issuer,
-        audience,
-        requiredClaims: REQUIRED_CLAIMS,
-        maxTokenAge: maxAgeSeconds,
-        currentDate: new Date(clock.now()),
-      };
-      for (const signer of signers) {
-        const claims = await signer.verify(token, options);
-        if (!claims) continue;
-        const { sub, tid, role, sid, exp } = claims;
-        if (!isId(sub) || !isId(tid) || !isId(sid) || !isRole(role) || typeof exp !== 'number') return null;
-        return { tenantId: tid, userId: sub, role, sessionId: sid, expiresAt: exp * 1_000 };
+      const known = proven.get(token);
+      if (known) {
+        if (clock.now() < known.until) return known.principal;
+        proven.delete(token);
       }
-      return null;
+      const fresh = await prove(token);
+      if (!fresh) return null;
+      if (proven.size >= MOST_REMEMBERED) proven.clear();
+      proven.set(token, fresh);
+      return fresh.principal;
     },
   };
 }

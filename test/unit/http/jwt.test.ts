@@ -84,6 +84,24 @@ describe('access tokens', () => {
     expect(await timed.verify(token)).toBeNull();
   });
 
+  test('that were proven once still end at the maximum age, whatever they say', async () => {
+    let now = Date.now();
+    const timed = createAccessTokens({ secrets: [SECRET], clock: { ...systemClock, now: () => now } });
+    const token = await forge({ payload: { exp: soon() + 1_000_000 } });
+    expect(await timed.verify(token)).not.toBeNull();
+    now += 86_300_000;
+    expect(await timed.verify(token)).not.toBeNull();
+    now += 200_000;
+    expect(await timed.verify(token)).toBeNull();
+  });
+
+  test('that differ in a character of their signature from a proven one are refused', async () => {
+    const token = await tokens.sign(principal, 60);
+    expect(await tokens.verify(token)).not.toBeNull();
+    const other = token.at(-5) === 'A' ? 'B' : 'A';
+    expect(await tokens.verify(token.slice(0, -5) + other + token.slice(-4))).toBeNull();
+  });
+
   test('are signed with the first secret and verified with all', async () => {
     const other = 'an older secret, of thirty-two bytes or more';
     const old = createAccessTokens({ secrets: [other], clock: systemClock });
