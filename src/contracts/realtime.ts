@@ -58,6 +58,8 @@ export interface TopicReader {
    * log. Only log topics ask. Absent: always.
    */
   ready?(): Promise<void> | null;
+  /** Nothing more comes: this node goes away, or the topic is not there any more, or not for this reader. */
+  over?(): void;
 }
 
 export interface SubscribeOptions {

@@ -52,7 +52,7 @@ export function createHub({ clients, keys, clock, logger, source, lingerMs = 10_
   const partitions = new Map<number, Partition>();
   const logs = new Map<string, { topicLog: TopicLog; holders: number }>();
   const hints = new Map<string, Set<HintReader>>();
-  const enders = new Set<() => void>();
+  const subscriptions = new Map<() => void, TopicReader>();
   const underway = new Set<Promise<void>>();
   /** Grows with every stop: what was begun before it must not outlive it. */
   let life = 0;
@@ -209,11 +209,11 @@ export function createHub({ clients, keys, clock, logger, source, lingerMs = 10_
           throw new AppError('unavailable', 'This process is going away.', { retryAfterMs: 1_000 });
         }
         const end = () => {
-          if (!enders.delete(end)) return;
+          if (!subscriptions.delete(end)) return;
           stopReading();
           release();
         };
-        enders.add(end);
+        subscriptions.set(end, reader);
         return end;
       } catch (error) {
         release();
@@ -223,7 +223,10 @@ export function createHub({ clients, keys, clock, logger, source, lingerMs = 10_
     start: () => runDetached(() => subscriber.start()),
     async stop() {
       life += 1;
-      for (const end of [...enders]) end();
+      for (const [end, reader] of [...subscriptions]) {
+        end();
+        reader.over?.();
+      }
       for (const { cancelLinger } of partitions.values()) cancelLinger();
       partitions.clear();
       await subscriber.stop();

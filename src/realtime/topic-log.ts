@@ -197,8 +197,10 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
   async function reset(state: ReaderState, page: LogPage | null): Promise<void> {
     const stored = await runAs(state.scope, () => source.snapshot(topic));
     if (state.gone) return;
-    // It was deleted, or is not this reader's any more.
-    if (!stored) return drop(state);
+    if (!stored) {
+      drop(state);
+      return hand(state, (reader) => reader.over?.());
+    }
     if (!page) {
       const begun = await log.begin(tenantId, topic);
       if (begun.seq === 0 && !state.gone) tell(state, begun.epoch, 0, stored.snapshot);

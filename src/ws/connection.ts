@@ -346,6 +346,7 @@ export class Connection {
         if (status !== 'queued' && status !== 'running') this.turnEnded(topic);
       },
       ready: () => (begun ? (this.outbox?.ready() ?? null) : gate.promise),
+      over: () => this.unfollow(topic),
     };
     const stop = await this.context.hub.subscribe(topic, reader, { ...from, role: this.principal.role });
     this.unfollow(topic);

@@ -229,6 +229,29 @@ describe('requests', () => {
   });
 });
 
+test('a thousand sockets that follow one topic all get all of it, in either subprotocol', async () => {
+  const crowd = await startSocketNode({ url: redis.url, config: { maxConnectionsPerUser: 1_000 } });
+  const principal = principalOf();
+  const topic = turnTopic();
+  await append(node.publisher, scopeOf(principal), topic, 1, started(topic, 1));
+  const protocols = ['dreamhub.v1.json', 'dreamhub.v1.msgpack'] as const;
+  const sockets = await Promise.all(
+    Array.from({ length: 1_000 }, async (_, i) => {
+      const socket = await crowd.connect(principal, { protocol: protocols[i % 2] ?? protocols[0] });
+      await socket.request({ type: 'subscribe', topic });
+      return socket;
+    }),
+  );
+  for (let i = 1; i <= 20; i++) await append(node.publisher, scopeOf(principal), topic, 1, delta(`${i};`));
+  await append(node.publisher, scopeOf(principal), topic, 1, completed('x'));
+  const expected = Array.from({ length: 22 }, (_, i) => i + 1);
+  for (const socket of sockets) {
+    await socket.find(({ type }) => type === 'turn.completed');
+    expect(socket.events(topic).map((frame) => frame['seq'])).toEqual(expected);
+  }
+  await crowd.stop();
+}, 30_000);
+
 describe('bad frames', () => {
   test('are answered, and close the socket with 4400 after a few in a row', async () => {
     const socket = await node.connect(principalOf());

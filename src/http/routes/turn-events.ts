@@ -86,6 +86,7 @@ export async function streamTopicAsSse(options: SseOptions): Promise<Response> {
         send(`event: reset\nid: ${reset.epoch}:${reset.seq}\ndata: ${JSON.stringify({ type: 'reset', ...reset })}\n\n`);
         if (isFinished(reset.snapshot['status'])) end();
       },
+      over: end,
       ready() {
         if (ended || (controller?.desiredSize ?? 0) > 0) return null;
         room = Promise.withResolvers<void>();
