@@ -74,9 +74,11 @@ const REFRESH_TTL_SECONDS = 30 * 86_400;
 const LOG_TTL_SECONDS = 86_400;
 const LOG_MAX_EVENTS = 10_000;
 const STAGING_MAX_AGE_MS = 86_400_000;
-/** Of all workers together, as a share of the window that one tenant has in Redis. */
+/** Turns at once in this process, and of one tenant: they wait for the provider, not for us. */
 const CHAT_CONCURRENCY = 64;
 const CHAT_TENANT_CONCURRENCY = 32;
+/** The row's lease ends before its stream entry is reclaimed, so whoever reclaims it can begin at once. */
+const LEASE_SHARE = 0.8;
 const DRAIN_MS = 10_000;
 const WORKER_STOP_MS = 12_000;
 
@@ -252,7 +254,7 @@ function createWorkerSide(
     logger,
     metrics,
     maxAttempts,
-    leaseMs: config.visibilityTimeoutMs,
+    leaseMs: config.visibilityTimeoutMs * LEASE_SHARE,
   });
   const answering = createAnswering({
     database,
@@ -265,7 +267,7 @@ function createWorkerSide(
     logger,
     metrics,
     maxAttempts,
-    leaseMs: config.chatVisibilityTimeoutMs,
+    leaseMs: config.chatVisibilityTimeoutMs * LEASE_SHARE,
   });
   const tenants = createTenantActors({ ingestion, answering, logger });
   const bury = createBurial({ ingestion, answering });

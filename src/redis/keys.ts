@@ -10,11 +10,11 @@ export interface Keys {
   partitionOf(tenantId: string): number;
   /** The tenant's stream of handed-out jobs. */
   stream(lane: Lane, tenantId: string): string;
-  /** Sorted set: tenants with undelivered entries, by virtual time. */
+  /** Sorted set: streams with undelivered entries, by their tenants' virtual time. */
   ready(lane: Lane, partition: number): string;
-  /** Set: tenants that have a stream, so with entries that are undelivered or unacknowledged. */
+  /** Streams that exist: with entries that are undelivered or unacknowledged. */
   active(lane: Lane, partition: number): string;
-  /** Hash: tenant → virtual time at which it left the ready set, so that leaving does not pay off. */
+  /** Sorted set: streams by the virtual time at which they left the ready set, so that leaving does not pay off. */
   fairness(lane: Lane, partition: number): string;
   /** Pub/sub channel: a tenant of the partition became ready. */
   doorbell(lane: Lane, partition: number): string;

@@ -64,8 +64,8 @@ export interface TurnAttempt {
 }
 
 /**
- * Starts an attempt and takes its fencing number; undefined where the turn has ended, was deleted, is running under a
- * lease that has not expired, or is not the oldest unfinished one of its conversation.
+ * Starts an attempt and takes its fencing number; undefined where the turn has ended, was deleted, waits in the backlog (a
+ * stale delivery must not overtake `run_at`), is running under a lease that has not expired, or is not the oldest unfinished one of its conversation.
  */
 export async function beginTurn(sql: Sql, id: string, leaseMs: number): Promise<TurnAttempt | undefined> {
   const [row] = await sql<TurnAttempt[]>`
@@ -74,7 +74,7 @@ export async function beginTurn(sql: Sql, id: string, leaseMs: number): Promise<
     from messages m
     where t.tenant_id = current_setting('app.tenant_id')::uuid and t.id = ${id}
       and m.tenant_id = t.tenant_id and m.id = t.message_id
-      and (t.status = 'queued' or (t.status = 'running' and (t.leased_until is null or t.leased_until < now())))
+      and ((t.status = 'queued' and t.handed_out_at is not null) or (t.status = 'running' and (t.leased_until is null or t.leased_until < now())))
       and not exists (
         select from turns o where o.tenant_id = t.tenant_id and o.conversation_id = t.conversation_id
           and o.status in ('queued', 'running') and o.id < t.id)

@@ -139,7 +139,8 @@ export async function createRig(options: RigOptions = {}) {
     },
 
     /** Delivers a task or turn to its tenant's actor, as the dispatcher would. */
-    deliver(who: Pick<Scope, 'tenantId' | 'userId'>, lane: 'ingest' | 'chat', id: string): Promise<Outcome> {
+    async deliver(who: Pick<Scope, 'tenantId' | 'userId'>, lane: 'ingest' | 'chat', id: string): Promise<Outcome> {
+      await database.system((sql) => sql`update ${sql(lane === 'ingest' ? 'tasks' : 'turns')} set handed_out_at = now() where id = ${id}`);
       const job = { v: 1, lane, tenantId: who.tenantId, userId: who.userId, id, traceparent: '' };
       return tenants.run({ job, entryId: '0-1', deliveries: 1 });
     },
