@@ -66,18 +66,18 @@ export async function openBackends({ config, logger, clock, ids }: BackendsOptio
     for (let closer = closers.pop(); closer; closer = closers.pop()) await closer();
   };
   try {
-    const [{ database, embedded }, redis] = await Promise.all([
-      openDatabase(config, logger).then((opened) => {
-        const { embedded } = opened;
-        if (embedded) closers.push(() => embedded.stop());
-        closers.push(() => opened.database.close());
-        return opened;
-      }),
-      openRedis(config, logger).then((opened) => {
-        if (opened) closers.push(() => opened.stop());
-        return opened;
-      }),
-    ]);
+    // Both are waited for, so that a failure of one closes the other too.
+    const [opened, started] = await Promise.allSettled([openDatabase(config, logger), openRedis(config, logger)]);
+    const redis = started.status === 'fulfilled' ? started.value : undefined;
+    if (redis) closers.push(() => redis.stop());
+    if (opened.status === 'fulfilled') {
+      const { embedded, database } = opened.value;
+      if (embedded) closers.push(() => embedded.stop());
+      closers.push(() => database.close());
+    }
+    if (opened.status === 'rejected') throw opened.reason;
+    if (started.status === 'rejected') throw started.reason;
+    const { database, embedded } = opened.value;
     const clients = createRedisClients({ url: redis?.url ?? config.redisUrl ?? '', logger });
     closers.push(() => clients.close());
     await Promise.all([assertIsolated(database), assertSafeRedis(clients, logger)]);
