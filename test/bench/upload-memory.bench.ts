@@ -141,7 +141,8 @@ async function withInstallation<T>(
 ): Promise<T> {
   await using installation = await startInstallation({ ...services.env, DREAMHUB_ROLE: role });
   const tenant = await registerTenant(installation.address, `bench-${crypto.randomUUID().slice(0, 8)}`);
-  return fn({ installation, tenant, idle: await idleOf(installation) });
+  // Awaited here, or the installation would be stopped before.
+  return await fn({ installation, tenant, idle: await idleOf(installation) });
 }
 
 export const benchmark: Benchmark = {
