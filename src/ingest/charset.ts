@@ -81,7 +81,6 @@ function isBrokenUtf8(sample: Uint8Array): boolean {
 
 function hasIso2022Escape(bytes: Uint8Array): boolean {
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, SAMPLE_BYTES)).toString('latin1');
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape character is what is looked for
   return /\x1b\$[@B]/.test(head) && /\x1b\([BJ]/.test(head);
 }
 

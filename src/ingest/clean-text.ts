@@ -10,14 +10,11 @@
  *   which would rewrite what people see (½, ①, full-width forms)
  */
 export function cleanText(raw: string): string {
-  return (
-    raw
-      .replace(/\r\n?|[\v\f\u0085\u2028\u2029]/g, '\n')
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: removing them is the point
-      .replace(/[\0-\x08\x0e-\x1f\x7f-\x9f\u00ad\u200b\u2060-\u2064\ufeff]/g, '')
-      .toWellFormed()
-      .normalize('NFC')
-  );
+  return raw
+    .replace(/\r\n?|[\v\f\u0085\u2028\u2029]/g, '\n')
+    .replace(/[\0-\x08\x0e-\x1f\x7f-\x9f\u00ad\u200b\u2060-\u2064\ufeff]/g, '')
+    .toWellFormed()
+    .normalize('NFC');
 }
 
 /** True where a text has something to read: a letter, a digit or a symbol, not blanks and rules alone. */

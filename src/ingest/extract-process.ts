@@ -52,7 +52,7 @@ export function startExtractProcess(folder: string, limits: ProcessLimits, clock
   const child: Subprocess<'ignore', 'ignore', 'pipe'> = runDetached(() =>
     Bun.spawn(['/bin/sh', '-c', `${ulimits(limits)} exec "$0" "$@"`, process.execPath, ENTRY], {
       cwd: folder,
-      env: { PATH: process.env['PATH'] ?? '' },
+      env: {},
       stdin: 'ignore',
       stdout: 'ignore',
       stderr: 'pipe',

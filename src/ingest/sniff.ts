@@ -123,7 +123,6 @@ function textOf(head: Uint8Array): { content: string; clean: boolean } | undefin
   const charset = detectCharset(head, head.length < HEAD_BYTES);
   if (!charset) return undefined;
   const content = decode(head, charset);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is counted
   const controls = content.match(/[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]/g)?.length ?? 0;
   if (controls === 0) return { content, clean: true };
   return controls <= content.length / 50 ? { content, clean: false } : undefined;
