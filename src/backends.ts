@@ -35,7 +35,10 @@ export interface BackendsOptions {
 const EMBEDDED_CONNECTIONS = 4;
 const CONNECTIONS = 20;
 
-async function openDatabase(config: Config, logger: Logger): Promise<{ database: Database; embedded?: EmbeddedDatabase }> {
+async function openDatabase(
+  config: Config,
+  logger: Logger,
+): Promise<{ database: Database; embedded?: EmbeddedDatabase }> {
   if (config.databaseUrl === undefined) {
     const embedded = await startEmbeddedDatabase({ dataDir: config.dataDir, logger });
     await migrate({ url: embedded.url, embedded: true, logger });
@@ -47,7 +50,9 @@ async function openDatabase(config: Config, logger: Logger): Promise<{ database:
   await migrate({ url: ownerUrl, embedded: false, logger });
   const sessionRole = await sessionRoleFor(url);
   if (sessionRole) {
-    logger.warn('DATABASE_URL signs in with rights of its own; give DreamHub a login that has none, and DATABASE_OWNER_URL');
+    logger.warn(
+      'DATABASE_URL signs in with rights of its own; give DreamHub a login that has none, and DATABASE_OWNER_URL',
+    );
   }
   const database = createDatabase({
     url,

@@ -44,7 +44,9 @@ export interface Config {
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   constructor(readonly problems: readonly string[]) {
-    super(`The environment has ${problems.length === 1 ? 'a problem' : 'problems'}:\n${problems.map((p) => `  - ${p}`).join('\n')}`);
+    super(
+      `The environment has ${problems.length === 1 ? 'a problem' : 'problems'}:\n${problems.map((p) => `  - ${p}`).join('\n')}`,
+    );
   }
 }
 
@@ -98,7 +100,10 @@ export function readConfig(env: Environment): Config {
     return value;
   };
   const list = (value: string | undefined) =>
-    (value ?? '').split(',').map((part) => part.trim()).filter((part) => part !== '');
+    (value ?? '')
+      .split(',')
+      .map((part) => part.trim())
+      .filter((part) => part !== '');
 
   const role = choice('DREAMHUB_ROLE', ['all', 'server', 'worker'], 'all');
   const databaseUrl = url('DATABASE_URL', secret('DATABASE_URL'), ['postgres://', 'postgresql://']);
@@ -108,13 +113,16 @@ export function readConfig(env: Environment): Config {
   const embedded = databaseUrl === undefined;
 
   if (role !== 'all') {
-    if (databaseUrl === undefined) problems.push(`DATABASE_URL is needed with DREAMHUB_ROLE=${role}: the embedded database serves one process`);
-    if (redisUrl === undefined) problems.push(`REDIS_URL is needed with DREAMHUB_ROLE=${role}: the embedded Redis serves one process`);
+    if (databaseUrl === undefined)
+      problems.push(`DATABASE_URL is needed with DREAMHUB_ROLE=${role}: the embedded database serves one process`);
+    if (redisUrl === undefined)
+      problems.push(`REDIS_URL is needed with DREAMHUB_ROLE=${role}: the embedded Redis serves one process`);
   }
 
   const jwtSecrets = list(secret('JWT_SECRET'));
   for (const value of jwtSecrets) {
-    if (Buffer.byteLength(value) < MIN_SECRET_BYTES) problems.push(`JWT_SECRET: each secret needs at least ${MIN_SECRET_BYTES} bytes`);
+    if (Buffer.byteLength(value) < MIN_SECRET_BYTES)
+      problems.push(`JWT_SECRET: each secret needs at least ${MIN_SECRET_BYTES} bytes`);
   }
   if (jwtSecrets.length === 0 && !embedded && role !== 'worker') {
     problems.push('JWT_SECRET is needed (it is generated only with the embedded database)');

@@ -36,7 +36,8 @@ export interface DemoOptions {
 
 async function session({ login, identity, tokens }: DemoOptions): Promise<Principal> {
   const entered = await identity.register(login).catch((error: unknown) => {
-    if (error instanceof AppError && error.kind === 'conflict') return identity.login(login, { ip: '', traceId: newTraceId() });
+    if (error instanceof AppError && error.kind === 'conflict')
+      return identity.login(login, { ip: '', traceId: newTraceId() });
     throw error;
   });
   const principal = await tokens.verify(entered.access_token);

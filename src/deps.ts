@@ -4,7 +4,7 @@ import { createApp, createWorkerApp } from './app.ts';
 import type { Backends } from './backends.ts';
 import type { Config } from './config.ts';
 import type { ChatProvider, EmbeddingProvider, Extractor, Lane } from './contracts/index.ts';
-import { type Space, ensureSpace } from './db/spaces.ts';
+import { ensureSpace, type Space } from './db/spaces.ts';
 import { type DemoLogin, makeDemo } from './demo.ts';
 import { createAccessTokens } from './http/plugins/jwt.ts';
 import { createConsoleRoutes } from './http/routes/console.ts';
@@ -20,8 +20,8 @@ import type { Metrics } from './kernel/metrics.ts';
 import type { Service } from './kernel/service.ts';
 import type { Part } from './lifecycle.ts';
 import { createProviders } from './llm/create-providers.ts';
-import { createDispatcher } from './queue/dispatcher.ts';
 import type { Poison } from './queue/deliveries.ts';
+import { createDispatcher } from './queue/dispatcher.ts';
 import { createFeeder, type Feeder } from './queue/feeder.ts';
 import { createProducer } from './queue/producer.ts';
 import { createReconciler } from './queue/reconciler.ts';
@@ -51,6 +51,7 @@ export interface Environment {
   config: Config;
   backends: Backends;
   jwtSecrets: readonly string[];
+  operatorToken: string | undefined;
   demo: DemoLogin | null;
   version: string;
   clock: Clock;
@@ -93,11 +94,15 @@ async function openSpace(env: Environment, embeddings: EmbeddingProvider, pipeli
 }
 
 export async function createDeps(env: Environment): Promise<Deps> {
-  const { config, backends, clock, ids, logger, metrics } = env;
+  const { config, backends, clock, logger, metrics } = env;
   const { database, clients, blobs } = backends;
   const keys = createKeys({ partitions: config.partitions });
 
-  const { chat: chatProvider, embeddings, prepare } = await createProviders(
+  const {
+    chat: chatProvider,
+    embeddings,
+    prepare,
+  } = await createProviders(
     {
       openaiBaseUrl: config.openaiBaseUrl,
       openaiApiKeys: config.openaiApiKeys,
@@ -113,7 +118,14 @@ export async function createDeps(env: Environment): Promise<Deps> {
   const chunker = createStructuralChunker();
   const space = await openSpace(env, embeddings, chunker.version);
 
-  const publisher = createEventPublisher({ clients, keys, clock, logger, ttlSeconds: LOG_TTL_SECONDS, maxLen: LOG_MAX_EVENTS });
+  const publisher = createEventPublisher({
+    clients,
+    keys,
+    clock,
+    logger,
+    ttlSeconds: LOG_TTL_SECONDS,
+    maxLen: LOG_MAX_EVENTS,
+  });
   const announcer = createAnnouncer({ publisher, logger });
   const control = createControl({ clients, keys, clock, logger });
   const producer = createProducer({ clients, keys });
@@ -167,6 +179,7 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
     ids,
     config: {
       registration: config.registration,
+      operatorToken: env.operatorToken,
       accessTtlSeconds: ACCESS_TTL_SECONDS,
       refreshTtlSeconds: REFRESH_TTL_SECONDS,
     },
@@ -187,7 +200,19 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
     chat,
     tickets,
   };
-  const ws = createWsRoute({ hub, chat, tokens, tickets, sessions: identity, control, config, clock, ids, logger, metrics });
+  const ws = createWsRoute({
+    hub,
+    chat,
+    tokens,
+    tickets,
+    sessions: identity,
+    control,
+    config,
+    clock,
+    ids,
+    logger,
+    metrics,
+  });
   const demo: Service = {
     name: 'demo',
     async start() {
@@ -280,7 +305,9 @@ function createWorkerSide(
     }
     const { job, deliveries } = poison.delivery;
     const message = `Given up after ${deliveries} deliveries: whoever works on it dies.`;
-    await runAs({ tenantId: job.tenantId, userId: job.userId, traceId: newTraceId() }, () => bury(job.lane, job.id, message));
+    await runAs({ tenantId: job.tenantId, userId: job.userId, traceId: newTraceId() }, () =>
+      bury(job.lane, job.id, message),
+    );
   }
 
   const consumer = `worker-${ids.uuid()}`;

@@ -20,7 +20,15 @@ export interface Lifecycle {
 
 const DEFAULT_STOP_MS = 5_000;
 
-export function createLifecycle({ parts, clock, logger }: { parts: readonly Part[]; clock: Clock; logger: Logger }): Lifecycle {
+export function createLifecycle({
+  parts,
+  clock,
+  logger,
+}: {
+  parts: readonly Part[];
+  clock: Clock;
+  logger: Logger;
+}): Lifecycle {
   const started: Part[] = [];
   let stopping: Promise<void> | undefined;
 

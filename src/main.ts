@@ -23,7 +23,7 @@ function readOrExit() {
     return readConfig(process.env);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    console.error(error.message);
+    process.stderr.write(`${error.message}\n`);
     process.exit(EXIT_CONFIG);
   }
 }
@@ -47,12 +47,15 @@ async function main(): Promise<void> {
   const ids = systemIds;
   const backends = await openBackends({ config, logger, clock, ids });
   const embedded = config.databaseUrl === undefined;
-  const jwtSecrets = config.jwtSecrets.length > 0 || !embedded ? config.jwtSecrets : [await keptSecret(config.dataDir, 'jwt')];
+  const jwtSecrets =
+    config.jwtSecrets.length > 0 || !embedded ? config.jwtSecrets : [await keptSecret(config.dataDir, 'jwt')];
+  const operatorToken = config.operatorToken ?? (embedded ? await keptSecret(config.dataDir, 'operator') : undefined);
   const demo = config.demo && embedded ? await demoLogin(config.dataDir) : null;
   const deps = await createDeps({
     config,
     backends,
     jwtSecrets,
+    operatorToken,
     demo,
     version: packageJson.version,
     clock,
@@ -97,17 +100,19 @@ async function main(): Promise<void> {
     if (config.role === 'worker' || !embedded) return;
     const lines = [`Console  ${address}/`, `Swagger  ${address}/swagger`, `Data     ${config.dataDir}`];
     if (demo) lines.push(`Demo     tenant ${demo.tenant}, e-mail ${demo.email}, password ${demo.password}`);
-    console.log(`\n  DreamHub is ready.\n\n${lines.map((line) => `  ${line}`).join('\n')}\n`);
+    process.stdout.write(`\n  DreamHub is ready.\n\n${lines.map((line) => `  ${line}`).join('\n')}\n\n`);
   }
 }
 
 function shownHost(host: string): string {
   if (host !== '0.0.0.0' && host !== '::') return host === '127.0.0.1' ? 'localhost' : host;
-  const outside = Object.values(networkInterfaces()).flat().find((one) => one && one.family === 'IPv4' && !one.internal);
+  const outside = Object.values(networkInterfaces())
+    .flat()
+    .find((one) => one && one.family === 'IPv4' && !one.internal);
   return outside?.address ?? 'localhost';
 }
 
 main().catch((error: unknown) => {
-  console.error(`DreamHub could not start: ${messageOf(error)}`);
+  process.stderr.write(`DreamHub could not start: ${messageOf(error)}\n`);
   process.exit(1);
 });

@@ -72,8 +72,13 @@ export type EventOf<T extends EventType = EventType> = { [K in T]: { type: K; da
 
 /** After one of these a log's topic gets no further event of that attempt. */
 export const FINAL_EVENTS: ReadonlySet<EventType> = new Set<EventType>([
-  'task.succeeded', 'task.failed', 'task.cancelled', 'task.dead',
-  'turn.completed', 'turn.failed', 'turn.cancelled',
+  'task.succeeded',
+  'task.failed',
+  'task.cancelled',
+  'task.dead',
+  'turn.completed',
+  'turn.failed',
+  'turn.cancelled',
 ]);
 
 /** An event as it stands on the wire. `seq` counts from 1 in a log topic, and per connection in a hint topic. */

@@ -38,8 +38,15 @@ export interface ExtractRequest {
  * message is for the person who uploaded the document.
  */
 export type ExtractFailureCode =
-  | 'unsupported_media_type' | 'encrypted' | 'corrupt' | 'empty' | 'needs_ocr'
-  | 'too_large' | 'limits_exceeded' | 'parser_timeout' | 'parser_crashed';
+  | 'unsupported_media_type'
+  | 'encrypted'
+  | 'corrupt'
+  | 'empty'
+  | 'needs_ocr'
+  | 'too_large'
+  | 'limits_exceeded'
+  | 'parser_timeout'
+  | 'parser_crashed';
 
 export interface Extractor {
   /** Rejects with `ExtractError` (see `ingest/extract-error.ts`) when the input is at fault. */

@@ -61,6 +61,14 @@ export function connect(
   }) as postgres.Sql<{ bigint: number }>;
 }
 
+/** Codes of postgres.js and of the server for a connection that is gone or cannot be had; the outcome may be unknown. */
+const AWAY =
+  /^(CONNECTION_(CLOSED|ENDED|DESTROYED)|CONNECT_TIMEOUT|ECONNREFUSED|ECONNRESET|EPIPE|ENOENT|ETIMEDOUT|08\w{3}|57P0[123]|53300)$/;
+
+function isAway(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && AWAY.test(String(error.code));
+}
+
 const insideTransaction = new AsyncLocalStorage<true>();
 
 export function createDatabase(options: DatabaseOptions): Database {
@@ -80,24 +88,30 @@ export function createDatabase(options: DatabaseOptions): Database {
     if (insideTransaction.getStore()) {
       throw new AppError('internal', 'A transaction was opened inside a transaction.');
     }
-    const result = await insideTransaction.run(true, () =>
-      on.begin(async (sql) => {
-        const tx = sql as unknown as Sql;
-        const entered = scope
-          ? tx`select set_config('role', ${role}, true), set_config('app.tenant_id', ${scope.tenantId}, true),
+    const result = await insideTransaction
+      .run(true, () =>
+        on.begin(async (sql) => {
+          const tx = sql as unknown as Sql;
+          const entered = scope
+            ? tx`select set_config('role', ${role}, true), set_config('app.tenant_id', ${scope.tenantId}, true),
                  set_config('app.user_id', ${scope.userId}, true)`
-          : tx`select set_config('role', ${role}, true)`;
-        // Sent now, awaited with the first query: if it fails, the transaction is aborted and so is the query.
-        const settled = entered.execute().then(
-          () => undefined,
-          (error: unknown) => ({ error }),
-        );
-        const value = await fn(tx);
-        const failure = await settled;
-        if (failure) throw failure.error;
-        return { value };
-      }),
-    );
+            : tx`select set_config('role', ${role}, true)`;
+          // Sent now, awaited with the first query: if it fails, the transaction is aborted and so is the query.
+          const settled = entered.execute().then(
+            () => undefined,
+            (error: unknown) => ({ error }),
+          );
+          const value = await fn(tx);
+          const failure = await settled;
+          if (failure) throw failure.error;
+          return { value };
+        }),
+      )
+      .catch((error: unknown) => {
+        throw isAway(error)
+          ? new AppError('unavailable', 'The database is not available.', { cause: error, retryAfterMs: 1_000 })
+          : error;
+      });
     return (result as { value: T }).value;
   }
 

@@ -26,6 +26,9 @@ export async function assertIsolated(database: Database): Promise<void> {
     throw new AppError('internal', `The database role ${role?.user ?? '?'} bypasses row-level security.`);
   }
   if (unforced.length > 0) {
-    throw new AppError('internal', `Row-level security is not forced on: ${unforced.map(({ name }) => name).join(', ')}.`);
+    throw new AppError(
+      'internal',
+      `Row-level security is not forced on: ${unforced.map(({ name }) => name).join(', ')}.`,
+    );
   }
 }

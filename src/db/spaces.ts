@@ -20,7 +20,9 @@ const PLAIN_DIMENSIONS = 2_000;
 async function createPartitions(sql: Sql, space: Space): Promise<void> {
   const table = `chunk_vectors_s${space.id}`;
   const storage = space.dimensions <= PLAIN_DIMENSIONS ? 'plain' : 'external';
-  await sql.unsafe(`create table ${table} partition of chunk_vectors for values in (${space.id}) partition by list (shard)`);
+  await sql.unsafe(
+    `create table ${table} partition of chunk_vectors for values in (${space.id}) partition by list (shard)`,
+  );
   await sql.unsafe(`create table ${table}_0 partition of ${table} for values in (0)`);
   await sql.unsafe(`alter table ${table}_0 alter column embedding set storage ${storage}`);
   await sql.unsafe(`alter table ${table}_0 add check (vector_dims(embedding::vector) = ${space.dimensions}) not valid`);

@@ -37,7 +37,9 @@ export function createRedisClients({ url, logger }: { url: string; logger: Logge
       retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 6), 2_000),
       ...options,
     };
-    const client = url.startsWith('unix:') ? new Redis({ path: url.slice('unix:'.length), ...base }) : new Redis(url, base);
+    const client = url.startsWith('unix:')
+      ? new Redis({ path: url.slice('unix:'.length), ...base })
+      : new Redis(url, base);
     client.on('error', (error) => logger.debug({ err: error, connection: name }, `redis: ${messageOf(error)}`));
     open.add(client);
     client.once('end', () => open.delete(client));
@@ -83,7 +85,10 @@ export async function assertSafeRedis(clients: RedisClients, logger: Logger): Pr
   if (major < 7) throw new AppError('unavailable', `Redis ${value('redis_version')} is too old: 7 or newer is needed.`);
   const policy = value('maxmemory_policy');
   if (policy !== undefined && policy !== 'noeviction') {
-    throw new AppError('unavailable', `Redis has maxmemory-policy ${policy}: it must be noeviction, or it drops queued work.`);
+    throw new AppError(
+      'unavailable',
+      `Redis has maxmemory-policy ${policy}: it must be noeviction, or it drops queued work.`,
+    );
   }
   logger.debug({ redis: value('redis_version') }, 'redis is fit for use');
 }

@@ -83,7 +83,11 @@ export async function deleteOtherVersions(sql: Sql, documentId: string, live: nu
 }
 
 /** Vectors of this tenant for texts that were embedded before: content hash (hex) → text form of the halfvec. */
-export async function knownEmbeddings(sql: Sql, spaceId: number, hashes: readonly string[]): Promise<Map<string, string>> {
+export async function knownEmbeddings(
+  sql: Sql,
+  spaceId: number,
+  hashes: readonly string[],
+): Promise<Map<string, string>> {
   const rows = await sql<{ hash: string; embedding: string }[]>`
     select distinct on (content_hash) encode(content_hash, 'hex') as hash, embedding::text as embedding
     from chunk_vectors

@@ -35,7 +35,11 @@ export async function listConversations(
   return rows.map(toResource);
 }
 
-export async function renameConversation(sql: Sql, id: string, title: string): Promise<ConversationResource | undefined> {
+export async function renameConversation(
+  sql: Sql,
+  id: string,
+  title: string,
+): Promise<ConversationResource | undefined> {
   const [row] = await sql<ConversationRow[]>`
     update conversations set title = ${title}, updated_at = now()
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} returning ${columns(sql)}`;

@@ -62,10 +62,15 @@ function field(sql: Sql, name: string, condition: unknown, path: string): Fragme
   return allOf(
     sql,
     entries.map(([operator, value]) => {
-      if (!OPERATORS.has(operator)) throw invalid(`${path}/${operator}`, `unknown operator; use ${[...OPERATORS].join(', ')}`);
+      if (!OPERATORS.has(operator))
+        throw invalid(`${path}/${operator}`, `unknown operator; use ${[...OPERATORS].join(', ')}`);
       if (operator === 'in' || operator === 'nin') {
-        if (!Array.isArray(value) || !value.every(isScalar)) throw invalid(`${path}/${operator}`, 'an array of values is needed');
-        const any = anyOf(sql, value.map((one) => equals(sql, name, one)));
+        if (!Array.isArray(value) || !value.every(isScalar))
+          throw invalid(`${path}/${operator}`, 'an array of values is needed');
+        const any = anyOf(
+          sql,
+          value.map((one) => equals(sql, name, one)),
+        );
         return operator === 'in' ? any : sql`not ${any}`;
       }
       if (!isScalar(value)) throw invalid(`${path}/${operator}`, 'a single value is needed');
@@ -76,7 +81,8 @@ function field(sql: Sql, name: string, condition: unknown, path: string): Fragme
 
 function metadata(sql: Sql, filter: MetadataFilter, path: string, depth: number): Fragment {
   if (depth > MAX_DEPTH) throw invalid(path, `nested deeper than ${MAX_DEPTH}`);
-  if (typeof filter !== 'object' || filter === null || Array.isArray(filter)) throw invalid(path, 'an object is needed');
+  if (typeof filter !== 'object' || filter === null || Array.isArray(filter))
+    throw invalid(path, 'an object is needed');
   return allOf(
     sql,
     Object.entries(filter).map(([name, condition]) => {

@@ -177,7 +177,10 @@ export async function startNewVersion(sql: Sql, id: string, taskId: string): Pro
 }
 
 /** Deletes a document with its tasks, chunks and vectors; returns what was deleted. */
-export async function deleteDocument(sql: Sql, id: string): Promise<{ title: string; last_version: number } | undefined> {
+export async function deleteDocument(
+  sql: Sql,
+  id: string,
+): Promise<{ title: string; last_version: number } | undefined> {
   const [row] = await sql<{ title: string; last_version: number }[]>`
     delete from documents where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}
     returning title, last_version`;

@@ -46,7 +46,10 @@ export interface LexicalHits {
  * statistics. Term frequencies are the positions in the tsvector; document frequencies are counted among the matches,
  * which are exactly the chunks that hold a term. Scores are positive and unbounded, best first.
  */
-export async function lexicalChunks(sql: Sql, { terms, tsquery, bm25, limit, filter }: LexicalQuery): Promise<LexicalHits> {
+export async function lexicalChunks(
+  sql: Sql,
+  { terms, tsquery, bm25, limit, filter }: LexicalQuery,
+): Promise<LexicalHits> {
   if (terms.length === 0) return { hits: [], idf: new Map() };
   const names = terms.map(({ term }) => term);
   const weights = terms.map(({ weight }) => weight);

@@ -199,7 +199,10 @@ export async function cancelTask(sql: Sql, id: string): Promise<EndedTask | unde
 }
 
 /** The unfinished tasks of a document, locked: what its deletion takes out of the counter. */
-export async function unfinishedTasks(sql: Sql, documentId: string): Promise<{ id: string; size: number; attempt: number }[]> {
+export async function unfinishedTasks(
+  sql: Sql,
+  documentId: string,
+): Promise<{ id: string; size: number; attempt: number }[]> {
   return sql<{ id: string; size: number; attempt: number }[]>`
     select id, size, attempt from tasks where tenant_id = current_setting('app.tenant_id')::uuid
       and document_id = ${documentId} and status in ('queued', 'running') for update`;

@@ -53,8 +53,16 @@ const LOOK_EVERY_MS = 1_000;
 const hasEnded = (turn: TurnResource) => turn.status !== 'queued' && turn.status !== 'running';
 
 function assertContent(content: string): void {
-  const problem = content.trim() === '' ? 'a message needs text' : content.length > MAX_CONTENT ? `at most ${MAX_CONTENT} characters` : undefined;
-  if (problem) throw new AppError('invalid_request', 'The message is not valid.', { errors: [{ path: 'content', message: problem }] });
+  const problem =
+    content.trim() === ''
+      ? 'a message needs text'
+      : content.length > MAX_CONTENT
+        ? `at most ${MAX_CONTENT} characters`
+        : undefined;
+  if (problem)
+    throw new AppError('invalid_request', 'The message is not valid.', {
+      errors: [{ path: 'content', message: problem }],
+    });
 }
 
 export function createChat({ database, hub, announcer, feeder, control, clock, ids }: ChatOptions): Chat {

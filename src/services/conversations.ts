@@ -39,7 +39,9 @@ export function createConversations({ database, ids, control }: ConversationsOpt
     create: ({ title }) => database.tenant((sql) => insertConversation(sql, ids.uuid(), title?.trim() || null)),
 
     async list({ limit, cursor }) {
-      const rows = await database.tenant((sql) => listConversations(sql, { limit: limit + 1, after: idCursor(cursor) }));
+      const rows = await database.tenant((sql) =>
+        listConversations(sql, { limit: limit + 1, after: idCursor(cursor) }),
+      );
       return toPage(rows, limit, { cursor: (row) => row.id, item: (row) => row });
     },
 

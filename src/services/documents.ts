@@ -1,5 +1,12 @@
 /** Reading and deleting documents. */
-import type { BlobStore, ChunkResource, DocumentResource, Page, PageRequest, TaskProgress } from '../contracts/index.ts';
+import type {
+  BlobStore,
+  ChunkResource,
+  DocumentResource,
+  Page,
+  PageRequest,
+  TaskProgress,
+} from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
 import { AppError, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
@@ -120,7 +127,12 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
       });
       for (const task of tasks) {
         await control.publishCancel('task', task.id);
-        await announcer.log(`task:${task.id}`, task.attempt, 'task.cancelled', cancelledTask(task.id, id, task.attempt));
+        await announcer.log(
+          `task:${task.id}`,
+          task.attempt,
+          'task.cancelled',
+          cancelledTask(task.id, id, task.attempt),
+        );
       }
       await removeBlobs(id, deleted.last_version);
       await announcer.hint('user', 'document.deleted', { document_id: id, task_id: null, title: deleted.title });

@@ -4,9 +4,9 @@
  * repeats changes nothing.
  */
 import { createHash } from 'node:crypto';
+import { effect, type Scoped } from '../../actors/effect.ts';
 import type { IngestAttempt } from '../../actors/upload-pipeline.ts';
 import { uploadPipeline } from '../../actors/upload-pipeline.ts';
-import { effect, type Scoped } from '../../actors/effect.ts';
 import type {
   BlobStore,
   Chunk,
@@ -103,8 +103,11 @@ function sha256(text: string): string {
 export function classify(error: unknown): Outcome {
   if (error instanceof ExtractError) return failed(error.code, error.message);
   if (error instanceof AppError) {
+    // What we stand on is away: that is not the document's failure, and says when to come back.
+    if (error.kind === 'unavailable') return retryIn(error.retryAfterMs, 'internal', error.message);
     if (error.kind === 'quota_exceeded') return retryIn(error.retryAfterMs, 'quota_exceeded', error.message);
-    if (error.kind === 'provider_unavailable') return retryIn(error.retryAfterMs, 'provider_unavailable', error.message);
+    if (error.kind === 'provider_unavailable')
+      return retryIn(error.retryAfterMs, 'provider_unavailable', error.message);
   }
   return retryIn(undefined, 'internal', 'Something went wrong on our side.');
 }
@@ -146,16 +149,22 @@ export function createIngestion(options: IngestionOptions) {
     work: Work,
     update: { stage: string; progress: number; chunksDone: number; chunksTotal: number | null },
   ): Promise<void> {
-    await announcer.log(`task:${work.taskId}`, work.attempt, 'task.progress', {
-      task_id: work.taskId,
-      document_id: work.document.id,
-      status: 'running',
-      stage: update.stage,
-      progress: update.progress,
-      chunks_done: update.chunksDone,
-      chunks_total: update.chunksTotal,
-      attempt: work.attempt,
-    }, audienceOf(work));
+    await announcer.log(
+      `task:${work.taskId}`,
+      work.attempt,
+      'task.progress',
+      {
+        task_id: work.taskId,
+        document_id: work.document.id,
+        status: 'running',
+        stage: update.stage,
+        progress: update.progress,
+        chunks_done: update.chunksDone,
+        chunks_total: update.chunksTotal,
+        attempt: work.attempt,
+      },
+      audienceOf(work),
+    );
   }
 
   /** Settles the task and frees its place in the queue; false where another attempt owns it. */
@@ -396,11 +405,11 @@ export function createIngestion(options: IngestionOptions) {
     // A provider that says when to come back is waited for; its pauses are not the document's failures.
     const counted = outcome.afterMs === undefined;
     if (counted && work.begun.retry_count + 1 >= options.maxAttempts) return finishFailed(work, 'dead', outcome);
-    const afterMs =
-      outcome.afterMs ?? backoffMs(work.begun.retry_count, { ...RETRY, random: options.random });
+    const afterMs = outcome.afterMs ?? backoffMs(work.begun.retry_count, { ...RETRY, random: options.random });
     const { code, message } = outcome;
     const requeued = await database.tenant(async (sql) => {
-      if (!(await requeueTask(sql, work.taskId, work.attempt, { afterMs, counted, error: { code, message } }))) return false;
+      if (!(await requeueTask(sql, work.taskId, work.attempt, { afterMs, counted, error: { code, message } })))
+        return false;
       await appendTaskLog(sql, work.taskId, {
         attempt: work.attempt,
         level: 'warn',
@@ -430,7 +439,13 @@ export function createIngestion(options: IngestionOptions) {
     const task = await database.tenant((sql) => getTask(sql, work.taskId));
     if (task) {
       const data = { ...progressOf(task), error };
-      await announcer.log(`task:${work.taskId}`, work.attempt, status === 'dead' ? 'task.dead' : 'task.failed', data, audienceOf(work));
+      await announcer.log(
+        `task:${work.taskId}`,
+        work.attempt,
+        status === 'dead' ? 'task.dead' : 'task.failed',
+        data,
+        audienceOf(work),
+      );
     }
     await announcer.hint('user', 'document.failed', {
       document_id: work.document.id,

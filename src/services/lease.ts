@@ -17,7 +17,13 @@ export interface LeaseOptions {
  * Renews three times a lease. Resolves with why the attempt must stop: `lost` (also when the database could not be
  * reached for a whole lease, because somebody else may have begun by then) or `cancelled`.
  */
-export async function keepLease({ renew, leaseMs, clock, logger, signal }: LeaseOptions): Promise<'lost' | 'cancelled'> {
+export async function keepLease({
+  renew,
+  leaseMs,
+  clock,
+  logger,
+  signal,
+}: LeaseOptions): Promise<'lost' | 'cancelled'> {
   let expires = clock.now() + leaseMs;
   while (clock.now() < expires) {
     await clock.sleep(leaseMs / 3, signal);

@@ -34,7 +34,10 @@ const MAX_FILTER_IDS = 1_000;
 export function assertFilter(filter: SearchFilter): void {
   const errors: FieldError[] = [];
   const { document_ids: ids, source_type: sourceType } = filter;
-  if (ids !== undefined && !(Array.isArray(ids) && ids.length <= MAX_FILTER_IDS && ids.every((id) => typeof id === 'string' && isUuid(id)))) {
+  if (
+    ids !== undefined &&
+    !(Array.isArray(ids) && ids.length <= MAX_FILTER_IDS && ids.every((id) => typeof id === 'string' && isUuid(id)))
+  ) {
     errors.push({ path: 'filter/document_ids', message: `an array of up to ${MAX_FILTER_IDS} ids is needed` });
   }
   if (sourceType !== undefined && typeof sourceType !== 'string') {
@@ -54,7 +57,17 @@ export function createSearch({ database, embeddings, space, metrics }: SearchOpt
         limit,
         filter: request.filter,
       });
-      return { hits, idf, rows: hits.length > 0 ? await getHits(sql, hits.map(({ id }) => id)) : [] };
+      return {
+        hits,
+        idf,
+        rows:
+          hits.length > 0
+            ? await getHits(
+                sql,
+                hits.map(({ id }) => id),
+              )
+            : [],
+      };
     });
     const best = found.hits[0]?.score ?? 1;
     const texts = new Map(found.rows.map((row) => [row.chunk_id, row.text]));

@@ -56,7 +56,9 @@ export function createTasks({ database, announcer, feeder, control, queueMaxDept
     get,
 
     async list({ limit, cursor, status }) {
-      const rows = await database.tenant((sql) => listTasks(sql, { status, limit: limit + 1, after: idCursor(cursor) }));
+      const rows = await database.tenant((sql) =>
+        listTasks(sql, { status, limit: limit + 1, after: idCursor(cursor) }),
+      );
       return toPage(rows, limit, { cursor: (row) => row.id, item: (row) => row });
     },
 
@@ -71,7 +73,11 @@ export function createTasks({ database, announcer, feeder, control, queueMaxDept
         if (!(await admitTask(sql, revived.size, queueMaxDepth))) {
           throw new AppError('queue_full', 'Too many documents are waiting to be processed.', { retryAfterMs: 5_000 });
         }
-        await appendTaskLog(sql, id, { attempt: revived.attempt, level: 'info', message: 'Another try was asked for.' });
+        await appendTaskLog(sql, id, {
+          attempt: revived.attempt,
+          level: 'info',
+          message: 'Another try was asked for.',
+        });
       });
       const task = await get(id);
       await announcer.log(`task:${id}`, task.attempt, 'task.queued', progressOf(task), await audienceOf(task));

@@ -166,7 +166,11 @@ export function createUploads(options: UploadsOptions): Uploads {
       });
       if (accepted.document && !accepted.admitted) throw queueFull();
       if (accepted.document) return { document_id: documentId, task_id: taskId, status: 'queued', duplicate: false };
-      const known = await findIdentical(sql, { ...staged, sourceType: fields.sourceType, visibility: fields.visibility });
+      const known = await findIdentical(sql, {
+        ...staged,
+        sourceType: fields.sourceType,
+        visibility: fields.visibility,
+      });
       if (!known) throw new AppError('conflict', 'The same document was being deleted: send it again.');
       return again(sql, known, fields);
     });

@@ -26,7 +26,11 @@ test('the walk-through of the README works exactly as printed', async () => {
     stdout: 'pipe',
     stderr: 'pipe',
   });
-  const [out, err, code] = await Promise.all([new Response(shell.stdout).text(), new Response(shell.stderr).text(), shell.exited]);
+  const [out, err, code] = await Promise.all([
+    new Response(shell.stdout).text(),
+    new Response(shell.stderr).text(),
+    shell.exited,
+  ]);
   expect([code, err]).toEqual([0, '']);
   expect(out).toMatch(/embedding \d+ %/);
   expect(out).toContain('The ferry leaves thirty minutes after high tide. [1]');

@@ -42,11 +42,20 @@ async function follow(
   return { told, final: final.promise, stop };
 }
 
-const textOf = (told: Told[]) => told.filter(({ type }) => type === 'turn.delta').map(({ data }) => data['text']).join('');
+const textOf = (told: Told[]) =>
+  told
+    .filter(({ type }) => type === 'turn.delta')
+    .map(({ data }) => data['text'])
+    .join('');
 
 /** A provider that says what a test tells it to, part by part. */
 function scripted(script: (signal: AbortSignal) => AsyncIterable<AnswerPart>): ChatProvider {
-  return { ...createBuiltinChat(), provider: 'scripted', model: 'scripted', answer: (_request, signal) => script(signal) };
+  return {
+    ...createBuiltinChat(),
+    provider: 'scripted',
+    model: 'scripted',
+    answer: (_request, signal) => script(signal),
+  };
 }
 
 async function ready(rig: Rig, text: string) {
@@ -59,7 +68,10 @@ async function ready(rig: Rig, text: string) {
 describe('a turn', () => {
   test('streams an answer from the tenant’s documents whose citations can be checked', async () => {
     const rig = await rigWith();
-    const { who, documentId } = await ready(rig, 'The harbour café opens at 6:30 on weekdays.\nThe roaster is never left alone.');
+    const { who, documentId } = await ready(
+      rig,
+      'The harbour café opens at 6:30 on weekdays.\nThe roaster is never left alone.',
+    );
     const receipt = await rig.as(who, () => rig.chat.send({ content: 'When does the harbour café open?' }));
     const { told, final } = await follow(rig, who, receipt.turn_id);
     expect(await rig.deliver(who, 'chat', receipt.turn_id)).toEqual({ type: 'done' });
@@ -67,7 +79,10 @@ describe('a turn', () => {
 
     expect(told.map(({ seq }) => seq)).toEqual(told.map((_, index) => index + 1));
     expect(told.map(({ type }) => type).filter((type) => type !== 'turn.delta')).toEqual([
-      'turn.queued', 'turn.started', 'turn.sources', 'turn.completed',
+      'turn.queued',
+      'turn.started',
+      'turn.sources',
+      'turn.completed',
     ]);
     const turn = await rig.as(who, () => rig.chat.turn(receipt.turn_id));
     expect(turn.status).toBe('completed');
@@ -103,7 +118,9 @@ describe('a turn', () => {
     const rig = await rigWith();
     const who = await rig.newTenant();
     const first = await rig.as(who, () => rig.chat.send({ content: 'First?' }));
-    const second = await rig.as(who, () => rig.chat.send({ content: 'Second?', conversationId: first.conversation_id }));
+    const second = await rig.as(who, () =>
+      rig.chat.send({ content: 'Second?', conversationId: first.conversation_id }),
+    );
     expect(await rig.deliver(who, 'chat', second.turn_id)).toEqual({ type: 'superseded' });
     expect(await rig.as(who, () => rig.chat.turn(second.turn_id))).toMatchObject({ status: 'queued' });
     await rig.deliver(who, 'chat', first.turn_id);
@@ -119,10 +136,12 @@ describe('a turn', () => {
       chat: scripted(async function* (signal) {
         yield { type: 'delta', text: 'Half an ' };
         yield { type: 'delta', text: 'answer' };
-        await new Promise((_, reject) => signal.addEventListener('abort', () => {
-          aborted.resolve();
-          reject(signal.reason);
-        }));
+        await new Promise((_, reject) =>
+          signal.addEventListener('abort', () => {
+            aborted.resolve();
+            reject(signal.reason);
+          }),
+        );
       }),
     });
     const who = await rig.newTenant();
@@ -136,7 +155,10 @@ describe('a turn', () => {
     expect(await outcome).toEqual({ type: 'cancelled' });
     await Promise.all([aborted.promise, final]);
     expect(told.at(-1)).toMatchObject({ type: 'turn.cancelled', data: { text: 'Half an answer' } });
-    expect(await rig.as(who, () => rig.chat.turn(turnId))).toMatchObject({ status: 'cancelled', text: 'Half an answer' });
+    expect(await rig.as(who, () => rig.chat.turn(turnId))).toMatchObject({
+      status: 'cancelled',
+      text: 'Half an answer',
+    });
   });
 
   test('whose provider fails is told so, and the next one is not held up', async () => {
@@ -144,7 +166,8 @@ describe('a turn', () => {
     const rig = await rigWith({
       chat: scripted(async function* () {
         calls += 1;
-        if (calls === 1) throw new AppError('provider_unavailable', 'The model is overloaded.', { retryAfterMs: 1_000 });
+        if (calls === 1)
+          throw new AppError('provider_unavailable', 'The model is overloaded.', { retryAfterMs: 1_000 });
         yield { type: 'delta', text: 'Here.' };
       }),
     });
@@ -155,7 +178,8 @@ describe('a turn', () => {
     expect((await rig.deliver(who, 'chat', first.turn_id)).type).toBe('failed');
     await final;
     expect(told.at(-1)).toMatchObject({
-      type: 'turn.failed', data: { code: 'provider_unavailable', message: 'The model is overloaded.', retryable: true },
+      type: 'turn.failed',
+      data: { code: 'provider_unavailable', message: 'The model is overloaded.', retryable: true },
     });
     expect(await rig.deliver(who, 'chat', second.turn_id)).toEqual({ type: 'done' });
   });
@@ -179,10 +203,22 @@ describe('a turn', () => {
     const { told, final } = await follow(rig, who, turnId);
     const zombie = rig.deliver(who, 'chat', turnId);
     await frozen.promise;
-    await rig.as(who, () => rig.database.tenant((sql) => sql`update turns set leased_until = now() - interval '1 second'`));
+    await rig.as(who, () =>
+      rig.database.tenant((sql) => sql`update turns set leased_until = now() - interval '1 second'`),
+    );
     const { createTenantActors } = await import('../../src/workers/tenants.ts');
-    const elsewhere = createTenantActors({ ...rig.machines, logger: (await import('../../src/kernel/logger.ts')).silentLogger });
-    const job = { v: 1, lane: 'chat' as const, tenantId: who.tenantId, userId: who.userId, id: turnId, traceparent: '' };
+    const elsewhere = createTenantActors({
+      ...rig.machines,
+      logger: (await import('../../src/kernel/logger.ts')).silentLogger,
+    });
+    const job = {
+      v: 1,
+      lane: 'chat' as const,
+      tenantId: who.tenantId,
+      userId: who.userId,
+      id: turnId,
+      traceparent: '',
+    };
     expect(await elsewhere.run({ job, entryId: '0-2', deliveries: 2 })).toEqual({ type: 'done' });
     thaw.resolve();
     expect((await zombie).type).toBe('superseded');

@@ -102,15 +102,25 @@ test('a row cannot be written for another tenant, nor point at another’s row',
   for (const id of [a, b]) await sql`insert into tenants (id, name) values (${id}, ${id})`;
   const asA = <T>(fn: () => Promise<T>) => runAs({ tenantId: a, userId: user, traceId: '0' }, fn);
   await expect(
-    asA(() => database.tenant((tx) => tx`insert into conversations (tenant_id, id, user_id) values (${b}, ${crypto.randomUUID()}, ${user})`)),
+    asA(() =>
+      database.tenant(
+        (tx) => tx`insert into conversations (tenant_id, id, user_id) values (${b}, ${crypto.randomUUID()}, ${user})`,
+      ),
+    ),
   ).rejects.toThrow(/row-level security/);
   const foreign = crypto.randomUUID();
   await sql`insert into conversations (tenant_id, id, user_id) values (${b}, ${foreign}, ${user})`;
   await expect(
-    asA(() => database.tenant((tx) => tx`
-      insert into messages (id, conversation_id, position, role, content) values (${crypto.randomUUID()}, ${foreign}, 1, 'user', 'x')`)),
+    asA(() =>
+      database.tenant(
+        (tx) => tx`
+      insert into messages (id, conversation_id, position, role, content) values (${crypto.randomUUID()}, ${foreign}, 1, 'user', 'x')`,
+      ),
+    ),
   ).rejects.toThrow(/foreign key/);
-  expect(await asA(() => database.tenant((tx) => tx`select id from conversations where id = ${foreign}`))).toHaveLength(0);
+  expect(await asA(() => database.tenant((tx) => tx`select id from conversations where id = ${foreign}`))).toHaveLength(
+    0,
+  );
 });
 
 test('a transaction inside a transaction is refused rather than waited for', async () => {

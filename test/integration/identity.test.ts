@@ -168,6 +168,13 @@ describe('registering', () => {
     expect(await kindOf(identity.register({ ...fresh(), ...(invite && { invite }) }))).toBe(kind);
   });
 
+  test('by invitation is open to whoever holds the operator’s token', async () => {
+    const operatorToken = 'the operator’s token';
+    const { identity } = setUp({ registration: 'invite', operatorToken });
+    expect(await kindOf(identity.register({ ...fresh(), invite: `${operatorToken}!` }))).toBe('invalid_request');
+    expect((await identity.register({ ...fresh(), invite: operatorToken })).user.role).toBe('owner');
+  });
+
   test.each([
     ['/email', { email: 'nobody' }],
     ['/email', { email: 'a@b@c' }],

@@ -8,7 +8,9 @@ import { createRig, linesOf, type RigOptions } from '../support/rig.ts';
 function shop() {
   const builtin = createBuiltinEmbeddings({ dimensions: 64 });
   const sold: string[] = [];
-  const state: { before: (texts: readonly string[], signal?: AbortSignal) => Promise<void> } = { before: async () => {} };
+  const state: { before: (texts: readonly string[], signal?: AbortSignal) => Promise<void> } = {
+    before: async () => {},
+  };
   const provider: EmbeddingProvider = {
     ...builtin,
     maxBatch: 10,
@@ -55,7 +57,8 @@ describe('a document', () => {
     const who = await rig.newTenant();
     const { receipt } = await rig.upload(who, 'The lighthouse keeper drinks tea.\nThe harbour master drinks coffee.');
     expect(await rig.outstanding(who)).toBe(1);
-    const find = () => rig.as(who, () => rig.search.search({ query: 'who drinks tea', top_k: 5, mode: 'hybrid', filter: {} }));
+    const find = () =>
+      rig.as(who, () => rig.search.search({ query: 'who drinks tea', top_k: 5, mode: 'hybrid', filter: {} }));
     expect((await find()).results).toEqual([]);
 
     expect(await rig.deliver(who, 'ingest', receipt.task_id)).toEqual({ type: 'done' });
@@ -63,7 +66,10 @@ describe('a document', () => {
     const text = await rig.as(who, () => rig.documents.text(receipt.document_id));
     expect(best?.text).toBe('The lighthouse keeper drinks tea.');
     expect(text.slice(best?.start, best?.end)).toBe(best?.text ?? '');
-    expect(await rig.as(who, () => rig.documents.get(receipt.document_id))).toMatchObject({ status: 'ready', chunks: 2 });
+    expect(await rig.as(who, () => rig.documents.get(receipt.document_id))).toMatchObject({
+      status: 'ready',
+      chunks: 2,
+    });
     expect(await rig.as(who, () => rig.tasks.get(receipt.task_id))).toMatchObject({ status: 'succeeded', progress: 1 });
     expect(await rig.outstanding(who)).toBe(0);
   });
@@ -80,7 +86,10 @@ describe('a document', () => {
     };
     expect(await rig.deliver(who, 'ingest', receipt.task_id)).toMatchObject({ type: 'retry', afterMs: 90_000 });
     expect(await rig.as(who, () => rig.tasks.get(receipt.task_id))).toMatchObject({
-      status: 'queued', chunks_done: 20, retry_count: 0, error: { code: 'provider_unavailable' },
+      status: 'queued',
+      chunks_done: 20,
+      retry_count: 0,
+      error: { code: 'provider_unavailable' },
     });
     expect(await rig.deliver(who, 'ingest', receipt.task_id)).toEqual({ type: 'done' });
     expect(sold).toHaveLength(45);
@@ -105,10 +114,22 @@ describe('a document', () => {
     const zombie = rig.deliver(who, 'ingest', receipt.task_id);
     await frozen.promise;
     // As when its process stands still: the lease ends although the attempt lives.
-    await rig.as(who, () => rig.database.tenant((sql) => sql`update tasks set leased_until = now() - interval '1 second'`));
+    await rig.as(who, () =>
+      rig.database.tenant((sql) => sql`update tasks set leased_until = now() - interval '1 second'`),
+    );
     const { createTenantActors } = await import('../../src/workers/tenants.ts');
-    const elsewhere = createTenantActors({ ...rig.machines, logger: (await import('../../src/kernel/logger.ts')).silentLogger });
-    const job = { v: 1, lane: 'ingest' as const, tenantId: who.tenantId, userId: who.userId, id: receipt.task_id, traceparent: '' };
+    const elsewhere = createTenantActors({
+      ...rig.machines,
+      logger: (await import('../../src/kernel/logger.ts')).silentLogger,
+    });
+    const job = {
+      v: 1,
+      lane: 'ingest' as const,
+      tenantId: who.tenantId,
+      userId: who.userId,
+      id: receipt.task_id,
+      traceparent: '',
+    };
     expect(await elsewhere.run({ job, entryId: '0-2', deliveries: 2 })).toEqual({ type: 'done' });
     thaw.resolve();
     expect((await zombie).type).toBe('superseded');
@@ -128,7 +149,10 @@ describe('a document', () => {
     expect((await rig.deliver(who, 'ingest', receipt.task_id)).type).toBe('retry');
     expect((await rig.deliver(who, 'ingest', receipt.task_id)).type).toBe('failed');
     const dead = await rig.as(who, () => rig.tasks.get(receipt.task_id));
-    expect(dead).toMatchObject({ status: 'dead', error: { code: 'provider_unavailable', message: 'The provider is down.' } });
+    expect(dead).toMatchObject({
+      status: 'dead',
+      error: { code: 'provider_unavailable', message: 'The provider is down.' },
+    });
     expect(await rig.as(who, () => rig.documents.get(receipt.document_id))).toMatchObject({ status: 'failed' });
     expect(await rig.outstanding(who)).toBe(0);
 
@@ -152,10 +176,16 @@ describe('a document', () => {
     await rig.deliver(who, 'ingest', first.receipt.task_id);
     state.before = async () => {};
     const again = await rig.upload(who, linesOf(3));
-    expect(again).toMatchObject({ created: true, receipt: { document_id: first.receipt.document_id, duplicate: false } });
+    expect(again).toMatchObject({
+      created: true,
+      receipt: { document_id: first.receipt.document_id, duplicate: false },
+    });
     expect(again.receipt.task_id).not.toBe(first.receipt.task_id);
     expect(await rig.deliver(who, 'ingest', again.receipt.task_id)).toEqual({ type: 'done' });
-    expect(await rig.as(who, () => rig.documents.get(first.receipt.document_id))).toMatchObject({ status: 'ready', chunks: 3 });
+    expect(await rig.as(who, () => rig.documents.get(first.receipt.document_id))).toMatchObject({
+      status: 'ready',
+      chunks: 3,
+    });
   });
 
   test('that is cancelled while it waits or runs leaves its place free and can be uploaded again', async () => {
@@ -237,9 +267,7 @@ describe('admission', () => {
   test('is exact under concurrent uploads, and keeps nothing of what it refuses', async () => {
     const rig = await rigWith({ queueMaxDepth: 7 });
     const who = await rig.newTenant();
-    const all = await Promise.allSettled(
-      Array.from({ length: 60 }, (_, i) => rig.upload(who, `document ${i % 40}`)),
-    );
+    const all = await Promise.allSettled(Array.from({ length: 60 }, (_, i) => rig.upload(who, `document ${i % 40}`)));
     const accepted = all.filter((one) => one.status === 'fulfilled' && one.value.created);
     expect(accepted).toHaveLength(7);
     for (const one of all) {

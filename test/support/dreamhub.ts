@@ -8,7 +8,7 @@ import { temporaryFolder } from './temporary-folder.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const START_TIMEOUT_MS = 90_000;
-const JWT_SECRET = 'a secret of the tests, long enough for HS256';
+const JWT_SECRET = 'a secret of the tests that is long enough for HS256';
 
 export interface DreamhubProcess {
   readonly url: string;
@@ -53,7 +53,10 @@ export async function startProcess(env: Env): Promise<DreamhubProcess> {
     listeners.add(look);
     look();
     void ended.then(() => reject(new Error(`the process ended without saying ${pattern}:\n${text}`)));
-    const timer = setTimeout(() => reject(new Error(`the process does not say ${pattern}:\n${text}`)), START_TIMEOUT_MS);
+    const timer = setTimeout(
+      () => reject(new Error(`the process does not say ${pattern}:\n${text}`)),
+      START_TIMEOUT_MS,
+    );
     return promise.finally(() => {
       listeners.delete(look);
       clearTimeout(timer);
@@ -111,9 +114,18 @@ export async function startDreamhub(form: Form = 'embedded', extra: Env = {}): P
     let adminUrl: string | undefined;
     if (form !== 'embedded') {
       const [database, redis] = await Promise.all([createTestDatabase(), startRedis()]);
-      cleaners.push(() => database.drop(), () => redis.stop());
+      cleaners.push(
+        () => database.drop(),
+        () => redis.stop(),
+      );
       adminUrl = database.adminUrl;
-      Object.assign(env, { DATABASE_URL: database.url, DATABASE_OWNER_URL: database.adminUrl, REDIS_URL: redis.url, JWT_SECRET, ...extra });
+      Object.assign(env, {
+        DATABASE_URL: database.url,
+        DATABASE_OWNER_URL: database.adminUrl,
+        REDIS_URL: redis.url,
+        JWT_SECRET,
+        ...extra,
+      });
     }
     const server = await startProcess({ ...env, DREAMHUB_ROLE: form === 'split' ? 'server' : 'all' });
     cleaners.push(() => server.stop());

@@ -64,6 +64,7 @@ export async function openSocket(
       const wait = (frame: Frame) => test(frame) && resolve(frame);
       waiting.add(wait);
       void closed.then(({ code, reason }) => reject(new Error(`the socket closed with ${code} ${reason}`)));
+      promise.catch(() => undefined);
       return late(promise, () => `nothing of the kind among ${JSON.stringify(frames.slice(-10))}`).finally(() =>
         waiting.delete(wait),
       );
@@ -101,10 +102,19 @@ export async function register(url: string, tenant = `tenant-${crypto.randomUUID
   };
   const token = session.access_token;
 
-  async function call<T = Record<string, unknown>>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer<T>> {
+  async function call<T = Record<string, unknown>>(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Answer<T>> {
     const answer = await fetch(`${url}/api/v1${path}`, {
       method,
-      headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...headers,
+      },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
     const text = await answer.text();
@@ -116,8 +126,18 @@ export async function register(url: string, tenant = `tenant-${crypto.randomUUID
     const form = new FormData();
     for (const [name, value] of Object.entries(fields)) form.append(name, value);
     form.append('file', content instanceof Blob ? content : new Blob([content as BlobPart]), filename);
-    const answer = await fetch(`${url}/api/v1/upload`, { method: 'POST', headers: { authorization: `Bearer ${token}` }, body: form });
-    const body = (await answer.json()) as { document_id: string; task_id: string; status: string; duplicate: boolean; code?: string };
+    const answer = await fetch(`${url}/api/v1/upload`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      body: form,
+    });
+    const body = (await answer.json()) as {
+      document_id: string;
+      task_id: string;
+      status: string;
+      duplicate: boolean;
+      code?: string;
+    };
     return { status: answer.status, headers: answer.headers, body };
   }
 
@@ -132,12 +152,19 @@ export async function register(url: string, tenant = `tenant-${crypto.randomUUID
     upload,
     socket: (options: { protocol?: string } = {}) => openSocket(url, { token, ...options }),
     /** Uploads and waits for the pushed end of its task; answers with that event. */
-    async learn(socket: Socket, content: string | Uint8Array | Blob, filename: string, fields: Record<string, string> = {}) {
+    async learn(
+      socket: Socket,
+      content: string | Uint8Array | Blob,
+      filename: string,
+      fields: Record<string, string> = {},
+    ) {
       const { status, body } = await upload(content, filename, fields);
       if (status !== 202) throw new Error(`the upload of ${filename} answered ${status}: ${JSON.stringify(body)}`);
       const topic = `task:${body.task_id}`;
       socket.send({ type: 'subscribe', topic });
-      const end = await socket.until((frame) => frame.topic === topic && /^task\.(succeeded|failed|dead|cancelled)$/.test(frame.type));
+      const end = await socket.until(
+        (frame) => frame.topic === topic && /^task\.(succeeded|failed|dead|cancelled)$/.test(frame.type),
+      );
       return { ...body, end };
     },
   };

@@ -3,7 +3,14 @@
  * tenants' actors itself, so it decides what runs when.
  */
 import { createHash } from 'node:crypto';
-import type { ChatProvider, Chunker, EmbeddingProvider, ExtractedDocument, Extractor, Principal } from '../../src/contracts/index.ts';
+import type {
+  ChatProvider,
+  Chunker,
+  EmbeddingProvider,
+  ExtractedDocument,
+  Extractor,
+  Principal,
+} from '../../src/contracts/index.ts';
 import { createDatabase } from '../../src/db/database.ts';
 import { ensureSpace } from '../../src/db/spaces.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
@@ -55,17 +62,23 @@ export const lineChunker: Chunker = {
   version: 'lines-1',
   chunk({ text }) {
     let start = 0;
-    return text.split('\n').flatMap((line) => {
-      const chunk = { start, end: start + line.length, text: line, page: null, headings: [], tokens: line.length };
-      start += line.length + 1;
-      return line.trim() === '' ? [] : [chunk];
-    }).map((chunk, ordinal) => ({ ...chunk, ordinal }));
+    return text
+      .split('\n')
+      .flatMap((line) => {
+        const chunk = { start, end: start + line.length, text: line, page: null, headings: [], tokens: line.length };
+        start += line.length + 1;
+        return line.trim() === '' ? [] : [chunk];
+      })
+      .map((chunk, ordinal) => ({ ...chunk, ordinal }));
   },
 };
 
 /** `count` lines that say different things. */
 export function linesOf(count: number, seed = 'line'): string {
-  return Array.from({ length: count }, (_, i) => `${seed} ${i} ${createHash('md5').update(`${seed}${i}`).digest('hex')}`).join('\n');
+  return Array.from(
+    { length: count },
+    (_, i) => `${seed} ${i} ${createHash('md5').update(`${seed}${i}`).digest('hex')}`,
+  ).join('\n');
 }
 
 export type Rig = Awaited<ReturnType<typeof createRig>>;
@@ -80,7 +93,10 @@ export async function createRig(options: RigOptions = {}) {
   const blobs = createDiskBlobStore({ root: folder.path });
   const embeddings = options.embeddings ?? createBuiltinEmbeddings({ dimensions: 64 });
   const space = await ensureSpace(database, {
-    provider: embeddings.provider, model: embeddings.model, dimensions: embeddings.dimensions, pipeline: lineChunker.version,
+    provider: embeddings.provider,
+    model: embeddings.model,
+    dimensions: embeddings.dimensions,
+    pipeline: lineChunker.version,
   });
   const publisher = createEventPublisher({ clients, keys, clock, logger, ttlSeconds: 600, maxLen: 1_000 });
   const announcer = createAnnouncer({ publisher, logger });
@@ -93,7 +109,13 @@ export async function createRig(options: RigOptions = {}) {
   await hub.start();
   const work = { database, announcer, clock, random: () => 0, logger, metrics, maxAttempts, leaseMs };
   const ingestion = createIngestion({
-    ...work, blobs, extractor: options.extractor ?? plainExtractor, chunker: lineChunker, embeddings, space, ids,
+    ...work,
+    blobs,
+    extractor: options.extractor ?? plainExtractor,
+    chunker: lineChunker,
+    embeddings,
+    space,
+    ids,
   });
   const answering = createAnswering({ ...work, search, provider: options.chat ?? createBuiltinChat(), publisher });
   const tenants = createTenantActors({ ingestion, answering, logger });
@@ -119,8 +141,32 @@ export async function createRig(options: RigOptions = {}) {
     runAs({ tenantId, userId, traceId: newTraceId() }, fn);
 
   const rig = {
-    database, clients, keys, blobs, machines: { ingestion, answering }, folder, redis, db, control, hub, tenants, search, newTenant, addUser, as, embeddings,
-    uploads: createUploads({ database, blobs, feeder, announcer, ids, metrics, maxUploadBytes: 10_000_000, queueMaxDepth }),
+    database,
+    clients,
+    keys,
+    blobs,
+    machines: { ingestion, answering },
+    folder,
+    redis,
+    db,
+    control,
+    hub,
+    tenants,
+    search,
+    newTenant,
+    addUser,
+    as,
+    embeddings,
+    uploads: createUploads({
+      database,
+      blobs,
+      feeder,
+      announcer,
+      ids,
+      metrics,
+      maxUploadBytes: 10_000_000,
+      queueMaxDepth,
+    }),
     documents: createDocuments({ database, blobs, announcer, control, logger }),
     tasks: createTasks({ database, announcer, feeder, control, queueMaxDepth }),
     conversations: createConversations({ database, ids, control }),
@@ -140,7 +186,9 @@ export async function createRig(options: RigOptions = {}) {
 
     /** Delivers a task or turn to its tenant's actor, as the dispatcher would. */
     async deliver(who: Pick<Scope, 'tenantId' | 'userId'>, lane: 'ingest' | 'chat', id: string): Promise<Outcome> {
-      await database.system((sql) => sql`update ${sql(lane === 'ingest' ? 'tasks' : 'turns')} set handed_out_at = now() where id = ${id}`);
+      await database.system(
+        (sql) => sql`update ${sql(lane === 'ingest' ? 'tasks' : 'turns')} set handed_out_at = now() where id = ${id}`,
+      );
       const job = { v: 1, lane, tenantId: who.tenantId, userId: who.userId, id, traceparent: '' };
       return tenants.run({ job, entryId: '0-1', deliveries: 1 });
     },

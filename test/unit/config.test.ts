@@ -20,8 +20,16 @@ function problemsOf(env: Record<string, string>): readonly string[] {
 describe('the environment', () => {
   test('may be empty: everything is embedded and registration is open', () => {
     expect(readConfig({})).toMatchObject({
-      port: 8080, host: '127.0.0.1', role: 'all', databaseUrl: undefined, redisUrl: undefined, registration: 'open',
-      queueMaxDepth: 10_000, visibilityTimeoutMs: 30_000, chatVisibilityTimeoutMs: 5_000, maxUploadBytes: 209_715_200,
+      port: 8080,
+      host: '127.0.0.1',
+      role: 'all',
+      databaseUrl: undefined,
+      redisUrl: undefined,
+      registration: 'open',
+      queueMaxDepth: 10_000,
+      visibilityTimeoutMs: 30_000,
+      chatVisibilityTimeoutMs: 5_000,
+      maxUploadBytes: 209_715_200,
     });
   });
 
@@ -35,7 +43,12 @@ describe('the environment', () => {
 
   test('tells all its problems at once', () => {
     const problems = problemsOf({
-      PORT: 'http', DREAMHUB_ROLE: 'server', DATABASE_URL: 'mysql://x', MAX_ATTEMPTS: '0', LOG_LEVEL: 'loud', JWT_SECRET: 'short',
+      PORT: 'http',
+      DREAMHUB_ROLE: 'server',
+      DATABASE_URL: 'mysql://x',
+      MAX_ATTEMPTS: '0',
+      LOG_LEVEL: 'loud',
+      JWT_SECRET: 'short',
     });
     for (const name of ['PORT', 'DATABASE_URL', 'REDIS_URL', 'MAX_ATTEMPTS', 'LOG_LEVEL', 'JWT_SECRET']) {
       expect(problems.join('\n')).toContain(name);

@@ -33,7 +33,10 @@ describe('a lifecycle', () => {
   test('goes on when a part hangs or throws while stopping', async () => {
     const log: string[] = [];
     const life = lifecycleOf(
-      parts(log, { c: { stop: () => new Promise(() => {}), stopMs: 5 }, b: { stop: () => Promise.reject(new Error('no')) } }),
+      parts(log, {
+        c: { stop: () => new Promise(() => {}), stopMs: 5 },
+        b: { stop: () => Promise.reject(new Error('no')) },
+      }),
     );
     await life.start();
     await life.stop();

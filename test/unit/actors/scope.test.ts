@@ -15,7 +15,12 @@ const scopeOf = (tenantId: string): Scope => ({ tenantId, userId: `${tenantId}-u
 const A = scopeOf('tenant-a');
 const B = scopeOf('tenant-b');
 const jobOf = ({ tenantId, userId }: Scope, id: string): Job => ({
-  v: 1, lane: 'ingest', tenantId, userId, id, traceparent: '',
+  v: 1,
+  lane: 'ingest',
+  tenantId,
+  userId,
+  id,
+  traceparent: '',
 });
 
 /** A tenant's actor whose pipeline notes in whose scope each of its effects ran; `publish` waits for the gate. */
@@ -65,9 +70,27 @@ afterAll(async () => {
 const wakers: Record<string, (wake: () => void) => Promise<void>> = {
   'a request of tenant B': async (wake) => runAs(B, wake),
   'a timer that B set': (wake) =>
-    runAs(B, () => new Promise((resolve) => setTimeout(() => { wake(); resolve(); }, 1))),
+    runAs(
+      B,
+      () =>
+        new Promise((resolve) =>
+          setTimeout(() => {
+            wake();
+            resolve();
+          }, 1),
+        ),
+    ),
   'a Redis callback that B registered': (wake) =>
-    runAs(B, () => new Promise((resolve) => { void clients.ops.ping(() => { wake(); resolve(); }); })),
+    runAs(
+      B,
+      () =>
+        new Promise((resolve) => {
+          void clients.ops.ping(() => {
+            wake();
+            resolve();
+          });
+        }),
+    ),
   'no scope at all': async (wake) => wake(),
 };
 

@@ -80,7 +80,10 @@ describe('an upload pipeline', () => {
     expect(await outcomeOf(machine)).toEqual({ type: 'abandoned' });
   });
 
-  for (const [event, outcome] of [['CANCEL', cancelled], ['RELEASE', released]] as const) {
+  for (const [event, outcome] of [
+    ['CANCEL', cancelled],
+    ['RELEASE', released],
+  ] as const) {
     test(`leaves what it does at once on ${event} and aborts its effect`, async () => {
       const calls: string[] = [];
       const aborted = Promise.withResolvers<void>();
@@ -112,7 +115,10 @@ describe('an upload pipeline', () => {
     });
   }
 
-  for (const [why, outcome] of [['lost', superseded], ['cancelled', cancelled]] as const) {
+  for (const [why, outcome] of [
+    ['lost', superseded],
+    ['cancelled', cancelled],
+  ] as const) {
     test(`stops when its lease says ${why}`, async () => {
       const calls: string[] = [];
       const machine = pipeline(calls).provide({
