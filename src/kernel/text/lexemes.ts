@@ -1,0 +1,83 @@
+/**
+ * Index terms of a text. An alphabet's words are stemmed and, where they are identifiers, split as well as kept whole.
+ * Chinese and Japanese runs give every pair of neighbouring characters (which covers two-character words, so that a
+ * question cut differently from the passage still meets it), every Chinese character that is no function word, and the
+ * segmenter's words of three characters and more. Korean and other scripts without spaces likewise.
+ */
+import { scriptOf } from './script.ts';
+import { isStopWord } from './stop-words.ts';
+import { segmentRun, visitWords } from './words.ts';
+
+/** `word` whole words · `part` a word inside an identifier · `pair` two neighbouring characters · `char` one. */
+export type LexemeKind = 'word' | 'part' | 'pair' | 'char';
+
+export interface Lexeme {
+  readonly term: string;
+  readonly kind: LexemeKind;
+  /** From 1; counts words of alphabets and characters of scripts without spaces. */
+  readonly position: number;
+}
+
+export interface Analysis {
+  readonly lexemes: Lexeme[];
+  /** Length of the text for ranking: words, where two characters of a script without spaces count as one. */
+  readonly length: number;
+}
+
+export interface AnalyseOptions {
+  /** `false` leaves out the segmenter's words, whose dictionary changes with the runtime: for what must never change. */
+  segment?: boolean;
+}
+
+export function analyse(text: string, { segment = true }: AnalyseOptions = {}): Analysis {
+  const lexemes: Lexeme[] = [];
+  let position = 0;
+  let words = 0;
+  let characters = 0;
+  visitWords(text, {
+    word({ term, parts }) {
+      if (!term) return;
+      position += 1;
+      words += 1;
+      lexemes.push({ term, kind: 'word', position });
+      for (const part of parts) lexemes.push({ term: part, kind: 'part', position });
+    },
+    run(run) {
+      const start = position + 1;
+      const units = Array.from(run);
+      for (const [index, unit] of units.entries()) {
+        position += 1;
+        characters += 1;
+        if (units.length === 1 || meansAlone(unit)) lexemes.push({ term: unit, kind: 'char', position });
+        const next = units[index + 1];
+        if (next !== undefined) lexemes.push({ term: unit + next, kind: 'pair', position });
+      }
+      if (!segment) return;
+      let at = start;
+      for (const word of segmentRun(run)) {
+        const size = Array.from(word).length;
+        if (size > 2) lexemes.push({ term: word, kind: 'word', position: at });
+        at += size;
+      }
+    },
+  });
+  return { lexemes, length: words + characters / 2 };
+}
+
+/** A Chinese character or Korean syllable that is no function word: a letter of another script says nothing by itself. */
+export function meansAlone(unit: string): boolean {
+  const script = scriptOf(unit.codePointAt(0) ?? 0);
+  return (script === 'han' || script === 'hangul') && !isStopWord(unit);
+}
+
+/** Index terms of a text in order; see `analyse`. */
+export function lexemes(text: string): string[] {
+  return analyse(text).lexemes.map(({ term }) => term);
+}
+
+/** Neighbouring characters inside a word, `size` at a time; a shorter word is its own and only gram. */
+export function gramsOf(term: string, size = 4): string[] {
+  const units = Array.from(term);
+  if (units.length <= size) return [term];
+  return units.slice(size - 1).map((_, index) => units.slice(index, index + size).join(''));
+}

@@ -1,0 +1,128 @@
+/**
+ * Sentences with their exact places. Ends are decided by punctuation of both worlds; headings, list items and table rows
+ * are sentences of their own; a line break inside a paragraph is a space. One pass, no sentence longer than `MAX_SENTENCE`.
+ */
+
+interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** UTF-16 offsets, `end` exclusive. */
+export interface Sentence extends Span {
+  /** Exactly `text.slice(start, end)`, without white space around it. */
+  readonly text: string;
+}
+
+/** A longer one is cut at a space, or else between two characters. */
+const MAX_SENTENCE = 2_000;
+
+const END = /[.!?\u2026\u3002\uff01\uff1f\uff61]/;
+const CJK_END = /[\u3002\uff01\uff1f\uff61]/;
+/** Quotes and brackets that close after the end of a sentence and belong to it. */
+const CLOSER = /["'\u2019\u201d\u300d\u300f\uff09)\]\u3011\u300b\u00bb]/;
+/** Titles and references: a name or a number follows, never a new sentence. */
+const BEFORE_NAME = new Set(
+  'mr mrs ms dr prof st sr jr gen col lt sgt capt rev hon gov sen rep pres fr vs no nos fig figs eq eqs sec ch vol vols pp ed eds al approx ca cf eg ie viz resp art para ref refs dept univ bros messrs mme mlle inc ltd co corp'.split(
+    ' ',
+  ),
+);
+/** They end a sentence where a capital follows. */
+const MAY_END = new Set('al inc ltd co corp bros jr sr dept univ'.split(' '));
+/** A heading, list item, quotation, table row or rule: the line stands for itself. */
+const OWN_LINE =
+  /^[ \t]*(?:#{1,6}\s|[-*+\u2022\u25cf\u25aa\u2013]\s|\d{1,3}(?:[.)]\s|\u3001)|[(\uff08]?[a-z\d\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d\u5341]{1,3}[)\uff09\u3001]|>\s|\||={3,}|-{3,})/u;
+
+export function sentences(text: string): Sentence[] {
+  const found: Sentence[] = [];
+  for (const block of blocks(text)) splitBlock(text, block, found);
+  return found;
+}
+
+/** Stretches that no sentence crosses: paragraphs, and lines that stand for themselves. */
+function* blocks(text: string): Generator<Span> {
+  let start = 0;
+  let line = 0;
+  let ownLine = false;
+  while (line < text.length) {
+    const breakAt = text.indexOf('\n', line);
+    const end = breakAt < 0 ? text.length : breakAt;
+    const content = text.slice(line, Math.min(end, line + 64));
+    const blank = content.trim() === '' && text.slice(line, end).trim() === '';
+    const own = !blank && OWN_LINE.test(content);
+    if (blank || own || ownLine) {
+      if (line > start) yield { start, end: line };
+      start = line;
+    }
+    // A list item's text may go on in the next line when that is indented; a heading's or a table row's does not.
+    ownLine = own && !continues(text, end + 1);
+    line = end + 1;
+  }
+  if (start < text.length) yield { start, end: text.length };
+}
+
+const continues = (text: string, at: number): boolean => text.startsWith('  ', at) || text.startsWith('\t', at);
+
+function splitBlock(text: string, block: Span, found: Sentence[]): void {
+  let start = block.start;
+  for (let at = block.start; at < block.end; at += 1) {
+    if (at - start >= MAX_SENTENCE) {
+      const cut = cutBefore(text, start, at);
+      push(text, start, cut, found);
+      start = cut;
+    }
+    const character = text.charAt(at);
+    if (!END.test(character)) continue;
+    let end = at + 1;
+    while (end < block.end && END.test(text.charAt(end))) end += 1;
+    while (end < block.end && CLOSER.test(text.charAt(end))) end += 1;
+    if (isEnd(text, start, at, end, block.end)) {
+      push(text, start, end, found);
+      start = end;
+    }
+    at = end - 1;
+  }
+  push(text, start, block.end, found);
+}
+
+function isEnd(text: string, start: number, at: number, end: number, limit: number): boolean {
+  if (CJK_END.test(text.charAt(at))) return true;
+  if (end >= limit) return true;
+  const after = text.slice(end, end + 24);
+  if (!/^\s/.test(after))
+    return text.charAt(at) === '\u2026' || text.charAt(at) === '.' ? false : /^[\p{Lu}\p{Script=Han}]/u.test(after);
+  const next = after.trimStart().charAt(0);
+  if (text.charAt(at) !== '.') return !/\p{Ll}/u.test(next);
+  if (/\p{Ll}/u.test(next)) return false;
+  const word = /([\p{L}\p{N}.]+)$/u.exec(text.slice(Math.max(start, at - 24), at))?.[1] ?? '';
+  // A number or letter that opens the line counts a list ("1. First"); one letter is an initial ("J. Smith").
+  if (/^[\p{L}\p{Nd}]$/u.test(word) && !/[\p{Nd}]/u.test(word)) return false;
+  if (/^\p{Nd}{1,3}$/u.test(word) && text.slice(start, at).trim() === word) return false;
+  if (/^(?:\p{L}\.)+\p{L}$/u.test(word)) return !isAbbreviationInside(word, next);
+  const plain = word.toLowerCase().replaceAll('.', '');
+  if (!BEFORE_NAME.has(plain)) return true;
+  return MAY_END.has(plain) && /\p{Lu}/u.test(next);
+}
+
+/** "e.g. Paris", "i.e. The", "U.S. Army" go on; "at 5 p.m. The" ends. */
+function isAbbreviationInside(word: string, next: string): boolean {
+  const lower = word.toLowerCase();
+  if (lower === 'a.m' || lower === 'p.m') return !/\p{Lu}/u.test(next);
+  return true;
+}
+
+/** The last space before `at`, else `at` itself, never inside a surrogate pair. */
+function cutBefore(text: string, start: number, at: number): number {
+  const space = text.lastIndexOf(' ', at);
+  if (space > start) return space;
+  const unit = text.charCodeAt(at);
+  return unit >= 0xdc00 && unit <= 0xdfff ? at - 1 : at;
+}
+
+function push(text: string, from: number, to: number, found: Sentence[]): void {
+  let start = from;
+  let end = to;
+  while (start < end && text.charAt(start).trim() === '') start += 1;
+  while (end > start && text.charAt(end - 1).trim() === '') end -= 1;
+  if (end > start) found.push({ start, end, text: text.slice(start, end) });
+}

@@ -1,0 +1,136 @@
+/**
+ * Cuts text into words. One pass by regular expression finds runs of one kind; each kind is then cut its own way:
+ * Chinese and Japanese by `Intl.Segmenter`, identifiers at underscores and case changes, numbers as one value.
+ * Time is linear: no run handed to the segmenter is longer than `MAX_RUN`, and a word's forms are remembered.
+ */
+import { stem } from 'porter2';
+import { compatible, foldCase, truncate } from './normalise.ts';
+import { isStopWord } from './stop-words.ts';
+
+/** Longer runs without a break are cut: segmenters and tokenizers are quadratic on them. */
+export const MAX_RUN = 2_000;
+/** A longer word is indexed and searched by its beginning. */
+const MAX_WORD = 64;
+
+/** A word of an alphabet: `term` is what is indexed; `parts` are the words inside an identifier (`getUserName`). */
+export interface WordForms {
+  readonly term: string;
+  readonly stop: boolean;
+  readonly parts: readonly string[];
+}
+
+export interface WordVisitor {
+  /** A word, number or emoji written with breaks around it. */
+  word(forms: WordForms): void;
+  /** A run of Chinese, Japanese or another script without spaces, at most `MAX_RUN` long. */
+  run(text: string, script: 'cjk' | 'hangul' | 'spaceless'): void;
+}
+
+const CJK = '\\p{Script=Han}\\u3005-\\u3007\\u3041-\\u309f\\u30a1-\\u30fa\\u30fc-\\u30ff\\u3100-\\u312f\\u31f0-\\u31ff';
+const HANGUL = '\\p{Script=Hangul}';
+const SPACELESS = '\\u0e00-\\u0eff\\u1000-\\u109f\\u1780-\\u17ff';
+/** A letter, mark or digit of a script that is none of the above. */
+const ALPHABETIC = `(?:(?![${CJK}${HANGUL}${SPACELESS}])[\\p{L}\\p{M}\\p{N}_])`;
+
+const TOKEN = new RegExp(
+  [
+    `([${CJK}]+)`,
+    `([${HANGUL}]+)`,
+    `([${SPACELESS}]+)`,
+    `(\\p{Nd}+(?:[.,]\\p{Nd}+)+(?!${ALPHABETIC}))`,
+    `([A-Za-z](?:\\+\\+|#)(?!${ALPHABETIC}))`,
+    `(${ALPHABETIC}+(?:['\u2019]${ALPHABETIC}+)*)`,
+    '(\\p{Emoji_Presentation})',
+  ].join('|'),
+  'gu',
+);
+
+/** Calls the visitor for every word and run of the text, in order. */
+export function visitWords(text: string, visitor: WordVisitor): void {
+  for (const match of compatible(text).matchAll(TOKEN)) {
+    const [whole, cjk, hangul, spaceless, number, codeName, word] = match;
+    if (word !== undefined) visitor.word(formsOf(word));
+    else if (cjk !== undefined) visitRun(cjk, 'cjk', visitor);
+    else if (number !== undefined) for (const term of numbersIn(number)) visitor.word(plain(term));
+    else if (hangul !== undefined) visitRun(hangul, 'hangul', visitor);
+    else if (spaceless !== undefined) visitRun(spaceless, 'spaceless', visitor);
+    else visitor.word(plain(codeName === undefined ? whole : codeName.toLowerCase()));
+  }
+}
+
+const segmenter = new Intl.Segmenter('zh', { granularity: 'word' });
+
+/** Words of a run without spaces; the dictionary covers Chinese, Japanese, Thai, Lao, Khmer and Burmese whatever the locale. */
+export function segmentRun(run: string): string[] {
+  const words: string[] = [];
+  for (const { segment } of segmenter.segment(run)) words.push(segment);
+  return words;
+}
+
+function visitRun(run: string, script: 'cjk' | 'hangul' | 'spaceless', visitor: WordVisitor): void {
+  for (let rest = run; rest.length > 0; ) {
+    const head = truncate(rest, MAX_RUN);
+    visitor.run(head, script);
+    rest = rest.slice(head.length);
+  }
+}
+
+const plain = (term: string): WordForms => ({ term: truncate(term, MAX_WORD), stop: false, parts: [] });
+
+const THOUSANDS = /^\d{1,3}(?:,\d{3})+(?:\.\d+)?$/;
+const DECIMAL_OR_VERSION = /^\d+(?:\.\d+)+$/;
+
+/** `1,190` → `1190`, `3.14` and `1.4.5` as they stand, `1,2,3` → three numbers. */
+function numbersIn(text: string): string[] {
+  if (THOUSANDS.test(text)) return [text.replaceAll(',', '')];
+  return DECIMAL_OR_VERSION.test(text) ? [text] : text.split(/[.,]/);
+}
+
+/** Forms of the words met last: text repeats itself, and stemming and case splitting cost more than a look-up. */
+const remembered = new Map<string, WordForms>();
+const REMEMBERED_MAX = 20_000;
+
+function formsOf(word: string): WordForms {
+  const known = remembered.get(word);
+  if (known) return known;
+  const forms = computeForms(word);
+  if (remembered.size >= REMEMBERED_MAX) remembered.clear();
+  if (word.length <= MAX_WORD) remembered.set(word, forms);
+  return forms;
+}
+
+const POSSESSIVE = /['\u2019]s?$/u;
+const APOSTROPHE = /['\u2019]/gu;
+
+function computeForms(word: string): WordForms {
+  const bare = word.replace(POSSESSIVE, '').replace(/^_+|_+$/g, '');
+  const folded = foldCase(bare.replace(APOSTROPHE, ''));
+  const parts = new Set(partsOf(bare).map((part) => stemmed(foldCase(part))));
+  const term = truncate(stemmed(folded), MAX_WORD);
+  parts.delete(term);
+  return { term, stop: isStopWord(foldCase(word.replace(APOSTROPHE, ''))) || isStopWord(folded), parts: [...parts] };
+}
+
+/** Between lower and upper case, before the last capital of an acronym, between letters and digits. */
+const CASE_BOUNDARY = /(?<=\p{Ll})(?=\p{Lu})|(?<=\p{Lu})(?=\p{Lu}\p{Ll})|(?<=\p{L})(?=\p{Nd})|(?<=\p{Nd})(?=\p{L})/u;
+
+/** Words inside an identifier or an elided form (`l'eau` → `eau`); empty where there is only the word itself. */
+function partsOf(word: string): string[] {
+  if (word.length > 4 * MAX_WORD) return [];
+  const elided = /^\p{L}{1,2}['\u2019](\p{L}{3,})$/u.exec(word)?.[1];
+  if (elided) return [elided];
+  const pieces = word
+    .replace(APOSTROPHE, '')
+    .split('_')
+    .flatMap((piece) => piece.split(CASE_BOUNDARY))
+    .filter((piece) => piece.length > 1 || /\p{Nd}/u.test(piece));
+  return pieces.length > 1 || (pieces[0] ?? word).length < word.length
+    ? pieces.map((piece) => truncate(piece, MAX_WORD))
+    : [];
+}
+
+const STEMMABLE = /^[a-z]{3,}$/;
+
+function stemmed(word: string): string {
+  return STEMMABLE.test(word) && word.length <= MAX_WORD ? stem(word) : word;
+}
