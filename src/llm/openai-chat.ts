@@ -1,0 +1,164 @@
+/**
+ * Answers from any OpenAI-compatible server. A stream goes: opening (keys, retries, until the first words) → streaming →
+ * complete, and only `finish_reason` completes it. From the first words on nothing is retried: the reader has seen them.
+ */
+import type { ChatCompletionChunk } from 'openai/resources/chat/completions';
+import type { AnswerPart, AnswerRequest, ChatProvider } from '../contracts/index.ts';
+import type { Clock } from '../kernel/clock.ts';
+import type { Logger } from '../kernel/logger.ts';
+import { estimateTokens } from '../kernel/text/tokens.ts';
+import { type AttemptOptions, type AttemptPolicy, attempt, report } from './attempts.ts';
+import { createKeyPool, type KeyLease } from './key-pool.ts';
+import { factsOf } from './models.ts';
+import type { ProviderObserver } from './observer.ts';
+import { createDeadline, createOpenAiClients, type Deadline } from './openai-client.ts';
+import { buildPrompt, type PromptMessage } from './prompt.ts';
+import { classify, malformed, ProviderFailure, toAppError } from './provider-failure.ts';
+
+export interface OpenAiChatOptions {
+  baseUrl?: string | undefined;
+  apiKeys: readonly string[];
+  model: string;
+  clock: Clock;
+  logger: Logger;
+  observer?: ProviderObserver;
+  random?(): number;
+  nonce?(): string;
+  /** Prompt and answer together; default by model. */
+  contextTokens?: number;
+  /** From the request to the first chunk. */
+  firstChunkTimeoutMs?: number;
+  /** From one chunk to the next. */
+  idleTimeoutMs?: number;
+  policy?: Partial<AttemptPolicy>;
+}
+
+/** Room that the prompt leaves for the answer. */
+const ANSWER_TOKENS = 2_048;
+
+interface Opened {
+  readonly deadline: Deadline;
+  readonly lease: KeyLease;
+  readonly chunks: AsyncIterator<ChatCompletionChunk>;
+  readonly progress: Progress;
+  readonly first: string;
+}
+
+interface Progress {
+  finish: string | null;
+  promptTokens: number | undefined;
+  completionTokens: number | undefined;
+}
+
+export function createOpenAiChat(options: OpenAiChatOptions): ChatProvider {
+  const {
+    model,
+    clock,
+    logger,
+    observer = {},
+    random = Math.random,
+    nonce = () => crypto.randomUUID().replaceAll('-', '').slice(0, 12),
+  } = options;
+  const { firstChunkTimeoutMs = 90_000, idleTimeoutMs = 30_000 } = options;
+  const policy: AttemptPolicy = { attempts: 3, baseMs: 300, maxWaitMs: 4_000, ...options.policy };
+  const pool = createKeyPool({ keys: options.apiKeys, clock });
+  const clientOf = createOpenAiClients({ baseUrl: options.baseUrl });
+  const contextTokens = options.contextTokens ?? factsOf(model).contextTokens;
+
+  /** One request, up to its first words; a stream that ends before them is complete or a failure like any other. */
+  async function open(lease: KeyLease, used: string, messages: PromptMessage[], signal: AbortSignal): Promise<Opened> {
+    const deadline = createDeadline(clock, signal, firstChunkTimeoutMs);
+    try {
+      const { data, response } = await deadline.race(
+        clientOf(lease.key)
+          .chat.completions.create(
+            { model: used, messages, stream: true, stream_options: { include_usage: true } },
+            { signal: deadline.signal },
+          )
+          .withResponse(),
+      );
+      const type = response.headers.get('content-type') ?? '';
+      if (/text\/html|application\/json/i.test(type))
+        throw malformed(`no stream but ${type.split(';')[0] ?? 'something else'}`);
+      const opened = {
+        deadline,
+        lease,
+        chunks: data[Symbol.asyncIterator](),
+        progress: { finish: null, promptTokens: undefined, completionTokens: undefined },
+      };
+      deadline.extend(firstChunkTimeoutMs);
+      return { ...opened, first: (await nextText(opened)) ?? '' };
+    } catch (error) {
+      const reason = deadline.signal.aborted ? deadline.signal.reason : error;
+      deadline.end();
+      throw reason;
+    }
+  }
+
+  /** The next words, or `undefined` once the provider has said that it is done and the stream ended. */
+  async function nextText({ deadline, chunks, progress }: Omit<Opened, 'first'>): Promise<string | undefined> {
+    for (;;) {
+      const { done, value } = await deadline.race(chunks.next());
+      deadline.signal.throwIfAborted();
+      deadline.extend(idleTimeoutMs);
+      if (done) {
+        if (progress.finish === null) throw malformed('an answer that was cut off');
+        if (progress.finish === 'content_filter') {
+          throw new ProviderFailure('bad_request', "The model provider's content filter stopped the answer.", {
+            status: '200',
+          });
+        }
+        return undefined;
+      }
+      if (value.usage) {
+        progress.promptTokens = value.usage.prompt_tokens;
+        progress.completionTokens = value.usage.completion_tokens;
+      }
+      const choice = value.choices?.[0];
+      if (choice?.finish_reason) progress.finish = choice.finish_reason;
+      const text = choice?.delta?.content || choice?.delta?.refusal;
+      if (text) return text;
+    }
+  }
+
+  return {
+    provider: 'openai',
+    model,
+    contextTokens,
+    countTokens: estimateTokens,
+    async *answer(request: AnswerRequest, signal: AbortSignal): AsyncGenerator<AnswerPart> {
+      const used = request.model ?? model;
+      const facts = factsOf(used);
+      const context = used === model ? contextTokens : facts.contextTokens;
+      const messages = buildPrompt(request, {
+        budgetTokens: context - Math.min(ANSWER_TOKENS, context / 4),
+        countTokens: estimateTokens,
+        nonce,
+      });
+      const attempts: AttemptOptions = { pool, clock, random, logger, observer, operation: 'chat', policy, signal };
+      const opened = await attempt(attempts, (lease) => open(lease, used, messages, signal));
+      const started = clock.now();
+      let answer = '';
+      try {
+        for (let text: string | undefined = opened.first; text; text = await nextText(opened)) {
+          answer += text;
+          yield { type: 'delta', text };
+          signal.throwIfAborted();
+        }
+      } catch (error) {
+        if (signal.aborted) throw signal.reason;
+        const failure = classify(opened.deadline.signal.aborted ? opened.deadline.signal.reason : error, clock.now());
+        report(attempts, opened.lease, failure, clock.now() - started);
+        throw toAppError(failure);
+      } finally {
+        opened.deadline.end();
+      }
+      const promptTokens =
+        opened.progress.promptTokens ?? messages.reduce((sum, { content }) => sum + estimateTokens(content), 0);
+      const completionTokens = opened.progress.completionTokens ?? estimateTokens(answer);
+      observer.tokens?.({ kind: 'prompt', model: used, count: promptTokens });
+      observer.tokens?.({ kind: 'completion', model: used, count: completionTokens });
+      yield { type: 'usage', promptTokens, completionTokens, cost: facts.cost(promptTokens, completionTokens) };
+    },
+  };
+}

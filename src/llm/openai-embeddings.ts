@@ -1,0 +1,167 @@
+/** Embeddings from any OpenAI-compatible server, checked before anybody stores them. */
+import type { EmbeddingProvider, Embeddings, EmbedOptions } from '../contracts/index.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { AppError } from '../kernel/errors.ts';
+import type { Logger } from '../kernel/logger.ts';
+import { truncate } from '../kernel/text/normalise.ts';
+import { estimateTokens } from '../kernel/text/tokens.ts';
+import { type AttemptPolicy, attempt } from './attempts.ts';
+import { createKeyPool } from './key-pool.ts';
+import type { ProviderObserver } from './observer.ts';
+import { createDeadline, createOpenAiClients } from './openai-client.ts';
+import { malformed, ProviderFailure } from './provider-failure.ts';
+
+export interface OpenAiEmbeddingOptions {
+  baseUrl?: string | undefined;
+  apiKeys: readonly string[];
+  model: string;
+  /** Asked of the server, and demanded of its answers; absent: what the model is known for, else its first answer decides. */
+  dimensions?: number | undefined;
+  clock: Clock;
+  logger: Logger;
+  observer?: ProviderObserver;
+  random?(): number;
+  timeoutMs?: number;
+  policy?: Partial<AttemptPolicy>;
+}
+
+export interface OpenAiEmbeddings extends EmbeddingProvider {
+  /** Settles `dimensions` (0 until then, where neither configuration nor the model's name tells) by embedding one word. */
+  prepare(signal: AbortSignal): Promise<void>;
+}
+
+const KNOWN_DIMENSIONS: Readonly<Record<string, number>> = {
+  'text-embedding-3-small': 1536,
+  'text-embedding-3-large': 3072,
+  'text-embedding-ada-002': 1536,
+};
+/** A real model beats words about as often as it loses to them; only the built-in one has been fitted. */
+const VECTOR_WEIGHT = 0.5;
+/** OpenAI's limit; a longer text is cut, which a chunk never is. */
+const MAX_INPUT_TOKENS = 8_000;
+
+export function createOpenAiEmbeddings(options: OpenAiEmbeddingOptions): OpenAiEmbeddings {
+  const { model, clock, logger, observer = {}, random = Math.random, timeoutMs = 60_000 } = options;
+  const policy: AttemptPolicy = { attempts: 3, baseMs: 500, maxWaitMs: 3_000, ...options.policy };
+  const pool = createKeyPool({ keys: options.apiKeys, clock });
+  const clientOf = createOpenAiClients({ baseUrl: options.baseUrl });
+  let dimensions = options.dimensions ?? KNOWN_DIMENSIONS[model] ?? 0;
+  const maxBatch = 128;
+
+  async function request(key: string, input: string[], signal: AbortSignal): Promise<Embeddings> {
+    const deadline = createDeadline(clock, signal, timeoutMs);
+    try {
+      const response: unknown = await deadline.race(
+        clientOf(key).embeddings.create(
+          { model, input, encoding_format: 'base64', ...(options.dimensions && { dimensions: options.dimensions }) },
+          { signal: deadline.signal },
+        ),
+      );
+      const { vectors, tokens } = read(response, input.length);
+      assertDimensions(vectors, dimensions);
+      dimensions = vectors[0]?.length ?? dimensions;
+      return { vectors, tokens: tokens ?? input.reduce((sum, text) => sum + estimateTokens(text), 0) };
+    } finally {
+      deadline.end();
+    }
+  }
+
+  const provider: OpenAiEmbeddings = {
+    provider: 'openai',
+    model,
+    get dimensions() {
+      return dimensions;
+    },
+    maxBatch,
+    vectorWeight: VECTOR_WEIGHT,
+    async embed(texts, { signal = new AbortController().signal, purpose }) {
+      if (texts.length === 0) return { vectors: [], tokens: 0 };
+      if (texts.length > maxBatch)
+        throw new AppError('internal', `At most ${maxBatch} texts are embedded in one call.`);
+      const input = texts.map((text) => prepareInput(text, model, purpose));
+      const result = await attempt(
+        { pool, clock, random, logger, observer, operation: 'embeddings', policy, signal },
+        ({ key }) => request(key, input, signal),
+      );
+      observer.tokens?.({ kind: 'embedding', model, count: result.tokens });
+      return result;
+    },
+    async prepare(signal) {
+      if (dimensions === 0) await provider.embed(['dimensions'], { purpose: 'query', signal });
+    },
+  };
+  return provider;
+}
+
+/** Servers refuse empty input and half a surrogate pair, and some models want to be told what a text is for. */
+function prepareInput(text: string, model: string, purpose: EmbedOptions['purpose']): string {
+  const fitting = estimateTokens(text) > MAX_INPUT_TOKENS ? truncate(text, MAX_INPUT_TOKENS) : text;
+  return prefixFor(model, purpose) + (fitting.trim() === '' ? '-' : fitting.toWellFormed());
+}
+
+/** As their model cards say: E5 and Nomic mark both sides, the English BGE and mxbai the question only. */
+function prefixFor(model: string, purpose: EmbedOptions['purpose']): string {
+  const query = purpose === 'query';
+  if (/\be5-|(?:^|[/-])e5(?:-|$)/i.test(model) && !/instruct/i.test(model)) return query ? 'query: ' : 'passage: ';
+  if (/nomic-embed-text/i.test(model)) return query ? 'search_query: ' : 'search_document: ';
+  if (query && /bge-(?:small|base|large)-en|mxbai-embed-large/i.test(model)) {
+    return 'Represent this sentence for searching relevant passages: ';
+  }
+  return '';
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+
+/** Vectors in the order of the input, of unit length. Throws `ProviderFailure` for anything that does not add up. */
+function read(response: unknown, count: number): { vectors: Float32Array[]; tokens: number | undefined } {
+  if (!isRecord(response) || !Array.isArray(response['data']))
+    throw malformed('no embeddings but something else (a web page?)');
+  const data: unknown[] = response['data'];
+  if (data.length !== count) throw malformed(`${data.length} embeddings for ${count} texts`);
+  const vectors = new Array<Float32Array | undefined>(count).fill(undefined);
+  for (const [position, item] of data.entries()) {
+    if (!isRecord(item)) throw malformed('an embedding that is none');
+    const index = typeof item['index'] === 'number' ? item['index'] : position;
+    if (!Number.isInteger(index) || index < 0 || index >= count || vectors[index])
+      throw malformed('embeddings in no order');
+    vectors[index] = unitLength(decode(item['embedding']));
+  }
+  const usage = response['usage'];
+  const tokens = isRecord(usage) ? (usage['total_tokens'] ?? usage['prompt_tokens']) : undefined;
+  return {
+    vectors: vectors.filter((vector) => vector !== undefined),
+    tokens: typeof tokens === 'number' ? tokens : undefined,
+  };
+}
+
+/** Base64 of little-endian float32, or plain numbers from servers that ignore `encoding_format`. */
+function decode(embedding: unknown): Float32Array {
+  if (typeof embedding === 'string') {
+    const bytes = Uint8Array.from(Buffer.from(embedding, 'base64'));
+    if (bytes.length === 0 || bytes.length % 4 !== 0) throw malformed('an embedding of broken base64');
+    return new Float32Array(bytes.buffer, 0, bytes.length / 4);
+  }
+  if (Array.isArray(embedding) && embedding.length > 0 && embedding.every((value) => typeof value === 'number')) {
+    return Float32Array.from(embedding);
+  }
+  throw malformed('an embedding that is none');
+}
+
+function unitLength(vector: Float32Array): Float32Array {
+  let sum = 0;
+  for (const value of vector) sum += value * value;
+  const norm = Math.sqrt(sum);
+  if (!Number.isFinite(norm) || norm === 0) throw malformed('an embedding without direction');
+  return vector.map((value) => value / norm);
+}
+
+function assertDimensions(vectors: readonly Float32Array[], expected: number): void {
+  const wanted = expected || (vectors[0]?.length ?? 0);
+  const other = vectors.find((vector) => vector.length !== wanted);
+  if (!other) return;
+  throw new ProviderFailure(
+    'unusable',
+    `The embedding model answers with ${other.length} dimensions instead of ${wanted}; set EMBEDDING_DIMENSIONS to what it has.`,
+    { status: 'malformed' },
+  );
+}
