@@ -27,6 +27,8 @@ export interface SandboxOptions {
   maxJobs?: number;
   /** How long a child without work is kept, in milliseconds. */
   idleMs?: number;
+  /** Where results pass through, in a folder of their own that goes when the service stops. */
+  temporaryFolder?: string;
 }
 
 const DEFAULT_LIMITS: ProcessLimits = { wallMs: 120_000, memoryMb: 1024, outputChars: 16_000_000 };
@@ -40,18 +42,20 @@ export function createSandboxedExtractor({
   maxChildren = Math.max(2, availableParallelism()),
   maxJobs = 20,
   idleMs = 30_000,
+  temporaryFolder = tmpdir(),
 }: SandboxOptions): Extractor & Service {
   const limits = { ...DEFAULT_LIMITS, ...given };
   const children = new Set<ExtractProcess>();
   const idle = new Map<ExtractProcess, () => void>();
   const queue: { take(): void; refuse(reason: unknown): void }[] = [];
+  const running = new Set<Promise<unknown>>();
   let busy = 0;
   let folder: Promise<string> | undefined;
-  let stopping: AbortController = new AbortController();
+  let stopping = new AbortController();
   let results = 0;
 
   const workFolder = () => {
-    folder ??= mkdtemp(join(tmpdir(), 'dreamhub-extract-'));
+    folder ??= mkdtemp(join(temporaryFolder, 'dreamhub-extract-'));
     return folder;
   };
 
@@ -85,14 +89,14 @@ export function createSandboxedExtractor({
     else busy -= 1;
   }
 
-  async function takeChild(): Promise<ExtractProcess> {
+  function takeChild(home: string): ExtractProcess {
     for (const [child, cancel] of idle) {
       idle.delete(child);
       cancel();
       if (child.alive) return child;
       children.delete(child);
     }
-    const child = startExtractProcess(await workFolder(), limits, clock);
+    const child = startExtractProcess(home, limits, clock);
     children.add(child);
     return child;
   }
@@ -113,9 +117,11 @@ export function createSandboxedExtractor({
   }
 
   async function inChild(request: ExtractRequest, signal: AbortSignal): Promise<ExtractedDocument> {
-    const child = await takeChild();
+    const home = await workFolder();
+    signal.throwIfAborted();
+    const child = takeChild(home);
     results += 1;
-    const resultPath = join(await workFolder(), `${results}`);
+    const resultPath = join(home, `${results}`);
     try {
       const { path, mediaType, filename } = request;
       const job = { path, mediaType, filename, outputChars: limits.outputChars, resultPath };
@@ -135,6 +141,15 @@ export function createSandboxedExtractor({
     } finally {
       await rm(resultPath, { force: true });
       await giveBack(child);
+    }
+  }
+
+  async function inTurn(request: ExtractRequest, signal: AbortSignal): Promise<ExtractedDocument> {
+    await enter(signal);
+    try {
+      return await inChild(request, signal);
+    } finally {
+      leave();
     }
   }
 
@@ -160,6 +175,7 @@ export function createSandboxedExtractor({
       for (const cancel of idle.values()) cancel();
       idle.clear();
       await Promise.all([...children].map(retire));
+      await Promise.allSettled(running);
       const used = await folder;
       folder = undefined;
       if (used) await rm(used, { recursive: true, force: true });
@@ -167,13 +183,9 @@ export function createSandboxedExtractor({
     async extract(request, signal) {
       const small = IN_PROCESS.has(request.mediaType) && (await stat(request.path)).size <= IN_PROCESS_BYTES;
       if (small) return extractFile(request, limits);
-      const either = AbortSignal.any([signal, stopping.signal]);
-      await enter(either);
-      try {
-        return await inChild(request, either);
-      } finally {
-        leave();
-      }
+      const job = inTurn(request, AbortSignal.any([signal, stopping.signal]));
+      running.add(job);
+      return job.finally(() => running.delete(job));
     },
   };
 }

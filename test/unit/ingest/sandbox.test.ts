@@ -1,0 +1,180 @@
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Extractor } from '../../../src/contracts/index.ts';
+import { ExtractError } from '../../../src/ingest/extract-error.ts';
+import { decodeResult, encodeResult } from '../../../src/ingest/extract-protocol.ts';
+import { createSandboxedExtractor, type SandboxOptions } from '../../../src/ingest/sandbox.ts';
+import { DOCX } from '../../../src/ingest/sniff.ts';
+import { silentLogger } from '../../../src/kernel/logger.ts';
+import type { Service } from '../../../src/kernel/service.ts';
+import { pdf } from '../../support/documents-pdf.ts';
+import { docx, paragraph } from '../../support/documents-zip.ts';
+
+// A child takes a tenth of a second to start, and on a busy machine many times that.
+setDefaultTimeout(60_000);
+
+let folder: string;
+let extractor: (Extractor & Service) | undefined;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'dreamhub-sandbox-'));
+});
+afterEach(async () => {
+  await extractor?.stop();
+  extractor = undefined;
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function request(content: string | Uint8Array, mediaType: string) {
+  const path = join(folder, crypto.randomUUID());
+  await writeFile(path, content);
+  return { path, mediaType, filename: 'a' };
+}
+
+function open(options: Partial<SandboxOptions> = {}) {
+  extractor = createSandboxedExtractor({ logger: silentLogger, temporaryFolder: folder, ...options });
+  return extractor;
+}
+
+const never = new AbortController().signal;
+const page = pdf([[{ text: 'Hello from a child', x: 72, y: 700 }]]);
+/** Pages enough that reading them takes seconds. */
+const slow = () =>
+  pdf(
+    Array.from({ length: 6000 }, () =>
+      Array.from({ length: 10 }, (_, i) => ({ text: 'word '.repeat(20), x: 72, y: 700 - i * 14 })),
+    ),
+  );
+
+const codeOf = (promise: Promise<unknown>) =>
+  promise.then(
+    () => 'read',
+    (error: unknown) => (error instanceof ExtractError ? error.code : String(error)),
+  );
+
+describe('extraction in a child', () => {
+  test('reads every format', async () => {
+    const { extract } = open();
+    expect((await extract(await request(page, 'application/pdf'), never)).pages).toEqual([
+      { page: 1, start: 0, end: 18 },
+    ]);
+    expect((await extract(await request(docx(paragraph('第一章', 'Heading1')), DOCX), never)).text).toBe('# 第一章');
+    expect((await extract(await request('<p>x <b>y</b></p>', 'text/html'), never)).text).toBe('x y');
+    expect((await extract(await request('# T\n', 'text/markdown'), never)).headings).toHaveLength(1);
+    const long = `${'一行文字。\n'.repeat(100_000)}`;
+    expect((await extract(await request(long, 'text/plain'), never)).text).toBe(long);
+  });
+
+  test('passes on why a document cannot be read', async () => {
+    const { extract } = open({ limits: { outputChars: 5000 } });
+    const code = async (content: string | Uint8Array, type: string) =>
+      codeOf(extract(await request(content, type), never));
+    expect(await code(pdf([[]]), 'application/pdf')).toBe('needs_ocr');
+    expect(await code(' \n--\n', 'text/plain')).toBe('empty');
+    expect(await code('<html><script>1</script>', 'text/html')).toBe('empty');
+    expect(await code('x', 'image/png')).toBe('unsupported_media_type');
+    expect(await code('word '.repeat(2000), 'text/plain')).toBe('too_large');
+    expect(await code('word '.repeat(500_000), 'text/html')).toBe('too_large');
+  });
+
+  test('throws plainly when the file is not there: another attempt may find it', async () => {
+    const missing = { path: join(folder, 'none'), mediaType: 'application/pdf', filename: 'a' };
+    await expect(open().extract(missing, never)).rejects.not.toBeInstanceOf(ExtractError);
+  });
+
+  test('serves more documents than it has children, all of them', async () => {
+    const { extract } = open({ maxChildren: 2, maxJobs: 3 });
+    const documents = await Promise.all(
+      Array.from({ length: 8 }, async () => extract(await request(page, 'application/pdf'), never)),
+    );
+    expect(documents.map(({ text }) => text)).toEqual(Array(8).fill('Hello from a child'));
+  });
+});
+
+describe('a document that goes wrong', () => {
+  test('fails when it takes too long, and the next one is read', async () => {
+    const { extract } = open({ limits: { wallMs: 400 }, maxChildren: 1 });
+    expect(await codeOf(extract(await request(slow(), 'application/pdf'), never))).toBe('parser_timeout');
+    const patient = createSandboxedExtractor({ logger: silentLogger });
+    expect(await codeOf(patient.extract(await request(page, 'application/pdf'), never))).toBe('read');
+    await patient.stop();
+  });
+
+  test('fails when it takes too much memory', async () => {
+    const { extract } = open({ limits: { memoryMb: 100 } });
+    expect(await codeOf(extract(await request(slow(), 'application/pdf'), never))).toBe('limits_exceeded');
+  });
+
+  test('fails when its child dies, and the next one is read', async () => {
+    const { extract } = open({ maxChildren: 1 });
+    const before = new Set(children());
+    const dying = extract(await request(slow(), 'application/pdf'), never);
+    const pid = await waitForChild(before);
+    process.kill(pid, 'SIGKILL');
+    expect(await codeOf(dying)).toBe('parser_crashed');
+    expect(await codeOf(extract(await request(page, 'application/pdf'), never))).toBe('read');
+  });
+
+  test('is let go of when its task is cancelled, running or waiting', async () => {
+    const { extract } = open({ maxChildren: 1 });
+    const controller = new AbortController();
+    const file = await request(slow(), 'application/pdf');
+    const running = extract(file, controller.signal);
+    const waiting = extract(file, controller.signal);
+    const outcomes = Promise.all([running, waiting].map((job) => codeOf(job)));
+    controller.abort(new Error('cancelled by its owner'));
+    expect(await outcomes).toEqual(Array(2).fill('Error: cancelled by its owner'));
+    expect(await codeOf(extract(await request(page, 'application/pdf'), never))).toBe('read');
+  });
+});
+
+describe('stopping', () => {
+  test('ends what runs and waits, leaves no child and no file, and may come first, twice, or before a start', async () => {
+    const service = open({ maxChildren: 1 });
+    await service.stop();
+    await service.start();
+    const before = new Set(children());
+    const file = await request(slow(), 'application/pdf');
+    const jobs = [service.extract(file, never), service.extract(file, never)].map((job) => codeOf(job));
+    const pid = await waitForChild(before);
+    await Promise.all([service.stop(), service.stop()]);
+    for (const outcome of await Promise.all(jobs)) expect(outcome).toContain('stopping');
+    expect(children()).not.toContain(pid);
+    await expect(service.extract(file, never)).rejects.toThrow('stopping');
+    await service.start();
+    expect(await codeOf(service.extract(await request(page, 'application/pdf'), never))).toBe('read');
+    await service.stop();
+    expect((await readdir(folder)).filter((name) => name.startsWith('dreamhub-extract-'))).toEqual([]);
+  });
+});
+
+describe('what a child leaves', () => {
+  test('is checked before it is used', () => {
+    const document = { text: 'a\nb', title: null, pages: [{ page: 1, start: 0, end: 3 }], headings: [] };
+    expect(decodeResult(encodeResult(document))).toEqual(document);
+    const bad = (change: object) => () => decodeResult(encodeResult({ ...document, ...change }));
+    expect(bad({ pages: [{ page: 1, start: 0, end: 4 }] })).toThrow();
+    expect(bad({ pages: [{ page: 1, start: 2, end: 1 }] })).toThrow();
+    expect(bad({ headings: [{ level: 9, title: 'x', start: 0, end: 1 }] })).toThrow();
+    expect(() => decodeResult('not json\ntext')).toThrow();
+  });
+});
+
+/** Our own children, by the system's list. */
+function children(): number[] {
+  const { stdout } = Bun.spawnSync(['ps', '-o', 'pid=,args=', '--ppid', String(process.pid)]);
+  const lines = stdout
+    .toString()
+    .split('\n')
+    .filter((line) => line.includes('extract-child'));
+  return lines.map((line) => Number.parseInt(line, 10));
+}
+
+async function waitForChild(known: ReadonlySet<number>): Promise<number> {
+  for (;;) {
+    const found = children().find((pid) => !known.has(pid));
+    if (found !== undefined) return found;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
