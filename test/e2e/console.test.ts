@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core';
 import { findChromium, launchChromium } from '../support/browser.ts';
 import { startDreamhub } from '../support/dreamhub.ts';
+import { type FakeOpenAi, startFakeOpenAi } from '../support/fake-openai.ts';
 
 const CHROMIUM = findChromium();
 if (CHROMIUM === undefined) {
@@ -42,16 +43,24 @@ interface Visit {
 describe.skipIf(CHROMIUM === undefined)('the console', () => {
   let browser: Browser;
   let server: Awaited<ReturnType<typeof startDreamhub>>;
+  /** A model that can be held in the middle of a sentence. */
+  let model: FakeOpenAi;
   let people = 0;
 
   beforeAll(async () => {
     await mkdir(PICTURES, { recursive: true });
-    server = await startDreamhub();
+    model = startFakeOpenAi();
+    server = await startDreamhub('embedded', {
+      OPENAI_BASE_URL: model.url,
+      OPENAI_API_KEYS: 'key',
+      EMBEDDING_DIMENSIONS: '256',
+    });
     browser = await launchChromium(CHROMIUM ?? '');
   });
   afterAll(async () => {
     await browser?.close();
     await server?.stop();
+    await model?.stop();
   });
 
   async function visit(options: BrowserContextOptions = {}): Promise<Visit> {
@@ -204,18 +213,47 @@ describe.skipIf(CHROMIUM === undefined)('the console', () => {
     await close();
   });
 
+  /** Asks, and resolves once the first words of an answer stand there that does not end by itself. */
+  async function askAndHold(page: Page): Promise<Locator> {
+    model.next('chat', { type: 'hang-mid', tokens: 6 });
+    await page.locator('textarea').fill(QUESTION);
+    await page.locator('textarea').press('Enter');
+    const streaming = page.locator('article[data-turn=running] .streaming p');
+    await streaming.first().waitFor();
+    return streaming;
+  }
+
+  test('stops an answer on request, and the model with it', async () => {
+    const { page, offences, close } = await visit();
+    await register(page);
+    await upload(page);
+    const streaming = await askAndHold(page);
+    await picture(page, 'streaming');
+    const text = (await streaming.textContent()) ?? '';
+    expect(text).not.toBe('');
+    await page.getByRole('button', { name: 'Stop' }).click();
+    const stopped = page.locator('article[data-turn=cancelled]');
+    await stopped.waitFor();
+    expect(await stopped.textContent()).toContain(text);
+    await model.waitFor(({ route, state }) => route === 'chat' && state === 'aborted');
+    expect(await page.getByRole('button', { name: 'Stop' }).count()).toBe(0);
+    expect(offences).toEqual([]);
+    await close();
+  });
+
   test('has everything again after a reload, a running answer too', async () => {
     const { page, offences, close } = await visit();
     await register(page);
     await upload(page);
-    await page.locator('textarea').fill(QUESTION);
-    await page.locator('textarea').press('Enter');
-    await page.waitForURL(/#\/c\//);
+    const begun = (await (await askAndHold(page)).textContent()) ?? '';
     await page.reload();
     const answer = page.locator('article.answer');
+    await answer.locator('.streaming p').waitFor();
+    expect(await answer.textContent()).toContain(begun);
+    model.release();
     await answer.locator('.sources').waitFor();
     const text = await answer.textContent();
-    expect(text).toContain('2.4 metres');
+    expect(text).toContain(begun);
     await page.reload();
     await answer.locator('.sources').waitFor();
     expect(await answer.textContent()).toBe(text);

@@ -19,6 +19,8 @@ export function Answer({ text, sources, streaming, openSource, onSource }: Answe
   const byNumber = new Map(sources.map((source) => [source.n, source]));
   const cited = sources.filter((source) => text.includes(`[${source.n}]`));
   const listed = cited.length > 0 ? cited : streaming ? [] : sources;
+  // An answer that cites nothing rests on nothing for sure; what it was given is then called by another name.
+  const heading = cited.length > 0 ? texts.sources : texts.consulted;
   const isOpen = (source: Source) => openSource?.chunk_id === source.chunk_id && openSource.n === source.n;
   return (
     <>
@@ -44,12 +46,18 @@ export function Answer({ text, sources, streaming, openSource, onSource }: Answe
         />
       </div>
       {!streaming && listed.length > 0 && (
-        <section class="sources" aria-label={texts.sources}>
-          <h3>{texts.sources}</h3>
+        <section class="sources" aria-label={heading}>
+          <h3>{heading}</h3>
           <ol>
             {listed.map((source) => (
               <li key={source.n}>
-                <button type="button" class="source" aria-pressed={isOpen(source)} onClick={() => onSource(source)}>
+                <button
+                  type="button"
+                  class="source"
+                  title={source.quote}
+                  aria-pressed={isOpen(source)}
+                  onClick={() => onSource(source)}
+                >
                   <span class="source-n">{source.n}</span>
                   <span class="source-title">{source.title}</span>
                   {source.page !== null && <span class="source-page">{texts.page(source.page)}</span>}
