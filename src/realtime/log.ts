@@ -103,7 +103,9 @@ export function createEventPublisher(options: EventPublisherOptions): EventPubli
       keys.logMeta(scope.tenantId, topic),
       keys.log(scope.tenantId, topic),
     ]);
-    const args = [keys.events(partition), writer, ttlSeconds, finalTtlSeconds, maxLen, ...batch.flatMap(argumentsOf)];
+    const now = Math.floor(clock.now() / 1_000);
+    const args: ScriptArgument[] = [keys.events(partition), writer, ttlSeconds, finalTtlSeconds, maxLen, now];
+    for (const group of batch) args.push(...argumentsOf(group));
     const deadline = clock.now() + giveUpMs;
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, MAX_PAUSE_MS)) {
       try {

@@ -3,6 +3,7 @@
  * `data`; and a hash, its metadata:
  *
  *     epoch, seq, attempt, final ('1' after a final event), user, audience ('user' or 'tenant')
+ *     touched                        when its time to live was last set, in seconds
  *     w:<writer>                     number and outcome of the writer's last group: Redis clients send a command again
  *                                    when its reply was lost, and the second time must append nothing
  *     base_seq, base_text, base_sources   what was trimmed, folded: the text of the attempt up to base_seq as the inside
@@ -14,16 +15,16 @@ import { createScript } from './script.ts';
  * Appends groups of events (each of one topic and attempt), all or nothing per run, and publishes them in one message.
  *
  * KEYS  per group: metadata, stream
- * ARGV  channel, writer, seconds to live, seconds to live after a final event, kept events, then per group: tenant, topic,
- *       attempt, user, audience, number, mode (`plain`, `restorable`, `rebuild`), epoch if it begins a log, count, then
- *       per event: type, class (`final`, `queued`, `-`), ts, data
+ * ARGV  channel, writer, seconds to live, seconds to live after a final event, kept events, seconds since the epoch, then
+ *       per group: tenant, topic, attempt, user, audience, number, mode (`plain`, `restorable`, `rebuild`), epoch if it
+ *       begins a log, count, then per event: type, class (`final`, `queued`, `-`), ts, data
  * Returns per group how many of its events were appended, from its first on (fewer: a newer attempt owns the log, or the
  * attempt has ended), or -1 where a `restorable` group found no log.
  */
 export const appendScript = createScript(`
 local channel, writer = ARGV[1], 'w:' .. ARGV[2]
-local ttl, finalTtl, kept = ARGV[3], ARGV[4], tonumber(ARGV[5])
-local at, lines, replies = 6, {}, {}
+local ttl, finalTtl, kept, now = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local at, lines, replies = 7, {}, {}
 
 local function fold(meta, log, excess)
   local cut = redis.call('XRANGE', log, '-', '+', 'COUNT', excess)
@@ -52,9 +53,10 @@ for k = 1, #KEYS, 2 do
   local first = at + 9
   at = first + 4 * count
 
-  local had = redis.call('HMGET', meta, 'epoch', 'seq', 'attempt', 'final', 'audience', writer)
+  local had = redis.call('HMGET', meta, 'epoch', 'seq', 'attempt', 'final', 'audience', 'base_seq', 'touched', writer)
   local epoch, seq, known, final = had[1], tonumber(had[2] or 0), tonumber(had[3] or 0), had[4] == '1'
-  local lastNumber, lastReply = string.match(had[6] or '', '^(%d+) (%d+)$')
+  local base, touched = tonumber(had[6] or 0), tonumber(had[7] or 0)
+  local lastNumber, lastReply = string.match(had[8] or '', '^(%d+) (%d+)$')
   local appended = 0
   if attempt > known then final = false end
 
@@ -67,7 +69,7 @@ for k = 1, #KEYS, 2 do
   else
     if mode == 'rebuild' or not epoch then
       redis.call('DEL', meta, log)
-      epoch, seq = fresh, 0
+      epoch, seq, base, touched = fresh, 0, 0, 0
       redis.call('HSET', meta, 'epoch', epoch)
     end
     lines[#lines + 1] = 'L ' .. tenant .. ' ' .. topic .. ' ' .. epoch .. ' ' .. (seq + 1)
@@ -79,15 +81,22 @@ for k = 1, #KEYS, 2 do
       lines[#lines + 1] = '{"type":"' .. type .. '","topic":"' .. topic .. '","epoch":"' .. epoch
         .. '","seq":' .. seq .. ',"ts":"' .. ts .. '","data":' .. data .. '}'
     end
+    local outcome = number .. ' ' .. appended
     if had[5] == 'user' then audience = 'user' end
-    redis.call('HSETNX', meta, 'user', user)
-    redis.call('HSET', meta, 'seq', seq, 'attempt', attempt, 'final', final and '1' or '0', 'audience', audience,
-      writer, number .. ' ' .. appended)
-    local excess = redis.call('XLEN', log) - kept
+    local changed = attempt ~= known or final ~= (had[4] == '1') or audience ~= had[5]
+    -- Most groups are one delta: they change the number alone, and the time to live now and then.
+    if changed or touched == 0 or now - touched > tonumber(ttl) / 16 then
+      redis.call('HSETNX', meta, 'user', user)
+      redis.call('HSET', meta, 'seq', seq, writer, outcome, 'attempt', attempt, 'final', final and '1' or '0',
+        'audience', audience, 'touched', now)
+      local life = final and finalTtl or ttl
+      redis.call('EXPIRE', meta, life)
+      redis.call('EXPIRE', log, life)
+    else
+      redis.call('HSET', meta, 'seq', seq, writer, outcome)
+    end
+    local excess = seq - base - kept
     if excess > 0 then fold(meta, log, excess + math.floor(kept / 4)) end
-    local life = final and finalTtl or ttl
-    redis.call('EXPIRE', meta, life)
-    redis.call('EXPIRE', log, life)
   end
   replies[#replies + 1] = appended
 end

@@ -37,6 +37,10 @@ export interface ConnectionLimits extends OutboxLimits {
   maxTopics: number;
 }
 
+interface Countable {
+  inc(): void;
+}
+
 /** What all connections of a node share. */
 export interface ConnectionContext {
   hub: Hub;
@@ -45,7 +49,8 @@ export interface ConnectionContext {
   sessions: SessionPort;
   clock: Clock;
   logger: Logger;
-  metrics: Pick<Metrics, 'wsFrames' | 'tokenLatencyMs'>;
+  frames: { in: Countable; out: Countable };
+  metrics: Pick<Metrics, 'tokenLatencyMs'>;
   limits: ConnectionLimits;
   /** The connection is open; false when the node will not have it, which has then closed it. */
   opened(connection: Connection): boolean;
@@ -108,8 +113,8 @@ export class Connection {
 
   message(_socket: Socket, data: string | Uint8Array): void {
     if (this.state !== 'open') return;
-    const { limits, metrics } = this.context;
-    metrics.wsFrames.inc({ direction: 'in' });
+    const { limits, frames } = this.context;
+    frames.in.inc();
     const bytes = typeof data === 'string' ? Buffer.byteLength(data) : data.byteLength;
     const waitMs = this.rate.take(this.context.clock.now());
     if (bytes > limits.maxFrameBytes) this.end(CLOSE_CODES.frame_too_large, 'frame too large');
@@ -179,7 +184,7 @@ export class Connection {
 
   private sendEncoded(frame: string | Uint8Array): void {
     if (this.state !== 'open' || !this.outbox) return;
-    this.context.metrics.wsFrames.inc({ direction: 'out' });
+    this.context.frames.out.inc();
     if (!this.outbox.send(frame)) this.end(CLOSE_CODES.too_slow, 'too slow');
     else if (this.outbox.behind) this.context.fellBehind(this);
   }

@@ -103,6 +103,8 @@ export function createWsRoute(options: WsOptions): WsRoute {
     clock,
     logger,
     metrics,
+    // Bound once: looking a label up for every frame costs as much as the frame.
+    frames: { in: metrics.wsFrames.labels({ direction: 'in' }), out: metrics.wsFrames.labels({ direction: 'out' }) },
     limits,
     opened,
     fellBehind,
