@@ -37,6 +37,8 @@ export interface TaskProgress {
   chunks_done: number;
   chunks_total: number | null;
   attempt: number;
+  /** Why the last attempt failed, while the task waits for another one. */
+  error?: { code: string; message: string } | null;
 }
 
 export interface EventData {

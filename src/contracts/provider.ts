@@ -53,6 +53,8 @@ export interface AnswerRequest {
 
 export type AnswerPart =
   | { type: 'delta'; text: string }
+  /** The answer says that the passages do not support one: it rests on no source. */
+  | { type: 'unsupported' }
   | { type: 'usage'; promptTokens: number; completionTokens: number; cost: number };
 
 export interface ChatProvider {

@@ -56,7 +56,8 @@ export function createBuiltinChat({ pace }: BuiltinChatOptions = {}): ChatProvid
     contextTokens: CONTEXT_TOKENS,
     countTokens: estimateTokens,
     async *answer(request, signal): AsyncGenerator<AnswerPart> {
-      const text = composeAnswer(request);
+      const { text, supported } = composeAnswer(request);
+      if (!supported) yield { type: 'unsupported' };
       for (const [index, delta] of deltasOf(text).entries()) {
         if (pace) await pace.clock.sleep(1000 / pace.tokensPerSecond, signal);
         else if (index % DELTAS_A_TURN === 0) await new Promise(setImmediate);
@@ -72,13 +73,13 @@ export function createBuiltinChat({ pace }: BuiltinChatOptions = {}): ChatProvid
   };
 }
 
-/** The whole extractive answer. */
-export function composeAnswer(request: AnswerRequest): string {
+/** The whole extractive answer; `supported` is false where it only says that the passages hold none. */
+export function composeAnswer(request: AnswerRequest): { text: string; supported: boolean } {
   const language = detectLanguage(request.question);
   const words = language === 'zh' || language === 'ja' ? WORDS[language] : WORDS.en;
   const extracts = extract(request);
-  if (extracts.length === 0) return words.none;
-  return `${words.found}\n\n${extracts.map(({ text, n }) => `${text} [${n}]`).join('\n\n')}`;
+  if (extracts.length === 0) return { text: words.none, supported: false };
+  return { text: `${words.found}\n\n${extracts.map(({ text, n }) => `${text} [${n}]`).join('\n\n')}`, supported: true };
 }
 
 interface Candidate {

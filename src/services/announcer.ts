@@ -62,5 +62,6 @@ export function progressOf(task: TaskResource): EventData['task.progress'] {
     chunks_done: task.chunks_done,
     chunks_total: task.chunks_total,
     attempt: task.attempt,
+    error: task.error,
   };
 }

@@ -62,6 +62,8 @@ interface Work extends ChatAttempt {
   passages: { passage: Passage; hit: SearchHit }[];
   sources: Source[];
   writer: DeltaWriter | undefined;
+  /** The answer says that the passages do not support one. */
+  unsupported: boolean;
   usage: Usage;
 }
 
@@ -158,6 +160,7 @@ export function createAnswering(options: AnsweringOptions) {
       passages: [],
       sources: [],
       writer: undefined,
+      unsupported: false,
       usage: NO_USAGE,
     };
     works.set(work, work);
@@ -241,6 +244,7 @@ export function createAnswering(options: AnsweringOptions) {
       for await (const part of answer) {
         if (writer.fenced) return false;
         if (part.type === 'delta') writer.write(part.text);
+        else if (part.type === 'unsupported') work.unsupported = true;
         else {
           work.usage = { prompt_tokens: part.promptTokens, completion_tokens: part.completionTokens, cost: part.cost };
         }
@@ -252,7 +256,7 @@ export function createAnswering(options: AnsweringOptions) {
   }
 
   async function checkCitations(work: Work): Promise<void> {
-    work.sources = citedSources(textOf(work), work);
+    work.sources = work.unsupported ? [] : citedSources(textOf(work), work);
   }
 
   async function persist(work: Work): Promise<Outcome> {

@@ -105,6 +105,16 @@ describe('a turn', () => {
     expect(items[1]).toMatchObject({ turn_id: receipt.turn_id, parent_id: receipt.message_id });
   });
 
+  test('that nothing in the documents answers says so, and names no source', async () => {
+    const rig = await rigWith();
+    const { who } = await ready(rig, 'The harbour café opens at 6:30 on weekdays.');
+    const { turn_id: turnId } = await rig.as(who, () => rig.chat.send({ content: 'Who won the chess tournament?' }));
+    await rig.deliver(who, 'chat', turnId);
+    const turn = await rig.as(who, () => rig.chat.turn(turnId));
+    expect(turn.text).toContain('say nothing about this');
+    expect(turn.sources).toEqual([]);
+  });
+
   test('is made once, however often its message is sent', async () => {
     const rig = await rigWith();
     const who = await rig.newTenant();

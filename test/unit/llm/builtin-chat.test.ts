@@ -15,7 +15,7 @@ const passage = (n: number, text: string, change: Partial<Passage> = {}): Passag
   ...change,
 });
 const ask = (question: string, passages: Passage[], history: AnswerRequest['history'] = []) =>
-  composeAnswer({ question, passages, history });
+  composeAnswer({ question, passages, history }).text;
 
 const panthers = passage(
   1,
