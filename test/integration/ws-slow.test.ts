@@ -5,12 +5,16 @@ import { openRawSocket, principalOf, type SocketNode, startSocketNode } from '..
 
 let redis: TestRedis;
 let node: SocketNode;
+let patient: SocketNode;
 beforeAll(async () => {
   redis = await startRedis();
-  node = await startSocketNode({ url: redis.url, config: { stallMs: 1_000 }, publisher: { maxLen: 100_000 } });
+  const options = { url: redis.url, publisher: { maxLen: 100_000 } };
+  node = await startSocketNode({ ...options, config: { stallMs: 1_000 } });
+  patient = await startSocketNode({ ...options, config: { stallMs: 600_000 } });
 });
 afterAll(async () => {
   await node.stop();
+  await patient.stop();
   await redis.stop();
 });
 
@@ -57,14 +61,15 @@ test('a reader that pauses is fed from the log when it reads again', async () =>
   const principal = principalOf();
   const scope = { tenantId: principal.tenantId, userId: principal.userId, traceId: '0' };
   const topic = turnTopic();
-  await append(node.publisher, scope, topic, 1, started(topic, 1));
-  const slow = await openRawSocket(node.base, { authorization: `Bearer ${node.tokenFor(principal)}` });
+  await append(patient.publisher, scope, topic, 1, started(topic, 1));
+  const slow = await openRawSocket(patient.base, { authorization: `Bearer ${patient.tokenFor(principal)}` });
   slow.send({ type: 'subscribe', topic });
   await slow.until(() => slow.frames.length === 3);
   slow.pause();
-  for (let i = 0; i < PIECES; i += 100) await append(node.publisher, scope, topic, 1, ...Array(100).fill(delta(PIECE)));
-  await append(node.publisher, scope, topic, 1, completed('done'));
-  expect((await node.metrics.wsOutboxBytes.get()).values[0]?.value).toBeLessThan(1_048_576);
+  for (let i = 0; i < PIECES; i += 100)
+    await append(patient.publisher, scope, topic, 1, ...Array(100).fill(delta(PIECE)));
+  await append(patient.publisher, scope, topic, 1, completed('done'));
+  expect((await patient.metrics.wsOutboxBytes.get()).values[0]?.value).toBeLessThan(1_048_576);
   slow.resume();
   await slow.until(() => slow.frames.at(-1)?.type === 'turn.completed');
   const seqs = slow.frames.filter((frame) => 'ts' in frame).map((frame) => frame['seq']);

@@ -332,7 +332,7 @@ describe('a session', () => {
   });
 
   test('whose token expires is closed with 4401, unless it was refreshed', async () => {
-    const soon = Date.now() + 800;
+    const soon = Date.now() + 2_000;
     const principal = principalOf({ expiresAt: soon });
     const [expires, refreshed] = [await node.connect(principal), await node.connect(principal)];
     const token = node.tokenFor({ ...principal, expiresAt: Date.now() + 600_000 });

@@ -264,7 +264,7 @@ export async function openRawSocket(url: string, headers: Record<string, string>
       socket.write(Buffer.concat([Buffer.from([...head, 0, 0, 0, 0]), payload]));
     },
     until(holds: () => boolean): Promise<void> {
-      return new Promise((resolve) => {
+      return new Promise((resolve, reject) => {
         const look = () => {
           if (!holds()) return;
           waiting.delete(look);
@@ -272,6 +272,7 @@ export async function openRawSocket(url: string, headers: Record<string, string>
         };
         waiting.add(look);
         look();
+        void ended.promise.then((by) => reject(new Error(`closed with ${by} before that`)));
       });
     },
   };
