@@ -16,8 +16,13 @@ import { isReply, type JobMessage, type ReplyMessage } from './extract-protocol.
 
 const ENTRY = fileURLToPath(new URL('extract-child.ts', import.meta.url));
 const MEMORY_POLL_MS = 100;
-/** Writable memory that Bun maps before it does anything, in MiB. */
-const BASE_MEMORY_MB = 256;
+/**
+ * What Bun reserves of its data segment beside what it uses, in MiB, and the least it needs: below, JavaScriptCore finds
+ * no room for compiled code and interprets, four times as slow (measured on Bun 1.4.5). With both, a limit of 1 GiB lets
+ * a child allocate 1.07 GiB before an allocation fails.
+ */
+const RESERVED_MB = 1536;
+const LEAST_DATA_MB = 2560;
 const STDERR_TAIL = 2000;
 
 export interface ProcessLimits {
@@ -152,7 +157,7 @@ export function startExtractProcess(folder: string, limits: ProcessLimits, clock
 
 /** Shell commands that bound the child; each may be missing or refused on some system, which the watch then makes up for. */
 function ulimits({ memoryMb, wallMs, outputChars }: ProcessLimits): string {
-  const kib = (memoryMb + BASE_MEMORY_MB) * 1024;
+  const kib = Math.max(memoryMb + RESERVED_MB, LEAST_DATA_MB) * 1024;
   const fileBlocks = Math.ceil((outputChars * 4 + 64 * 1024 * 1024) / 512);
   // Parsers use several threads, and a child reads several documents.
   const cpuSeconds = Math.ceil((wallMs / 1000) * 8);
