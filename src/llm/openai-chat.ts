@@ -35,6 +35,8 @@ export interface OpenAiChatOptions {
 
 /** Room that the prompt leaves for the answer. */
 const ANSWER_TOKENS = 2_048;
+/** How long the usage may take once the answer is complete. */
+const AFTER_FINISH_MS = 5_000;
 
 interface Opened {
   readonly deadline: Deadline;
@@ -48,6 +50,25 @@ interface Progress {
   finish: string | null;
   promptTokens: number | undefined;
   completionTokens: number | undefined;
+}
+
+/**
+ * The next chunk. After `finish_reason` only the usage may follow: a server that keeps the connection open or drops it
+ * there has answered completely.
+ */
+async function next(
+  deadline: Deadline,
+  chunks: AsyncIterator<ChatCompletionChunk>,
+  progress: Progress,
+): Promise<IteratorResult<ChatCompletionChunk, undefined>> {
+  try {
+    const result = await deadline.race(chunks.next());
+    deadline.signal.throwIfAborted();
+    return result;
+  } catch (error) {
+    if (progress.finish !== null && !deadline.abandoned()) return { done: true, value: undefined };
+    throw error;
+  }
 }
 
 export function createOpenAiChat(options: OpenAiChatOptions): ChatProvider {
@@ -98,9 +119,8 @@ export function createOpenAiChat(options: OpenAiChatOptions): ChatProvider {
   /** The next words, or `undefined` once the provider has said that it is done and the stream ended. */
   async function nextText({ deadline, chunks, progress }: Omit<Opened, 'first'>): Promise<string | undefined> {
     for (;;) {
-      const { done, value } = await deadline.race(chunks.next());
-      deadline.signal.throwIfAborted();
-      deadline.extend(idleTimeoutMs);
+      const { done, value } = await next(deadline, chunks, progress);
+      deadline.extend(progress.finish === null ? idleTimeoutMs : AFTER_FINISH_MS);
       if (done) {
         if (progress.finish === null) throw malformed('an answer that was cut off');
         if (progress.finish === 'content_filter') {
@@ -115,7 +135,10 @@ export function createOpenAiChat(options: OpenAiChatOptions): ChatProvider {
         progress.completionTokens = value.usage.completion_tokens;
       }
       const choice = value.choices?.[0];
-      if (choice?.finish_reason) progress.finish = choice.finish_reason;
+      if (choice?.finish_reason) {
+        progress.finish = choice.finish_reason;
+        deadline.extend(AFTER_FINISH_MS);
+      }
       const text = choice?.delta?.content || choice?.delta?.refusal;
       if (text) return text;
     }

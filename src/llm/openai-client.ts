@@ -36,6 +36,8 @@ export interface Deadline {
   readonly signal: AbortSignal;
   /** Waits for a step; rejects when the time since `extend` is up or the caller aborts, whatever the step does. */
   race<T>(step: PromiseLike<T>): Promise<T>;
+  /** True once the caller gave up, as opposed to the time being up. */
+  abandoned(): boolean;
   /** Starts the time again, with this many milliseconds. */
   extend(ms: number): void;
   /** Ends the request if it still runs, and the timer. */
@@ -56,6 +58,7 @@ export function createDeadline(clock: Clock, outer: AbortSignal, ms: number): De
   return {
     signal: controller.signal,
     race: (step) => Promise.race([over, step]),
+    abandoned: () => outer.aborted,
     extend(more) {
       cancelTimer();
       cancelTimer = clock.after(more, () => controller.abort(timedOut()));

@@ -20,6 +20,8 @@ export type Fault =
   | { type: 'hang-mid'; tokens: number }
   /** Chat: ends the stream after so many tokens, without `finish_reason` and `[DONE]`. */
   | { type: 'truncate'; tokens: number }
+  /** Chat: sends the whole answer and `finish_reason`, then neither usage nor `[DONE]`, with the connection open. */
+  | { type: 'hang-after-finish' }
   /** Chat: an error object inside the stream. */
   | { type: 'error-mid'; tokens: number }
   /** Chat: sends each token only when `step()` is called. */
@@ -238,6 +240,12 @@ export function startFakeOpenAi({
           send({ error: { message: 'The server had an error.', type: 'server_error', code: null } });
         if (fault?.type !== 'truncate' && fault?.type !== 'error-mid') {
           send(chunk({}, 'stop'));
+          if (fault?.type === 'hang-after-finish') {
+            record.state = 'done';
+            changed();
+            await wait(gates, gone);
+            return;
+          }
           if (wantsUsage) send({ ...chunk({}), choices: [], usage });
           send('[DONE]');
         }

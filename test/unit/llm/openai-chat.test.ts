@@ -99,6 +99,26 @@ describe('chat with an OpenAI-compatible server', () => {
     expect((await fake.waitFor(({ state }) => state === 'aborted')).tokensAfterAbort).toBe(0);
   });
 
+  test('takes an answer for complete after finish_reason, though the server keeps the connection open', async () => {
+    const clock = createManualClock();
+    fake.next('chat', { type: 'hang-after-finish' });
+    const parts = create({ clock, idleTimeoutMs: 1e12 }).answer(harbourRequest, never)[Symbol.asyncIterator]();
+    let part = await parts.next();
+    while (!part.done && part.value.type === 'delta' && !part.value.text.includes('[1]')) {
+      part = await parts.next();
+    }
+    let ended = false;
+    const last = parts.next().finally(() => {
+      ended = true;
+    });
+    // Nobody can see when the client has read `finish_reason`; only from then on do five seconds end the stream.
+    while (!ended) {
+      clock.advance(5_000);
+      await new Promise(setImmediate);
+    }
+    expect((await last).value).toMatchObject({ type: 'usage' });
+  });
+
   test('ends a request that never begins to answer, and tries again', async () => {
     const clock = createManualClock();
     fake.next('chat', { type: 'hang' });
