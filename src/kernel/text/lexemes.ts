@@ -74,10 +74,3 @@ export function meansAlone(unit: string): boolean {
 export function lexemes(text: string): string[] {
   return analyse(text).lexemes.map(({ term }) => term);
 }
-
-/** Neighbouring characters inside a word, `size` at a time; a shorter word is its own and only gram. */
-export function gramsOf(term: string, size = 4): string[] {
-  const units = Array.from(term);
-  if (units.length <= size) return [term];
-  return units.slice(size - 1).map((_, index) => units.slice(index, index + size).join(''));
-}

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { analyse, gramsOf, lexemes } from '../../../src/kernel/text/lexemes.ts';
+import { analyse, lexemes } from '../../../src/kernel/text/lexemes.ts';
 import { queryLexemes } from '../../../src/kernel/text/query.ts';
 
 const weightOf = (question: string, term: string): number | undefined =>
@@ -122,13 +122,5 @@ describe('query terms', () => {
     for (const question of ['数据库', '管理系统', '系统', '库']) {
       expect(queryLexemes(question).some(({ term }) => index.has(term))).toBe(true);
     }
-  });
-});
-
-describe('grams', () => {
-  test('are four characters at a time, whole characters always', () => {
-    expect(gramsOf('search')).toEqual(['sear', 'earc', 'arch']);
-    expect(gramsOf('sea')).toEqual(['sea']);
-    expect(gramsOf('🎉🎉🎉🎉🎉')).toEqual(['🎉🎉🎉🎉', '🎉🎉🎉🎉']);
   });
 });
