@@ -29,7 +29,7 @@ export async function collect(
     if (part.type === 'delta') {
       text += part.text;
       deltas += 1;
-    } else usage.push(part);
+    } else if (part.type === 'usage') usage.push(part);
   }
   return { text, deltas, usage };
 }
