@@ -7,9 +7,13 @@ import TurndownService from 'turndown';
 export function htmlToMarkdown(root: Element): string {
   // Turndown's types come from the browser's; it walks any tree that has the same properties.
   const markdown = createTurndown().turndown(root as unknown as TurndownService.Node);
-  return markdown
+  // Line by line: a pattern for blanks at line ends takes the square of a long run of blanks.
+  const lines = markdown
     .replaceAll('\u00a0', ' ')
-    .replace(/[ \t]+$/gm, '')
+    .split('\n')
+    .map((line) => line.trimEnd());
+  return lines
+    .join('\n')
     .replace(/\n{3,}/g, '\n\n')
     .trim();
 }
@@ -57,7 +61,8 @@ function createTurndown(): TurndownService {
     replacement(_, node) {
       const code = (node.textContent ?? '').replace(/\n+$/, '');
       if (!code.trim()) return '';
-      const fence = '`'.repeat(Math.max(3, ...(code.match(/`+/g) ?? []).map((run) => run.length + 1)));
+      const longest = (code.match(/`+/g) ?? []).reduce((most, run) => Math.max(most, run.length), 2);
+      const fence = '`'.repeat(longest + 1);
       return `\n\n${fence}${languageOf(node)}\n${code}\n${fence}\n\n`;
     },
   });

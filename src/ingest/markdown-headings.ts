@@ -48,7 +48,7 @@ function isContinuation(text: string, start: number, headings: readonly Heading[
 }
 
 /** Where the text begins after a YAML front matter (`---` … `---`), 0 without one. */
-export function frontMatterEnd(text: string): number {
+function frontMatterEnd(text: string): number {
   if (!text.startsWith('---\n')) return 0;
   const close = text.slice(0, 20_000).search(/\n(?:---|\.\.\.)[ \t]*(?:\n|$)/);
   if (close < 0) return 0;

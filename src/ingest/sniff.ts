@@ -13,7 +13,7 @@ import { readZipDirectory, zipNamesInHead } from './zip-directory.ts';
 export const DOCX = 'application/vnd.openxmlformats-officedocument.wordprocessingml.document';
 
 /** What can be read. A type is added here together with its extractor. */
-export const ALLOWED_MEDIA_TYPES: ReadonlySet<string> = new Set([
+const ALLOWED_MEDIA_TYPES: ReadonlySet<string> = new Set([
   'text/plain',
   'text/markdown',
   'text/html',

@@ -16,7 +16,7 @@ export interface ZipLimits {
   maxUnpackedBytes: number;
 }
 
-export const DEFAULT_ZIP_LIMITS: ZipLimits = { maxEntries: 2000, maxUnpackedBytes: 64 * MIB };
+const DEFAULT_ZIP_LIMITS: ZipLimits = { maxEntries: 2000, maxUnpackedBytes: 64 * MIB };
 
 /** What is not read may be large (pictures), but not a thousand times what it is packed. */
 const MAX_RATIO = 100;

@@ -10,7 +10,7 @@ export interface Interrupt {
   guard<T>(promise: Promise<T>): Promise<T>;
 }
 
-export function createInterrupt(): Interrupt {
+function createInterrupt(): Interrupt {
   const waiting = new Set<(reason: unknown) => void>();
   let failure: { reason: unknown } | undefined;
   return {
