@@ -40,6 +40,12 @@ const types = {
   bigint: { to: 20, from: [20], serialize: (value: number) => String(value), parse: (value: string) => Number(value) },
 };
 
+/**
+ * Seconds before a connection that broke is made again. The library counts every broken connection of the pool as another
+ * try, so that its own backoff makes callers wait 20 s after one restart of the server.
+ */
+const backoff = (retries: number): number => Math.min(1, 0.05 * 2 ** retries);
+
 export function connect(
   url: string,
   options: { max: number; embedded: boolean; sessionRole?: string | undefined },
@@ -52,6 +58,7 @@ export function connect(
     types,
     onnotice: () => {},
     connect_timeout: 10,
+    backoff,
     idle_timeout: options.embedded ? 0 : 60,
     connection: {
       application_name: 'dreamhub',
