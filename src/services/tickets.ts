@@ -17,7 +17,7 @@ export interface Tickets {
   redeem(ticket: string): Promise<Principal | null>;
 }
 
-export const TICKET_SECONDS = 30;
+const TICKET_SECONDS = 30;
 
 const TICKET = /^[A-Za-z0-9_-]{43}$/;
 

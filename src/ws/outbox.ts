@@ -18,7 +18,7 @@ export interface OutboxLimits {
 }
 
 /** Above this the hub is asked to wait; at the lower mark it goes on. */
-export const HIGH_WATER_BYTES = 65_536;
+const HIGH_WATER_BYTES = 65_536;
 const LOW_WATER_BYTES = 16_384;
 
 /** A class, because there is one for every socket: its functions are shared. */

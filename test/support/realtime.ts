@@ -22,7 +22,7 @@ export const someone = (tenantId = uuid()): Scope => ({ tenantId, userId: uuid()
 export const turnTopic = () => `turn:${uuid()}` as const;
 
 /** Everything exists for everybody: the hub's own checks are what is tested. */
-export const emptySource: SnapshotSource = { snapshot: async () => ({ snapshot: {} }) };
+const emptySource: SnapshotSource = { snapshot: async () => ({ snapshot: {} }) };
 
 export interface NodeOptions {
   url: string;
