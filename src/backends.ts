@@ -2,6 +2,7 @@
  * What an installation stands on: database, Redis, blob store. Embedded or given, they are reached by the same clients;
  * embedding swaps an address, never a code path.
  */
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Config } from './config.ts';
 import { createDatabase, type Database } from './db/database.ts';
@@ -14,6 +15,7 @@ import type { Logger } from './kernel/logger.ts';
 import { assertSafeRedis, createRedisClients, type RedisClients } from './redis/clients.ts';
 import { type EmbeddedRedis, startEmbeddedRedis } from './redis/embedded.ts';
 import { createDiskBlobStore, type SweepableBlobStore } from './storage/disk-blob-store.ts';
+import { createS3BlobStore } from './storage/s3-blob-store.ts';
 
 export interface Backends {
   database: Database;
@@ -86,7 +88,7 @@ export async function openBackends({ config, logger, clock, ids }: BackendsOptio
     const clients = createRedisClients({ url: redis?.url ?? config.redisUrl ?? '', logger });
     closers.push(() => clients.close());
     await Promise.all([assertIsolated(database), assertSafeRedis(clients, logger)]);
-    const blobs = createDiskBlobStore({ root: fileURLToPath(config.blobUrl), ids, clock });
+    const blobs = openBlobs(config, ids, clock);
     await blobs.check();
     const ends = [
       ...(embedded ? [embedded.exited.then(() => 'the embedded database')] : []),
@@ -102,4 +104,18 @@ export async function openBackends({ config, logger, clock, ids }: BackendsOptio
 
 async function openRedis(config: Config, logger: Logger): Promise<EmbeddedRedis | undefined> {
   return config.redisUrl === undefined ? startEmbeddedRedis({ dataDir: config.dataDir, logger }) : undefined;
+}
+
+function openBlobs({ blobUrl, s3, dataDir }: Config, ids: Ids, clock: Clock): SweepableBlobStore {
+  if (!s3) return createDiskBlobStore({ root: fileURLToPath(blobUrl), ids, clock });
+  const { accessKeyId, secretAccessKey, sessionToken } = s3;
+  return createS3BlobStore({
+    url: blobUrl,
+    accessKeyId,
+    secretAccessKey,
+    ...(sessionToken !== undefined && { sessionToken }),
+    stagingFolder: join(dataDir, 'staging'),
+    ids,
+    clock,
+  });
 }

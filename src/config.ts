@@ -13,7 +13,10 @@ export interface Config {
   databaseOwnerUrl: string | undefined;
   /** Undefined: the embedded Redis. */
   redisUrl: string | undefined;
+  /** `file:///path` or `s3://bucket?endpoint=…`. */
   blobUrl: string;
+  /** For S3; undefined with files. */
+  s3: { accessKeyId: string; secretAccessKey: string; sessionToken: string | undefined } | undefined;
   openaiBaseUrl: string | undefined;
   openaiApiKeys: string[];
   embeddingBaseUrl: string | undefined;
@@ -129,7 +132,17 @@ export function readConfig(env: Environment): Config {
   }
 
   const blobUrl = text('BLOB_URL') ?? `file://${resolve(dataDir, 'blobs')}`;
-  if (!blobUrl.startsWith('file:')) problems.push('BLOB_URL must start with file:');
+  if (!/^(file:|s3:\/\/)/.test(blobUrl)) problems.push('BLOB_URL must start with file: or s3://');
+  const s3 = blobUrl.startsWith('s3://')
+    ? {
+        accessKeyId: secret('AWS_ACCESS_KEY_ID') ?? '',
+        secretAccessKey: secret('AWS_SECRET_ACCESS_KEY') ?? '',
+        sessionToken: secret('AWS_SESSION_TOKEN'),
+      }
+    : undefined;
+  if (s3 && (s3.accessKeyId === '' || s3.secretAccessKey === '')) {
+    problems.push('BLOB_URL names S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are needed');
+  }
 
   const openaiBaseUrl = url('OPENAI_BASE_URL', text('OPENAI_BASE_URL'), ['http://', 'https://']);
   const embeddingBaseUrl = url('EMBEDDING_BASE_URL', text('EMBEDDING_BASE_URL'), ['http://', 'https://']);
@@ -145,6 +158,7 @@ export function readConfig(env: Environment): Config {
     databaseOwnerUrl: databaseOwnerUrl ?? databaseUrl,
     redisUrl,
     blobUrl,
+    s3,
     openaiBaseUrl,
     openaiApiKeys: list(secret('OPENAI_API_KEYS')),
     embeddingBaseUrl,

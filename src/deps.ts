@@ -227,7 +227,11 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
   };
   return {
     parts: [hub, ws.service, demo],
-    leave: () => ws.closeAll(),
+    // Open sockets and event streams would keep the server from stopping; the hub ends the streams.
+    async leave() {
+      await ws.closeAll();
+      await hub.stop();
+    },
     app: (base: Parameters<typeof createWorkerApp>[0]) =>
       createApp({
         ...base,

@@ -75,7 +75,6 @@ async function main(): Promise<void> {
           app.listen({ port: config.port, hostname: config.host });
         },
         async stop() {
-          // Open sockets would keep the server from stopping.
           await deps.leave();
           await app.stop();
         },

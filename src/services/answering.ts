@@ -259,6 +259,23 @@ export function createAnswering(options: AnsweringOptions) {
     work.sources = work.unsupported ? [] : citedSources(textOf(work), work);
   }
 
+  /** Through the writer of the text, which restores all of it where the log was lost just before its end. */
+  async function tellEnd(
+    work: Work,
+    event: EventOf<'turn.completed'> | EventOf<'turn.failed'> | EventOf<'turn.cancelled'>,
+  ): Promise<void> {
+    if (!work.writer) {
+      await announcer.log(topicOf(work.turnId), work.attempt, event.type, event.data);
+      return;
+    }
+    try {
+      await work.writer.finish(event);
+    } catch (error) {
+      // It is committed; the log gets its end when Redis is back, and until then readers see the row.
+      logger.warn({ err: error, turn_id: work.turnId }, `the end is not announced yet: ${messageOf(error)}`);
+    }
+  }
+
   async function persist(work: Work): Promise<Outcome> {
     const { conversation_id: conversationId, answer_id: answerId, message_id: messageId, position } = work.begun;
     const { sources, usage } = work;
@@ -280,12 +297,7 @@ export function createAnswering(options: AnsweringOptions) {
     });
     if (!conversation) return superseded;
     metrics.tasks.inc({ kind: 'turn', status: 'completed' });
-    await announcer.log(topicOf(work.turnId), work.attempt, 'turn.completed', {
-      message_id: answerId,
-      text,
-      sources,
-      usage,
-    });
+    await tellEnd(work, { type: 'turn.completed', data: { message_id: answerId, text, sources, usage } });
     const { id, title, message_count } = conversation;
     const update = { conversation_id: id, title, message_count };
     await announcer.hint(`conversation:${id}`, 'conversation.updated', update);
@@ -324,7 +336,7 @@ export function createAnswering(options: AnsweringOptions) {
     const end: TurnEnd = { status: 'failed', text: textOf(work), sources, usage, error: { code, message } };
     if (!(await database.tenant((sql) => endTurn(sql, work.turnId, work.attempt, end)))) return superseded;
     metrics.tasks.inc({ kind: 'turn', status: 'failed' });
-    await announcer.log(topicOf(work.turnId), work.attempt, 'turn.failed', { code, message, retryable });
+    await tellEnd(work, { type: 'turn.failed', data: { code, message, retryable } });
     return failed(code, message);
   }
 
@@ -335,7 +347,7 @@ export function createAnswering(options: AnsweringOptions) {
     const end: TurnEnd = { status: 'cancelled', text, sources, usage, error: null };
     if (!(await database.tenant((sql) => endTurn(sql, work.turnId, work.attempt, end)))) return superseded;
     metrics.tasks.inc({ kind: 'turn', status: 'cancelled' });
-    await announcer.log(topicOf(work.turnId), work.attempt, 'turn.cancelled', { text });
+    await tellEnd(work, { type: 'turn.cancelled', data: { text } });
     return cancelled;
   }
 

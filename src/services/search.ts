@@ -10,7 +10,7 @@ import { toTsquery } from '../kernel/text/tsvector.ts';
 import { getHits, type HitRow, lexicalChunks, nearestChunks, type Scored } from '../repositories/search.ts';
 import { fuse } from '../retrieval/fusion.ts';
 import { BM25 } from '../retrieval/lexical.ts';
-import { rerankByProximity } from '../retrieval/lexical-proximity.ts';
+import { PROXIMITY_CANDIDATES, rerankByProximity } from '../retrieval/lexical-proximity.ts';
 import { toHalfvec } from './vectors.ts';
 
 export interface Search {
@@ -57,23 +57,14 @@ export function createSearch({ database, embeddings, space, metrics }: SearchOpt
         limit,
         filter: request.filter,
       });
-      return {
-        hits,
-        idf,
-        rows:
-          hits.length > 0
-            ? await getHits(
-                sql,
-                hits.map(({ id }) => id),
-              )
-            : [],
-      };
+      const looked = hits.slice(0, PROXIMITY_CANDIDATES).map(({ id }) => id);
+      return { hits, idf, rows: looked.length > 0 ? await getHits(sql, looked) : [] };
     });
     const best = found.hits[0]?.score ?? 1;
     const texts = new Map(found.rows.map((row) => [row.chunk_id, row.text]));
     const hits = rerankByProximity(
       terms,
-      found.hits.map(({ id, score }) => ({ id, text: texts.get(id) ?? '', score: score / best })),
+      found.hits.map(({ id, score }) => ({ id, text: texts.get(id) ?? null, score: score / best })),
       (term) => found.idf.get(term) ?? 0,
     );
     return { hits, rows: found.rows };

@@ -70,6 +70,13 @@ describe('the environment', () => {
     expect(problemsOf({ JWT_SECRET_FILE: `${file}.none` })[0]).toContain('cannot be read');
   });
 
+  test('asks for credentials where blobs are in S3', () => {
+    expect(problemsOf({ BLOB_URL: 's3://bucket' })[0]).toContain('AWS_ACCESS_KEY_ID');
+    expect(problemsOf({ BLOB_URL: 'ftp://bucket' })[0]).toContain('BLOB_URL');
+    const s3 = { AWS_ACCESS_KEY_ID: 'id', AWS_SECRET_ACCESS_KEY: 'key' };
+    expect(readConfig({ BLOB_URL: 's3://bucket', ...s3 }).s3).toMatchObject({ accessKeyId: 'id' });
+  });
+
   test('does not say secrets in its problems', () => {
     expect(problemsOf({ JWT_SECRET: 'hunter2', DATABASE_URL: 'hunter3' }).join()).not.toMatch(/hunter/);
   });
