@@ -6,7 +6,7 @@ const Literals = <const T extends readonly string[]>(values: T, options: { descr
   Type.Unsafe<T[number]>({ type: 'string', enum: [...values], ...options });
 
 export const Id = Type.String({ format: 'uuid', description: 'UUIDv7' });
-export const Timestamp = Type.String({ format: 'date-time', description: 'RFC 3339, UTC' });
+const Timestamp = Type.String({ format: 'date-time', description: 'RFC 3339, UTC' });
 
 export const DOCUMENT_STATUSES = ['queued', 'processing', 'quarantined', 'ready', 'failed'] as const;
 export const TASK_STATUSES = ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'dead'] as const;
@@ -19,7 +19,7 @@ export type TaskStatus = (typeof TASK_STATUSES)[number];
 export type TurnStatus = (typeof TURN_STATUSES)[number];
 export type Visibility = (typeof VISIBILITIES)[number];
 
-export const Failure = Type.Object({
+const Failure = Type.Object({
   code: Type.String(),
   message: Type.String({ description: 'For the person who reads it' }),
 });
@@ -104,7 +104,7 @@ export const SourceResource = Type.Object({
   verified: Type.Boolean({ description: 'The quote stands word for word in the stored chunk' }),
 });
 
-export const UsageResource = Type.Object({
+const UsageResource = Type.Object({
   prompt_tokens: Type.Integer(),
   completion_tokens: Type.Integer(),
   cost: Type.Number(),
@@ -164,12 +164,12 @@ export const SearchResult = Type.Object({
 });
 export type SearchResult = Static<typeof SearchResult>;
 
-export const UserResource = Type.Object({
+const UserResource = Type.Object({
   id: Id,
   email: Type.String(),
   role: Literals(['owner', 'admin', 'member', 'viewer'] as const),
 });
-export const TenantResource = Type.Object({ id: Id, name: Type.String() });
+const TenantResource = Type.Object({ id: Id, name: Type.String() });
 
 export const Session = Type.Object({
   access_token: Type.String(),

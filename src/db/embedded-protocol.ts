@@ -22,7 +22,7 @@ export interface Message {
 }
 
 /** The most that one message may take: far above any statement of ours, far below what would exhaust the memory. */
-export const MAX_MESSAGE_BYTES = 256 * 1024 * 1024;
+const MAX_MESSAGE_BYTES = 256 * 1024 * 1024;
 
 export class ProtocolError extends Error {}
 

@@ -14,7 +14,7 @@ import { connect, type Sql } from './database.ts';
 /** Any number that nothing else in this database locks. */
 const MIGRATION_LOCK = 7_261_005_110;
 
-export const ROLES = ['dreamhub_owner', 'dreamhub_tenant', 'dreamhub_system', 'dreamhub_login'] as const;
+const ROLES = ['dreamhub_owner', 'dreamhub_tenant', 'dreamhub_system', 'dreamhub_login'] as const;
 
 export interface Migration {
   name: string;

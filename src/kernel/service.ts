@@ -21,7 +21,7 @@ export interface LoopOptions {
   clock: Clock;
   logger: Logger;
   /** One round. A throw is logged and the loop goes on; return `true` to run the next round at once. */
-  round(signal: AbortSignal): Promise<boolean | undefined | void>;
+  round(signal: AbortSignal): Promise<unknown>;
 }
 
 export interface Loop extends Service {

@@ -82,7 +82,7 @@ function fromStatus(error: InstanceType<typeof APIError>, now: number): Provider
 }
 
 /** Milliseconds from `Retry-After` (seconds or a date) or OpenAI's `retry-after-ms`; `undefined` where there is none. */
-export function retryAfter(headers: Headers | undefined, now: number): number | undefined {
+function retryAfter(headers: Headers | undefined, now: number): number | undefined {
   const exact = Number.parseFloat(headers?.get('retry-after-ms') ?? '');
   if (exact >= 0) return exact;
   const value = headers?.get('retry-after') ?? '';

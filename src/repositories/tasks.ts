@@ -75,13 +75,6 @@ export async function dischargeTasks(sql: Sql, count: number, bytes: number): Pr
     where tenant_id = current_setting('app.tenant_id')::uuid`;
 }
 
-/** How many tasks the tenant has unfinished, and may have. */
-export async function getLoad(sql: Sql): Promise<{ outstanding: number; max_outstanding: number | null } | undefined> {
-  const [row] = await sql<{ outstanding: number; max_outstanding: number | null }[]>`
-    select outstanding, max_outstanding from tenant_load where tenant_id = current_setting('app.tenant_id')::uuid`;
-  return row;
-}
-
 /** A task as an attempt at it starts. */
 export interface Attempt {
   attempt: number;

@@ -11,7 +11,7 @@ import type { QueryTerm } from '../kernel/text/query.ts';
 /** So many of the best candidates deserve their text. */
 export const PROXIMITY_CANDIDATES = 20;
 /** What closeness can add to a score of at most 1, before the sum is brought back to [0, 1]. */
-export const PROXIMITY_WEIGHT = 0.2;
+const PROXIMITY_WEIGHT = 0.2;
 /** Words further apart than this have nothing to do with each other. */
 const FARTHEST = 10;
 

@@ -91,7 +91,7 @@ const STAGE_PROGRESS = { extracting: 0.05, chunking: 0.15, embedding: 0.2, publi
 type Stage = keyof typeof STAGE_PROGRESS;
 
 /** What is embedded and indexed of a chunk: its place among the headings, then its text. */
-export function embeddedText(chunk: Pick<Chunk, 'headings' | 'text'>): string {
+function embeddedText(chunk: Pick<Chunk, 'headings' | 'text'>): string {
   return chunk.headings.length > 0 ? `${chunk.headings.join(' › ')}\n${chunk.text}` : chunk.text;
 }
 
@@ -100,7 +100,7 @@ function sha256(text: string): string {
 }
 
 /** How a failure is told to people, and whether trying again can help. */
-export function classify(error: unknown): Outcome {
+function classify(error: unknown): Outcome {
   if (error instanceof ExtractError) return failed(error.code, error.message);
   if (error instanceof AppError) {
     // What we stand on is away: that is not the document's failure, and says when to come back.

@@ -58,7 +58,7 @@ const plainExtractor: Extractor = {
 };
 
 /** A chunk a line, so that a test can count them. */
-export const lineChunker: Chunker = {
+const lineChunker: Chunker = {
   version: 'lines-1',
   chunk({ text }) {
     let start = 0;

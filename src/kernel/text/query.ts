@@ -18,7 +18,7 @@ export interface QueryWeights {
 }
 
 /** Fitted on XQuAD's Chinese and English questions (`test/unit/retrieval/xquad.test.ts` prints what they give). */
-export const QUERY_WEIGHTS: Readonly<QueryWeights> = { part: 0.5, pair: 0.3, char: 0.3 };
+const QUERY_WEIGHTS: Readonly<QueryWeights> = { part: 0.5, pair: 0.3, char: 0.3 };
 
 /**
  * Weighted terms of a question, in order of first appearance. Function words are left out unless there is nothing else.

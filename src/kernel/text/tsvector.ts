@@ -34,7 +34,7 @@ export function toTextIndex(text: string): TextIndex {
 }
 
 /** Quotes a lexeme for the text form of `tsvector` and `tsquery`. */
-export function quoteLexeme(term: string): string {
+function quoteLexeme(term: string): string {
   return `'${term.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
 }
 

@@ -8,7 +8,7 @@ import { compatible, foldCase, truncate } from './normalise.ts';
 import { isStopWord } from './stop-words.ts';
 
 /** Longer runs without a break are cut: segmenters and tokenizers are quadratic on them. */
-export const MAX_RUN = 2_000;
+const MAX_RUN = 2_000;
 /** A longer word is indexed and searched by its beginning. */
 const MAX_WORD = 64;
 
