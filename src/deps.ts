@@ -38,6 +38,7 @@ import { createDocuments } from './services/documents.ts';
 import { createHealth } from './services/health.ts';
 import { createIdentity } from './services/identity.ts';
 import { createIngestion } from './services/ingestion.ts';
+import { createProviderMetrics } from './services/provider-metrics.ts';
 import { createSearch } from './services/search.ts';
 import { createTasks } from './services/tasks.ts';
 import { createTickets } from './services/tickets.ts';
@@ -112,7 +113,7 @@ export async function createDeps(env: Environment): Promise<Deps> {
       embeddingModel: config.embeddingModel,
       embeddingDimensions: config.embeddingDimensions,
     },
-    { clock, logger, observer: providerObserver(metrics) },
+    { clock, logger, observer: createProviderMetrics({ metrics, clock }) },
   );
   await prepare(AbortSignal.timeout(30_000));
   const chunker = createStructuralChunker();
@@ -186,15 +187,16 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
     endSession: (sessionId) => control.endSession(sessionId),
   });
   const hub = createHub({ clients, keys, clock, logger, source: createTopicSource(database) });
-  const { queueMaxDepth, maxUploadBytes } = config;
-  const uploads = createUploads({ database, blobs, feeder, announcer, ids, metrics, maxUploadBytes, queueMaxDepth });
+  const { maxUploadBytes } = config;
+  const limits = { maxOutstanding: config.queueMaxDepth, maxOutstandingBytes: config.queueMaxBytes };
+  const uploads = createUploads({ database, blobs, feeder, announcer, ids, metrics, maxUploadBytes, limits });
   const chat = createChat({ database, hub, announcer, feeder, control, clock, ids });
   const tickets = createTickets({ clients, keys, clock });
   const services = {
     identity,
     uploads,
     documents: createDocuments({ database, blobs, announcer, control, logger }),
-    tasks: createTasks({ database, announcer, feeder, control, queueMaxDepth }),
+    tasks: createTasks({ database, announcer, feeder, control, limits }),
     search,
     conversations: createConversations({ database, ids, control }),
     chat,
@@ -354,12 +356,4 @@ function createWorkerSide(
     dispatcher('chat'),
     drain,
   ];
-}
-
-function providerObserver(metrics: Metrics) {
-  return {
-    request: ({ key, status }: { key: string; status: string }) => metrics.providerRequests.inc({ key, status }),
-    tokens: ({ kind, model, count }: { kind: string; model: string; count: number }) =>
-      metrics.providerTokens.inc({ kind, model }, count),
-  };
 }

@@ -1,6 +1,6 @@
 /** Structured logs: one JSON object a line, each with the trace id and tenant of the work that wrote it. */
 import pino from 'pino';
-import { scopeIfAny } from './context.ts';
+import { newTraceId, scopeIfAny } from './context.ts';
 
 export type Logger = pino.Logger;
 
@@ -11,6 +11,8 @@ export interface LoggerOptions {
 }
 
 export function createLogger({ level, role, destination }: LoggerOptions): Logger {
+  // What belongs to no request (start, loops, stop) belongs to this process.
+  const ownTraceId = newTraceId();
   const options: pino.LoggerOptions = {
     level,
     base: { service: 'dreamhub', ...(role && { role }) },
@@ -18,7 +20,9 @@ export function createLogger({ level, role, destination }: LoggerOptions): Logge
     redact: ['password', '*.password', 'token', '*.token', 'authorization', '*.authorization', 'headers.authorization'],
     mixin() {
       const scope = scopeIfAny();
-      return scope ? { trace_id: scope.traceId, tenant_id: scope.tenantId, user_id: scope.userId } : {};
+      return scope
+        ? { trace_id: scope.traceId, tenant_id: scope.tenantId, user_id: scope.userId }
+        : { trace_id: ownTraceId };
     },
   };
   return destination ? pino(options, destination) : pino(options);

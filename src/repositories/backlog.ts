@@ -176,3 +176,9 @@ export async function readDepth(sql: Sql, lane: Lane): Promise<QueueDepth> {
         as "oldestSeconds"`;
   return depth ?? { unfinished: 0, oldestSeconds: 0 };
 }
+
+/** Tasks whose attempts ran out and that nobody has tried again, of all tenants. */
+export async function countDeadLetters(sql: Sql): Promise<number> {
+  const [row] = await sql<{ count: number }[]>`select count(*)::int as count from tasks where status = 'dead'`;
+  return row?.count ?? 0;
+}

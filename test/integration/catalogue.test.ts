@@ -145,6 +145,22 @@ describe('migrations', () => {
     expect(applied.flat()).toEqual([]);
   });
 
+  test('make an empty database fit for use, once, when processes start together', async () => {
+    const name = `empty_${crypto.randomUUID().replaceAll('-', '')}`;
+    await sql.unsafe(`create database ${name}`);
+    const url = new URL(db.adminUrl);
+    url.pathname = `/${name}`;
+    try {
+      const applied = await Promise.all(
+        Array.from({ length: 4 }, () => migrate({ url: url.href, embedded: false, logger: silentLogger })),
+      );
+      expect(applied.filter((names) => names.length > 0)).toHaveLength(1);
+      expect(applied.flat()).toEqual((await readMigrations()).map(({ name: file }) => file));
+    } finally {
+      await sql.unsafe(`drop database ${name} with (force)`);
+    }
+  });
+
   test('that were edited after they were applied are refused', async () => {
     const [first, ...rest] = await readMigrations();
     if (!first) throw new Error('no migration');
