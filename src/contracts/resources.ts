@@ -1,12 +1,12 @@
 /** The resources of the REST API as TypeBox schemas: one source for their types, the validation and the Swagger page. */
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
 
-const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+export const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 const Literals = <const T extends readonly string[]>(values: T, options: { description?: string } = {}) =>
   Type.Unsafe<T[number]>({ type: 'string', enum: [...values], ...options });
 
 export const Id = Type.String({ format: 'uuid', description: 'UUIDv7' });
-const Timestamp = Type.String({ format: 'date-time', description: 'RFC 3339, UTC' });
+export const Timestamp = Type.String({ format: 'date-time', description: 'RFC 3339, UTC' });
 
 export const DOCUMENT_STATUSES = ['queued', 'processing', 'quarantined', 'ready', 'failed'] as const;
 export const TASK_STATUSES = ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'dead'] as const;
@@ -19,7 +19,7 @@ export type TaskStatus = (typeof TASK_STATUSES)[number];
 export type TurnStatus = (typeof TURN_STATUSES)[number];
 export type Visibility = (typeof VISIBILITIES)[number];
 
-const Failure = Type.Object({
+export const Failure = Type.Object({
   code: Type.String(),
   message: Type.String({ description: 'For the person who reads it' }),
 });
