@@ -13,6 +13,7 @@ import type {
   ClientFrame,
   EventFrame,
   HelloFrame,
+  IfBusy,
   ResetFrame,
   ServerFrame,
   Topic,
@@ -35,6 +36,8 @@ export interface SendChatRequest {
   client_message_id?: string;
   model?: string;
   filter?: Record<string, unknown>;
+  /** While another turn of the conversation is unfinished: wait (default), stop it, or fail with `conflict`. */
+  if_busy?: IfBusy;
 }
 
 export interface Realtime {

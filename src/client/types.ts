@@ -4,6 +4,7 @@ import type {
   ConversationResource,
   DocumentResource,
   DocumentStatus,
+  IfBusy,
   Me,
   MessageResource,
   Page,
@@ -20,7 +21,7 @@ import type {
   Visibility,
 } from '../contracts/index.ts';
 
-export type { DocumentStatus, Page, Source, TaskStatus, Visibility };
+export type { DocumentStatus, IfBusy, Page, Source, TaskStatus, Visibility };
 export type Conversation = ConversationResource;
 export type DocumentChunk = ChunkResource;
 /** Not `Document`: a browser has one of those already. */
@@ -78,6 +79,7 @@ export interface SendRequest {
   client_message_id?: string;
   model?: string;
   filter?: SearchFilter;
+  if_busy?: IfBusy;
 }
 
 export interface ChatRequest {

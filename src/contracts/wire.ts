@@ -4,6 +4,13 @@ import type { EventFrame } from './events.ts';
 export const SUBPROTOCOLS = ['dreamhub.v1.msgpack', 'dreamhub.v1.json'] as const;
 export type Subprotocol = (typeof SUBPROTOCOLS)[number];
 
+/**
+ * What becomes of a message while another turn of its conversation is unfinished: it waits its turn; it stops what is
+ * unfinished and runs then; or it is refused with `conflict`.
+ */
+export const IF_BUSY = ['queue', 'interrupt', 'reject'] as const;
+export type IfBusy = (typeof IF_BUSY)[number];
+
 /** Metadata filter of search and chat; see `SearchFilter` in `search.ts`. */
 export interface ChatSendFrame {
   type: 'chat.send';
@@ -13,6 +20,8 @@ export interface ChatSendFrame {
   client_message_id: string;
   model?: string;
   filter?: Record<string, unknown>;
+  /** Default `queue`. */
+  if_busy?: IfBusy;
 }
 
 export type ClientFrame =

@@ -26,7 +26,7 @@ export interface MessageRequest {
 
 function messageOf(
   conversationId: string | undefined,
-  { content, client_message_id, model, filter }: NewMessage,
+  { content, client_message_id, model, filter, if_busy }: NewMessage,
 ): ChatMessage {
   return {
     content,
@@ -34,6 +34,7 @@ function messageOf(
     ...(client_message_id !== undefined && { clientMessageId: client_message_id }),
     ...(model !== undefined && { model }),
     ...(filter !== undefined && { filter }),
+    ...(if_busy !== undefined && { ifBusy: if_busy }),
   };
 }
 

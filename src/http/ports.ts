@@ -7,6 +7,7 @@ import type {
   ConversationResource,
   DocumentResource,
   DocumentStatus,
+  IfBusy,
   Me,
   MessageResource,
   Page,
@@ -105,6 +106,7 @@ export interface ChatMessage {
   clientMessageId?: string;
   model?: string;
   filter?: SearchFilter;
+  ifBusy?: IfBusy;
 }
 
 export interface ChatPort {

@@ -131,15 +131,43 @@ export async function requeueTurn(
   return rows.length > 0;
 }
 
+export interface CancelledTurn {
+  id: string;
+  /** `running`: it was asked to stop. */
+  status: TurnStatus;
+  attempt: number;
+}
+
 /** Cancels a turn that waits; a running one is asked to stop. Undefined where it has ended or is not there. */
-export async function cancelTurn(sql: Sql, id: string): Promise<{ status: TurnStatus; attempt: number } | undefined> {
-  const [row] = await sql<{ status: TurnStatus; attempt: number }[]>`
+export async function cancelTurn(sql: Sql, id: string): Promise<CancelledTurn | undefined> {
+  const [row] = await sql<CancelledTurn[]>`
     update turns set cancel_requested = true,
       status = case when status = 'queued' then 'cancelled' else status end,
       finished_at = case when status = 'queued' then now() end
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and status in ('queued', 'running')
-    returning status, attempt`;
+    returning id, status, attempt`;
   return row;
+}
+
+/**
+ * Cancels what is unfinished of a conversation, as `cancelTurn` does. `skipLocked` leaves out turns that another transaction is
+ * changing: for a caller who holds the conversation's row, which whoever ends a turn takes after the turn's.
+ */
+export async function cancelUnfinished(
+  sql: Sql,
+  conversationId: string,
+  { skipLocked = false }: { skipLocked?: boolean } = {},
+): Promise<CancelledTurn[]> {
+  return sql<CancelledTurn[]>`
+    update turns t set cancel_requested = true,
+      status = case when t.status = 'queued' then 'cancelled' else t.status end,
+      finished_at = case when t.status = 'queued' then now() end
+    where t.tenant_id = current_setting('app.tenant_id')::uuid and t.id in (
+      select id from turns where tenant_id = current_setting('app.tenant_id')::uuid and conversation_id = ${conversationId}
+        and status in ('queued', 'running') and not cancel_requested
+      order by id for update ${skipLocked ? sql`skip locked` : sql``})
+      and t.status in ('queued', 'running')
+    returning t.id, t.status, t.attempt`;
 }
 
 /** Ids of the unfinished turns of a conversation. */

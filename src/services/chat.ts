@@ -1,5 +1,5 @@
 /** Asking: a message becomes a committed turn, whose answer a worker streams to the turn's topic. */
-import type { Hub, SearchFilter, TurnReceipt, TurnResource } from '../contracts/index.ts';
+import type { Hub, IfBusy, SearchFilter, TurnReceipt, TurnResource } from '../contracts/index.ts';
 import { FINAL_EVENTS } from '../contracts/index.ts';
 import type { Database, Sql } from '../db/database.ts';
 import type { Clock } from '../kernel/clock.ts';
@@ -11,7 +11,15 @@ import { traceparentOf } from '../kernel/trace.ts';
 import type { Feeder } from '../queue/feeder.ts';
 import type { Control } from '../realtime/control.ts';
 import { insertConversation, insertMessage, takeTurnNumber } from '../repositories/conversations.ts';
-import { cancelTurn, findByClientMessage, getTurn, insertTurn } from '../repositories/turns.ts';
+import {
+  type CancelledTurn,
+  cancelTurn,
+  cancelUnfinished,
+  findByClientMessage,
+  getTurn,
+  insertTurn,
+  unfinishedTurns,
+} from '../repositories/turns.ts';
 import type { Announcer } from './announcer.ts';
 import { noConversation } from './conversations.ts';
 import { assertFilter } from './search.ts';
@@ -24,6 +32,8 @@ export interface ChatMessage {
   clientMessageId?: string | undefined;
   model?: string | undefined;
   filter?: SearchFilter | undefined;
+  /** Default `queue`. */
+  ifBusy?: IfBusy | undefined;
 }
 
 export interface Chat {
@@ -66,17 +76,24 @@ function assertContent(content: string): void {
 }
 
 export function createChat({ database, hub, announcer, feeder, control, clock, ids }: ChatOptions): Chat {
-  async function ask(sql: Sql, message: ChatMessage): Promise<{ receipt: TurnReceipt; isNew: boolean }> {
+  async function ask(sql: Sql, message: ChatMessage): Promise<Asked> {
     const clientMessageId = message.clientMessageId ?? null;
     const known = clientMessageId === null ? undefined : await findByClientMessage(sql, clientMessageId);
-    if (known) return { receipt: known, isNew: false };
+    if (known) return { receipt: known, isNew: false, stopped: [] };
 
     const conversationId = message.conversationId ?? ids.uuid();
     if (message.conversationId === undefined) await insertConversation(sql, conversationId, null);
+    const { ifBusy = 'queue' } = message;
+    const stopped = ifBusy === 'interrupt' ? await cancelUnfinished(sql, conversationId) : [];
     const title = truncate(message.content.trim().replace(/\s+/g, ' '), TITLE_LENGTH);
     // Holds the conversation's row: two messages at once become two turns, one after the other.
     const turn = await takeTurnNumber(sql, conversationId, title);
     if (turn === undefined) throw noConversation();
+    // What came between is seen now that nothing more can come.
+    if (ifBusy === 'interrupt') stopped.push(...(await cancelUnfinished(sql, conversationId, { skipLocked: true })));
+    if (ifBusy === 'reject' && (await unfinishedTurns(sql, conversationId)).length > 0) {
+      throw new AppError('conflict', 'Another turn of the conversation is unfinished.');
+    }
 
     const receipt = { turn_id: ids.uuid(), message_id: ids.uuid(), conversation_id: conversationId };
     await insertMessage(sql, {
@@ -101,7 +118,16 @@ export function createChat({ database, hub, announcer, feeder, control, clock, i
     });
     // The same message was sent twice at once and the other one came first: this transaction is undone.
     if (!inserted) throw new SentTwice();
-    return { receipt, isNew: true };
+    return { receipt, isNew: true, stopped };
+  }
+
+  async function tellStopped({ id, status, attempt }: CancelledTurn): Promise<void> {
+    // A running attempt ends itself and says so.
+    if (status === 'running') await control.publishCancel('turn', id);
+    else {
+      await announcer.log(`turn:${id}`, attempt, 'turn.cancelled', { text: '' });
+      feeder.nudge('chat', currentScope().tenantId);
+    }
   }
 
   async function turn(turnId: string): Promise<TurnResource> {
@@ -117,14 +143,15 @@ export function createChat({ database, hub, announcer, feeder, control, clock, i
     async send(message) {
       assertContent(message.content);
       if (message.filter) assertFilter(message.filter);
-      let asked: { receipt: TurnReceipt; isNew: boolean };
+      let asked: Asked;
       try {
         asked = await database.tenant((sql) => ask(sql, message));
       } catch (error) {
         if (!(error instanceof SentTwice)) throw error;
         asked = await database.tenant((sql) => ask(sql, message));
       }
-      const { receipt, isNew } = asked;
+      const { receipt, isNew, stopped } = asked;
+      for (const one of stopped) await tellStopped(one);
       if (isNew) {
         await announcer.log(`turn:${receipt.turn_id}`, 0, 'turn.queued', receipt);
         feeder.nudge('chat', currentScope().tenantId);
@@ -134,12 +161,7 @@ export function createChat({ database, hub, announcer, feeder, control, clock, i
 
     async cancel(turnId) {
       const ended = await database.tenant((sql) => cancelTurn(sql, turnId));
-      // A running attempt ends itself and says so.
-      if (ended?.status === 'running') await control.publishCancel('turn', turnId);
-      if (ended?.status === 'cancelled') {
-        await announcer.log(`turn:${turnId}`, ended.attempt, 'turn.cancelled', { text: '' });
-        feeder.nudge('chat', currentScope().tenantId);
-      }
+      if (ended) await tellStopped(ended);
       return turn(turnId);
     },
 
@@ -169,6 +191,13 @@ export function createChat({ database, hub, announcer, feeder, control, clock, i
       }
     },
   };
+}
+
+interface Asked {
+  receipt: TurnReceipt;
+  isNew: boolean;
+  /** What made room for it. */
+  stopped: readonly CancelledTurn[];
 }
 
 class SentTwice extends Error {}

@@ -287,13 +287,14 @@ export class Connection {
   }
 
   private async sendChat(frame: Extract<CheckedFrame, { type: 'chat.send' }>): Promise<void> {
-    const { conversation_id, content, client_message_id, model, filter } = frame;
+    const { conversation_id, content, client_message_id, model, filter, if_busy } = frame;
     const receipt = await this.context.chat.send({
       conversationId: conversation_id,
       content,
       clientMessageId: client_message_id,
       model,
       filter: filter as SearchFilter | undefined,
+      ifBusy: if_busy,
     });
     this.acknowledge(frame, receipt);
     const topic = `turn:${receipt.turn_id}`;

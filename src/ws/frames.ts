@@ -4,6 +4,7 @@
  */
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { type TypeCheck, TypeCompiler } from '@sinclair/typebox/compiler';
+import { IF_BUSY } from '../contracts/index.ts';
 import { AppError } from '../kernel/errors.ts';
 
 const RequestId = Type.Union([Type.String({ maxLength: 200 }), Type.Number()]);
@@ -32,6 +33,7 @@ const SCHEMAS = {
         metadata: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
       }),
     ),
+    if_busy: Type.Optional(Type.Union(IF_BUSY.map((way) => Type.Literal(way)))),
   }),
   'chat.cancel': frame('chat.cancel', { turn_id: Uuid }),
   'auth.refresh': frame('auth.refresh', { token: Type.String({ minLength: 1, maxLength: 8_192 }) }),

@@ -1,5 +1,5 @@
 /** What a socket needs of the rest: the services implement these. All are called in the caller's scope. */
-import type { Principal, SearchFilter, TurnReceipt } from '../contracts/index.ts';
+import type { IfBusy, Principal, SearchFilter, TurnReceipt } from '../contracts/index.ts';
 
 export interface ChatRequest {
   /** Absent: a new conversation. */
@@ -9,6 +9,8 @@ export interface ChatRequest {
   clientMessageId?: string | undefined;
   model?: string | undefined;
   filter?: SearchFilter | undefined;
+  /** Default `queue`. */
+  ifBusy?: IfBusy | undefined;
 }
 
 export interface ChatPort {

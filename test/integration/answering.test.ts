@@ -171,6 +171,83 @@ describe('a turn', () => {
     });
   });
 
+  describe('that comes while another one runs', () => {
+    /** Answers `Half` to the first question and waits there until it is aborted; `Whole` to all others. */
+    async function busy() {
+      let calls = 0;
+      let aborts = 0;
+      const rig = await rigWith({
+        chat: scripted(async function* (signal) {
+          calls += 1;
+          if (calls > 1) {
+            yield { type: 'delta', text: 'Whole' };
+            return;
+          }
+          yield { type: 'delta', text: 'Half' };
+          await new Promise((_, reject) =>
+            signal.addEventListener('abort', () => {
+              aborts += 1;
+              reject(signal.reason);
+            }),
+          );
+        }),
+      });
+      rig.control.onCancel(({ tenantId, id }) => rig.tenants.cancel(tenantId, id));
+      const who = await rig.newTenant();
+      const first = await rig.as(who, () => rig.chat.send({ content: 'First?' }));
+      const heard = Promise.withResolvers<void>();
+      const followed = await follow(rig, who, first.turn_id, (so) => textOf(so) === 'Half' && heard.resolve());
+      const outcome = rig.deliver(who, 'chat', first.turn_id);
+      await heard.promise;
+      const send = (content: string, ifBusy: 'queue' | 'interrupt' | 'reject', clientMessageId = content) =>
+        rig.as(who, () => rig.chat.send({ content, ifBusy, clientMessageId, conversationId: first.conversation_id }));
+      return { rig, who, first, followed, outcome, send, aborts: () => aborts };
+    }
+
+    test('is refused on request, changes nothing, and is taken when nothing runs any more', async () => {
+      const { rig, who, first, outcome, send, aborts } = await busy();
+      await expect(send('Second?', 'reject')).rejects.toMatchObject({ kind: 'conflict' });
+      const messages = () =>
+        rig.as(who, () => rig.conversations.messages(first.conversation_id, { limit: 10 })).then(({ items }) => items);
+      expect(await messages()).toHaveLength(1);
+      expect(aborts()).toBe(0);
+      await rig.as(who, () => rig.chat.cancel(first.turn_id));
+      expect(await outcome).toEqual({ type: 'cancelled' });
+      const second = await send('Second?', 'reject');
+      expect(await rig.deliver(who, 'chat', second.turn_id)).toEqual({ type: 'done' });
+      expect((await messages()).map(({ content }) => content)).toEqual(['First?', 'Second?', 'Whole']);
+    });
+
+    test('interrupts it and all that waits on request, once however often it is sent, and runs', async () => {
+      const { rig, who, first, followed, outcome, send, aborts } = await busy();
+      const waiting = await send('Waiting?', 'queue');
+      const told = await follow(rig, who, waiting.turn_id);
+      const second = await send('Second?', 'interrupt');
+      expect(await outcome).toEqual({ type: 'cancelled' });
+      await Promise.all([followed.final, told.final]);
+      expect(aborts()).toBe(1);
+      expect(followed.told.at(-1)).toMatchObject({ type: 'turn.cancelled', data: { text: 'Half' } });
+      expect(told.told.at(-1)?.type).toBe('turn.cancelled');
+      expect(await send('Second?', 'interrupt')).toEqual(second);
+      expect(await rig.deliver(who, 'chat', second.turn_id)).toEqual({ type: 'done' });
+      const statuses = [first, waiting, second].map(({ turn_id }) => rig.as(who, () => rig.chat.turn(turn_id)));
+      expect((await Promise.all(statuses)).map(({ status }) => status)).toEqual([
+        'cancelled',
+        'cancelled',
+        'completed',
+      ]);
+    });
+
+    test('interrupts whatever else comes at the same moment, so that one is left', async () => {
+      const { rig, who, outcome, send } = await busy();
+      const sent = await Promise.all(Array.from({ length: 8 }, (_, i) => send(`Now ${i}?`, 'interrupt')));
+      expect(await outcome).toEqual({ type: 'cancelled' });
+      const turns = await Promise.all(sent.map(({ turn_id }) => rig.as(who, () => rig.chat.turn(turn_id))));
+      expect(turns.filter(({ status }) => status === 'queued')).toHaveLength(1);
+      expect(turns.filter(({ status }) => status === 'cancelled')).toHaveLength(7);
+    });
+  });
+
   test('whose provider fails is told so, and the next one is not held up', async () => {
     let calls = 0;
     const rig = await rigWith({

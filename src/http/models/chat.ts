@@ -1,7 +1,8 @@
 import { type Static, Type } from '@sinclair/typebox';
-import { Id, SourceResource } from '../../contracts/index.ts';
+import { Id, IF_BUSY, SourceResource } from '../../contracts/index.ts';
 import { conversationId, source, turn } from '../examples.ts';
 import { queryInteger } from './common.ts';
+import { oneOf } from './one-of.ts';
 import { Filter } from './search.ts';
 
 const Content = Type.String({ minLength: 1, maxLength: 32_000 });
@@ -19,6 +20,12 @@ export const NewMessage = Type.Object(
     ),
     model: Type.Optional(Model),
     filter: Type.Optional(Filter),
+    if_busy: Type.Optional(
+      oneOf(IF_BUSY, {
+        description:
+          'While another turn of the conversation is unfinished: wait for it (`queue`, the default), stop it (`interrupt`), or answer 409 (`reject`)',
+      }),
+    ),
   },
   { example: { content: 'How many days of leave do I have?', client_message_id: 'b7c1' } },
 );

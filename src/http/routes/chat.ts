@@ -53,7 +53,7 @@ export function createChatRoutes({ chat, streamTopic }: { chat: ChatPort; stream
             202: { description: 'Accepted', schema: TurnReceipt, example: turnReceipt },
             200: { description: 'The finished turn, or its events as a stream', schema: TurnResource, example: turn },
           },
-          errors,
+          errors: [...errors, 'conflict'],
         }),
       },
     )
