@@ -48,6 +48,23 @@ export interface HubEvent {
   json: string;
 }
 
+/**
+ * Sockets that the runtime can tell at once: those of one protocol on this node. What a room is told and what a member is
+ * handed by itself reach it in the order of the calls.
+ */
+export interface Crowd {
+  tell(room: string, event: HubEvent, members: number): void;
+}
+
+/** A reader's place in the rooms of its crowd. */
+export interface CrowdSeat {
+  readonly crowd: Crowd;
+  enter(room: string): void;
+  leave(room: string): void;
+  /** Looks how much waits for this reader; false when that is too much to be told together with others. */
+  keepsUp(): boolean;
+}
+
 export interface TopicReader {
   /** Called in order of `seq`, without gap or repeat in a log topic. */
   event(event: HubEvent): void;
@@ -58,6 +75,8 @@ export interface TopicReader {
    * log. Only log topics ask. Absent: always.
    */
   ready?(): Promise<void> | null;
+  /** Where the reader may be told together with others of its kind, instead of by `event`. Only log topics do. */
+  readonly seat?: CrowdSeat;
   /** Nothing more comes: this node goes away, or the topic is not there any more, or not for this reader. */
   over?(): void;
 }

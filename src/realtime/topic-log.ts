@@ -2,6 +2,7 @@
  * The readers that this node has of one log topic, and how they are fed.
  *
  * A reader is live or catching up. Live: it has all that was published so far and is handed each event as it comes.
+ * Where many sockets are live they are told together (`crowds.ts`), all but the event that ends the log.
  * Catching up: it is read to from `recent` or from the log, page by page, at its own pace, until it has all; then it is
  * live. It falls back to catching up when its socket is full, when an event is missing, when the epoch is another, and
  * after a cut of the subscription. Every reader has its own position (epoch, last), so nothing is missed or repeated by
@@ -12,6 +13,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { runAs, runDetached, type Scope } from '../kernel/context.ts';
 import { messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
+import { createCrowds } from './crowds.ts';
 import { type LogPage, type LogReader, PAGE_EVENTS } from './log-reader.ts';
 import { foldEvent, type LogState, startState } from './log-state.ts';
 
@@ -72,6 +74,9 @@ const RETRY_MS = [100, 250, 500, 1_000, 2_000];
 export function createTopicLog(options: TopicLogOptions): TopicLog {
   const { tenantId, topic, log, source, clock, logger, track } = options;
   const readers = new Set<ReaderState>();
+  /** Those of them who are not told together with others. */
+  const alone = new Set<ReaderState>();
+  const crowds = createCrowds<ReaderState>(`${tenantId} ${topic}`);
   const reads = new Map<number, Promise<Read>>();
   let epoch: string | undefined;
   /** Without gap, ending with the last event that was published here. */
@@ -95,6 +100,8 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
     state.gone = true;
     state.live = false;
     readers.delete(state);
+    alone.delete(state);
+    if (crowds.has(state)) for (const other of crowds.release(state)) alone.add(other);
     state.wake();
   }
 
@@ -141,6 +148,38 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
       if (state.gone || full(state)) return;
       deliver(state, event);
     }
+  }
+
+  /** Tells the event to whom it is the next, all at once; the others are then alone. */
+  function tellTogether(event: HubEvent): void {
+    if (crowds.size === 0) return;
+    if (!crowds.continues(event) || FINAL_EVENTS.has(event.type)) {
+      for (const state of crowds.disperse()) alone.add(state);
+      return;
+    }
+    for (const state of crowds.tell(event)) {
+      alone.add(state);
+      fallBack(state);
+    }
+  }
+
+  function tellAlone(event: HubEvent): void {
+    for (const state of [...alone]) {
+      if (!state.live || (state.epoch === event.epoch && event.seq <= state.last)) continue;
+      if (state.epoch !== event.epoch || event.seq !== state.last + 1 || full(state)) fallBack(state);
+      else deliver(state, event);
+    }
+  }
+
+  /** Whoever has all that was published may be told together from now on. */
+  function gather(): void {
+    const at = recent.at(-1);
+    if (alone.size === 0 || !at || FINAL_EVENTS.has(at.type)) return;
+    const candidates = [...alone].filter(
+      (state) => state.live && state.reader.seat && state.epoch === at.epoch && state.last === at.seq && !full(state),
+    );
+    crowds.seat(candidates, at.epoch, at.seq);
+    for (const state of candidates) if (crowds.has(state)) alone.delete(state);
   }
 
   const isBehind = (state: ReaderState) => epoch === state.epoch && newest() > state.last;
@@ -242,6 +281,7 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
     attach(reader, scope, position, first) {
       const state: ReaderState = { reader, scope, ...position, live: false, gone: false, wake: () => {} };
       readers.add(state);
+      alone.add(state);
       fallBack(state, first);
       return () => drop(state);
     },
@@ -253,16 +293,15 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
         epoch = event.epoch;
         recent.push(event);
         if (recent.length > RECENT_EVENTS) recent.shift();
-        for (const state of [...readers]) {
-          if (!state.live || (state.epoch === event.epoch && event.seq <= state.last)) continue;
-          if (state.epoch !== event.epoch || event.seq !== state.last + 1 || full(state)) fallBack(state);
-          else deliver(state, event);
-        }
+        tellTogether(event);
+        tellAlone(event);
       }
+      gather();
     },
     resync() {
       recent = [];
       epoch = undefined;
+      for (const state of crowds.disperse()) alone.add(state);
       for (const state of [...readers]) if (state.live) fallBack(state);
     },
     get size() {

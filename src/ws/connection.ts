@@ -22,12 +22,13 @@ import type { Clock } from '../kernel/clock.ts';
 import { newTraceId, runAs, runDetached } from '../kernel/context.ts';
 import { AppError, messageOf, toAppError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
-import type { Metrics } from '../kernel/metrics.ts';
 import type { Codec } from './codec.ts';
+import type { SocketCrowd } from './crowd.ts';
 import { type CheckedFrame, checkFrame, requestIdOf } from './frames.ts';
 import { Outbox, type OutboxLimits } from './outbox.ts';
 import type { ChatPort, SessionPort } from './ports.ts';
 import { TokenBucket } from './rate-limit.ts';
+import { SocketReader } from './reader.ts';
 
 export interface ConnectionLimits extends OutboxLimits {
   heartbeatMs: number;
@@ -38,7 +39,7 @@ export interface ConnectionLimits extends OutboxLimits {
 }
 
 interface Countable {
-  inc(): void;
+  inc(by?: number): void;
 }
 
 /** What all connections of a node share. */
@@ -50,8 +51,10 @@ export interface ConnectionContext {
   clock: Clock;
   logger: Logger;
   frames: { in: Countable; out: Countable };
-  metrics: Pick<Metrics, 'tokenLatencyMs'>;
+  timeSome(event: HubEvent): void;
   limits: ConnectionLimits;
+  /** Sends to all sockets of the node that have subscribed to a native topic. */
+  broadcast(nativeTopic: string, frame: string | Uint8Array): void;
   /** The connection is open; false when the node will not have it, which has then closed it. */
   opened(connection: Connection): boolean;
   fellBehind(connection: Connection): void;
@@ -66,9 +69,6 @@ const MAILBOX_FRAMES = 256;
 const MAX_REFUSALS = 100;
 /** Malformed frames in a row that are answered before the socket is closed. */
 const MAX_MALFORMED = 5;
-/** One delta in so many is timed. */
-const LATENCY_SAMPLE = 32;
-
 export class Connection {
   private socket: Socket | undefined;
   private outbox: Outbox | undefined;
@@ -77,7 +77,8 @@ export class Connection {
   private working = false;
   private malformed = 0;
   private refusals = 0;
-  private deltas = 0;
+  /** How many native topics the socket is subscribed to. */
+  private rooms = 0;
   private readonly rate: TokenBucket;
   private readonly topics = new Map<string, () => void>();
   /** When we sent our close, in milliseconds since the epoch. */
@@ -87,6 +88,7 @@ export class Connection {
     readonly id: string,
     public principal: Principal,
     private readonly codec: Codec,
+    readonly crowd: SocketCrowd,
     private readonly context: ConnectionContext,
   ) {
     const { framesPerSecond, frameBurst } = context.limits;
@@ -332,7 +334,7 @@ export class Connection {
     });
   }
 
-  private unfollow(topic: string): void {
+  unfollow(topic: string): void {
     this.topics.get(topic)?.();
     this.topics.delete(topic);
   }
@@ -342,34 +344,19 @@ export class Connection {
     topic: string,
     from: { after?: number | undefined; epoch?: string | undefined },
   ): Promise<() => void> {
-    const gate = Promise.withResolvers<void>();
-    let begun = false;
-    const reader: TopicReader = {
-      event: (event) => this.deliver(event),
-      reset: (reset) => {
-        this.send({ type: 'reset', ...reset });
-        const { status } = reset.snapshot;
-        if (status !== 'queued' && status !== 'running') this.turnEnded(topic);
-      },
-      ready: () => (begun ? (this.outbox?.ready() ?? null) : gate.promise),
-      over: () => this.unfollow(topic),
-    };
+    const reader = new SocketReader(this, topic);
     const stop = await this.context.hub.subscribe(topic, reader, { ...from, role: this.principal.role });
     this.unfollow(topic);
     if (this.state === 'open') this.topics.set(topic, stop);
     else stop();
-    return () => {
-      begun = true;
-      gate.resolve();
-    };
+    return () => reader.begin();
   }
 
-  private deliver(event: HubEvent): void {
+  /** What a reader of a topic was handed. */
+  deliver(event: HubEvent): void {
     this.sendEncoded(this.codec.encodeEvent(event));
-    if (event.type === 'turn.delta') {
-      this.deltas += 1;
-      if (this.deltas % LATENCY_SAMPLE === 0) this.time(event);
-    } else if (FINAL_EVENTS.has(event.type)) this.turnEnded(event.topic);
+    this.context.timeSome(event);
+    if (FINAL_EVENTS.has(event.type)) this.turnEnded(event.topic);
   }
 
   /** A turn ends once, so nobody need unsubscribe; a task may be tried again. */
@@ -377,10 +364,36 @@ export class Connection {
     if (topic.startsWith('turn:')) this.unfollow(topic);
   }
 
-  private time({ json }: HubEvent): void {
-    const at = json.indexOf('"ts":"') + '"ts":"'.length;
-    const written = Date.parse(json.slice(at, json.indexOf('"', at)));
-    if (!Number.isNaN(written))
-      this.context.metrics.tokenLatencyMs.observe(Math.max(0, this.context.clock.now() - written));
+  reset(reset: Parameters<TopicReader['reset']>[0]): void {
+    this.send({ type: 'reset', ...reset });
+    const { status } = reset.snapshot;
+    if (status !== 'queued' && status !== 'running') this.turnEnded(reset.topic);
+  }
+
+  /** `null` while more may be sent, else a promise for that. */
+  ready(): Promise<void> | null {
+    return this.outbox?.ready() ?? null;
+  }
+
+  // What is sent to many at once.
+
+  enter(nativeTopic: string): void {
+    if (this.state !== 'open') return;
+    this.rooms += 1;
+    this.socket?.subscribe(nativeTopic);
+  }
+
+  exit(nativeTopic: string): void {
+    if (this.state === 'closed') return;
+    this.rooms -= 1;
+    this.socket?.unsubscribe(nativeTopic);
+  }
+
+  /** Notices bytes that wait although they were not sent one by one. */
+  look(): void {
+    const { outbox } = this;
+    if (this.state !== 'open' || this.rooms === 0 || !outbox || outbox.behind) return;
+    outbox.look();
+    if (outbox.behind) this.context.fellBehind(this);
   }
 }

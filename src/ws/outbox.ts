@@ -51,6 +51,13 @@ export class Outbox {
     return true;
   }
 
+  /** Bytes may wait that did not go through here: what many sockets were told at once. */
+  look(): void {
+    if (this.behind || this.socket.getBufferedAmount() === 0) return;
+    this.behind = true;
+    this.least = Number.POSITIVE_INFINITY;
+  }
+
   /** `null` while more may be sent, else a promise for that. */
   ready(): Promise<void> | null {
     if (!this.behind || this.socket.getBufferedAmount() <= HIGH_WATER_BYTES) return null;

@@ -16,6 +16,8 @@ import type { Service } from '../kernel/service.ts';
 import type { Control } from '../realtime/control.ts';
 import { type Codec, createJsonCodec, createMsgpackCodec, negotiate } from './codec.ts';
 import { Connection, type ConnectionContext, type ConnectionLimits } from './connection.ts';
+import { SocketCrowd } from './crowd.ts';
+import { createLatencySampler } from './latency.ts';
 import type { ChatPort, SessionPort, TicketPort } from './ports.ts';
 import { createSockets, type SocketsOptions } from './sockets.ts';
 
@@ -95,6 +97,8 @@ export function createWsRoute(options: WsOptions): WsRoute {
     random: options.random ?? Math.random,
   });
   const { opened, fellBehind, closed } = sockets;
+  /** Known from the first upgrade on. */
+  let server: Pick<Bun.Server<unknown>, 'publish'> | undefined;
   const context: ConnectionContext = {
     hub,
     chat,
@@ -102,17 +106,19 @@ export function createWsRoute(options: WsOptions): WsRoute {
     sessions,
     clock,
     logger,
-    metrics,
+    timeSome: createLatencySampler({ clock, metrics }),
     // Bound once: looking a label up for every frame costs as much as the frame.
     frames: { in: metrics.wsFrames.labels({ direction: 'in' }), out: metrics.wsFrames.labels({ direction: 'out' }) },
     limits,
+    broadcast: (nativeTopic, frame) => server?.publish(nativeTopic, frame),
     opened,
     fellBehind,
     closed,
   };
-  const codecs: Record<Codec['subprotocol'], Codec> = {
-    'dreamhub.v1.json': createJsonCodec(),
-    'dreamhub.v1.msgpack': createMsgpackCodec(limits),
+  const speaking = (codec: Codec) => ({ codec, crowd: new SocketCrowd(codec, context) });
+  const protocols: Record<Codec['subprotocol'], ReturnType<typeof speaking>> = {
+    'dreamhub.v1.json': speaking(createJsonCodec()),
+    'dreamhub.v1.msgpack': speaking(createMsgpackCodec(limits)),
   };
 
   /** Another site's page must not open a socket with what it can get hold of; what is no browser sends no origin. */
@@ -139,16 +145,18 @@ export function createWsRoute(options: WsOptions): WsRoute {
 
   const route = new Elysia({ name: 'ws' }).get(
     '/ws',
-    async ({ request, server }) => {
+    async ({ request, server: own }) => {
       assertOrigin(request);
       const principal = await authenticate(request);
       const offered = request.headers.get('sec-websocket-protocol');
       const subprotocol = negotiate(offered);
       if (subprotocol === null) throw new AppError('malformed', 'None of these subprotocols is spoken here.');
       if (sockets.closing) throw new AppError('unavailable', 'This process is going away.', { retryAfterMs: 1_000 });
-      const data = new Connection(ids.uuid(), principal, codecs[subprotocol], context);
+      const { codec, crowd } = protocols[subprotocol];
+      const data = new Connection(ids.uuid(), principal, codec, crowd, context);
       const headers = offered === null ? {} : { 'sec-websocket-protocol': subprotocol };
-      if (!server?.upgrade(request, { data, headers })) throw new AppError('malformed', 'A WebSocket is opened here.');
+      server ??= own ?? undefined;
+      if (!own?.upgrade(request, { data, headers })) throw new AppError('malformed', 'A WebSocket is opened here.');
     },
     { detail: { hide: true } },
   );
@@ -159,7 +167,8 @@ export function createWsRoute(options: WsOptions): WsRoute {
       maxPayloadLength: OVERSIZE_FACTOR * limits.maxFrameBytes,
       // Ours are smaller (`outbox.ts`); beyond this Bun drops frames and says 0.
       backpressureLimit: 2 * limits.budgetBytes,
-      closeOnBackpressureLimit: false,
+      // A native topic skips a socket beyond it without a word: it is cut instead, and resumes.
+      closeOnBackpressureLimit: true,
       idleTimeout: Math.min(MAX_IDLE_SECONDS, Math.max(8, Math.ceil((SILENT_BEATS * limits.heartbeatMs) / 1_000))),
       sendPings: true,
       perMessageDeflate: false,

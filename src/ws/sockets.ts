@@ -81,6 +81,7 @@ export function createSockets(options: SocketsOptions): Sockets {
     logger,
     async round() {
       const now = clock.now();
+      for (const connection of all) connection.look();
       let waiting = 0;
       for (const connection of [...behind]) {
         if (!connection.check()) behind.delete(connection);
