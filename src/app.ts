@@ -17,12 +17,14 @@ import { createErrorRenderer, errorsPlugin } from './http/plugins/errors.ts';
 import { responseHeadersPlugin } from './http/plugins/response-headers.ts';
 import { urlPlugin } from './http/plugins/url.ts';
 import type { ApiServices, HealthPort, MetricsPort } from './http/ports.ts';
+import { createAdminRoutes } from './http/routes/admin.ts';
 import { createAuthRoutes } from './http/routes/auth.ts';
 import { createChatRoutes } from './http/routes/chat.ts';
 import { createConversationRoutes } from './http/routes/conversations.ts';
 import { createDocumentRoutes } from './http/routes/documents.ts';
 import { createHealthRoutes } from './http/routes/health.ts';
 import { createMeRoutes } from './http/routes/me.ts';
+import { createQuotaRoutes } from './http/routes/quotas.ts';
 import { createSearchRoutes } from './http/routes/search.ts';
 import { createTaskRoutes } from './http/routes/tasks.ts';
 import { createTicketRoutes } from './http/routes/tickets.ts';
@@ -41,6 +43,7 @@ export interface BaseAppDeps {
 
 export interface AppDeps extends BaseAppDeps {
   tokens: AccessTokens;
+  isOperator(token: string): boolean;
   services: ApiServices;
   hub: Hub;
   clock: Clock;
@@ -84,7 +87,7 @@ export function createApp(deps: AppDeps): AnyElysia {
   const streamTopic: StreamTopic = (stream) => streamTopicAsSse({ hub, clock, ...stream });
   const { root, render } = createRoot(deps, deps.websocket);
   const app = root
-    .use(authPlugin({ tokens: deps.tokens, identity: services.identity }))
+    .use(authPlugin({ tokens: deps.tokens, identity: services.identity, isOperator: deps.isOperator }))
     .use(urlPlugin)
     .use(bodyLimitPlugin(deps))
     .use(corsPlugin(deps))
@@ -102,7 +105,9 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createConversationRoutes(services))
         .use(createChatRoutes({ chat: services.chat, streamTopic }))
         .use(createTurnRoutes({ chat: services.chat, streamTopic }))
-        .use(createTicketRoutes(services)),
+        .use(createTicketRoutes(services))
+        .use(createQuotaRoutes(services))
+        .use(createAdminRoutes(services)),
     );
   return deps.outside.reduce((all, routes) => all.use(routes), app as AnyElysia);
 }

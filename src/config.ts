@@ -30,6 +30,7 @@ export interface Config {
   metricsToken: string | undefined;
   registration: 'open' | 'invite' | 'closed';
   queueMaxDepth: number;
+  queueMaxBytes: number;
   workerConcurrency: number;
   tenantConcurrency: number;
   visibilityTimeoutMs: number;
@@ -171,6 +172,7 @@ export function readConfig(env: Environment): Config {
     metricsToken: secret('METRICS_TOKEN'),
     registration: choice('REGISTRATION', ['open', 'invite', 'closed'], embedded ? 'open' : 'invite'),
     queueMaxDepth: integer('QUEUE_MAX_DEPTH', 10_000, 1, 100_000_000),
+    queueMaxBytes: integer('QUEUE_MAX_BYTES', 53_687_091_200, 1, 1_125_899_906_842_624),
     workerConcurrency: integer('WORKER_CONCURRENCY', 16, 1, 10_000),
     tenantConcurrency: integer('TENANT_CONCURRENCY', 4, 1, 10_000),
     visibilityTimeoutMs: integer('VISIBILITY_TIMEOUT_MS', 30_000, 100, 86_400_000),

@@ -30,15 +30,19 @@ import { createControl } from './realtime/control.ts';
 import { createHub } from './realtime/hub.ts';
 import { createEventPublisher } from './realtime/log.ts';
 import { createKeys } from './redis/keys.ts';
+import { createAdministration } from './services/administration.ts';
 import { createAnnouncer } from './services/announcer.ts';
 import { createAnswering } from './services/answering.ts';
 import { createChat } from './services/chat.ts';
 import { createConversations } from './services/conversations.ts';
+import { createCounterCheck } from './services/counter-check.ts';
 import { createDocuments } from './services/documents.ts';
 import { createHealth } from './services/health.ts';
 import { createIdentity } from './services/identity.ts';
 import { createIngestion } from './services/ingestion.ts';
+import { createOperatorCheck } from './services/operator.ts';
 import { createProviderMetrics } from './services/provider-metrics.ts';
+import { createQuotaSettings } from './services/quotas.ts';
 import { createSearch } from './services/search.ts';
 import { createTasks } from './services/tasks.ts';
 import { createTickets } from './services/tickets.ts';
@@ -192,15 +196,18 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
   const uploads = createUploads({ database, blobs, feeder, announcer, ids, metrics, maxUploadBytes, limits });
   const chat = createChat({ database, hub, announcer, feeder, control, clock, ids });
   const tickets = createTickets({ clients, keys, clock });
+  const tasks = createTasks({ database, announcer, feeder, control, limits });
   const services = {
     identity,
     uploads,
     documents: createDocuments({ database, blobs, announcer, control, logger }),
-    tasks: createTasks({ database, announcer, feeder, control, limits }),
+    tasks,
     search,
     conversations: createConversations({ database, ids, control }),
     chat,
     tickets,
+    administration: createAdministration({ database, tasks, limits }),
+    quotas: createQuotaSettings({ database, limits }),
   };
   const ws = createWsRoute({
     hub,
@@ -238,6 +245,7 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
       createApp({
         ...base,
         tokens,
+        isOperator: createOperatorCheck(env.operatorToken),
         services,
         hub,
         clock,
@@ -352,6 +360,7 @@ function createWorkerSide(
     createCancelListener({ control, tenants }),
     createReconciler({ database, producer, clients, keys, clock, logger }),
     createQueueStats({ database, metrics, clock, logger }),
+    createCounterCheck({ database, metrics, clock, logger }),
     dispatcher('ingest'),
     dispatcher('chat'),
     drain,

@@ -1,4 +1,5 @@
 /** The one barrel: contracts are read by every layer and by the client, and hold no behaviour. */
+export * from './administration.ts';
 export * from './blobs.ts';
 export * from './events.ts';
 export * from './ingest.ts';

@@ -13,7 +13,16 @@ export interface Answer {
 }
 
 export interface Description {
-  tag: 'auth' | 'documents' | 'tasks' | 'search' | 'conversations' | 'chat' | 'realtime' | 'operations';
+  tag:
+    | 'auth'
+    | 'documents'
+    | 'tasks'
+    | 'search'
+    | 'conversations'
+    | 'chat'
+    | 'realtime'
+    | 'administration'
+    | 'operations';
   summary: string;
   description?: string;
   answers: Record<number, Answer>;

@@ -2,9 +2,12 @@
 import type {
   ChunkResource,
   ConversationResource,
+  DeadLetter,
   DocumentResource,
   Me,
   MessageResource,
+  QueueState,
+  Quotas,
   SearchResult,
   Session,
   Source,
@@ -150,6 +153,57 @@ export const turn: TurnResource = {
   sources: [source],
   usage: { prompt_tokens: 812, completion_tokens: 14, cost: 0.0004 },
   error: null,
+};
+
+export const queueState: QueueState = {
+  lanes: [
+    {
+      lane: 'ingest',
+      queued: 31,
+      running: 4,
+      delayed: 1,
+      oldest_seconds: 12.4,
+      outstanding: 36,
+      outstanding_bytes: 7_340_032,
+      limit: 10_000,
+      limit_bytes: 53_687_091_200,
+    },
+    {
+      lane: 'chat',
+      queued: 0,
+      running: 2,
+      delayed: 0,
+      oldest_seconds: 0,
+      outstanding: 2,
+      outstanding_bytes: 0,
+      limit: null,
+      limit_bytes: null,
+    },
+  ],
+  top_tenants: null,
+};
+
+export const deadLetter: DeadLetter = {
+  id: TASK,
+  tenant_id: TENANT,
+  kind: 'ingest',
+  document_id: DOCUMENT,
+  size: 184_320,
+  priority: 5,
+  attempt: 5,
+  retry_count: 4,
+  reason: { code: 'provider_unavailable', message: 'The embedding provider does not answer.' },
+  created_at: '2026-03-02T09:30:00.000Z',
+  died_at: '2026-03-02T09:42:17.000Z',
+};
+
+export const quotas: Quotas = {
+  weight: 1,
+  max_outstanding: 2_000,
+  max_outstanding_bytes: 53_687_091_200,
+  outstanding: 36,
+  outstanding_bytes: 7_340_032,
+  ceilings: { weight: 10, max_outstanding: 10_000, max_outstanding_bytes: 53_687_091_200 },
 };
 
 export const conversationId = CONVERSATION;

@@ -5,6 +5,7 @@
 import type {
   ChunkResource,
   ConversationResource,
+  DeadLetter,
   DocumentResource,
   DocumentStatus,
   IfBusy,
@@ -13,6 +14,10 @@ import type {
   Page,
   PageRequest,
   Principal,
+  QueueState,
+  QuotaChange,
+  Quotas,
+  Reach,
   SearchFilter,
   SearchRequest,
   SearchResult,
@@ -121,6 +126,20 @@ export interface TicketsPort {
   issue(principal: Principal): Promise<{ ticket: string; expires_in: number }>;
 }
 
+/** The operator calls these without a scope; they enter the one that their work is in. */
+export interface AdministrationPort {
+  queue(reach: Reach): Promise<QueueState>;
+  deadLetters(reach: Reach, page: PageRequest): Promise<Page<DeadLetter>>;
+  replay(reach: Reach, id: string, traceId: string): Promise<TaskResource>;
+}
+
+export interface QuotasPort {
+  get(): Promise<Quotas>;
+  set(change: QuotaChange): Promise<Quotas>;
+  /** For the operator: without a scope. */
+  grant(tenantId: string, change: QuotaChange, traceId: string): Promise<Quotas>;
+}
+
 export interface Readiness {
   status: 'ok' | 'degraded' | 'unavailable';
   /** What was looked at: `ok`, or what is wrong with it. */
@@ -146,4 +165,6 @@ export interface ApiServices {
   conversations: ConversationsPort;
   chat: ChatPort;
   tickets: TicketsPort;
+  administration: AdministrationPort;
+  quotas: QuotasPort;
 }

@@ -12,6 +12,8 @@ export interface RequestState extends TraceContext {
   /** The caller's own name for the request, else the trace id. */
   requestId: string;
   principal?: Principal;
+  /** The operator is calling, who is in no tenant and so has no principal. Only ever true under `/api/v1/admin`. */
+  operator?: boolean;
   /** Why the credentials were refused, or that there were none where some are needed. */
   refusal?: AppError;
 }

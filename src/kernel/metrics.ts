@@ -26,6 +26,12 @@ export function createMetrics() {
       help: 'Uploads refused because the queue was full.',
       registers,
     }),
+    queueCounterDrift: new Gauge({
+      name: name('queue_counter_drift'),
+      help: 'By how much the counters of admission differed from their rows when they were last checked, and were repaired.',
+      labelNames: ['unit'],
+      registers,
+    }),
     workersBusy: new Gauge({ name: name('workers_busy'), help: 'Jobs running in this process.', registers }),
     tasks: new Counter({
       name: name('task_total'),

@@ -1,5 +1,6 @@
 import type { DocumentResource, DocumentStatus, Visibility } from '../contracts/index.ts';
 import type { Sql } from '../db/database.ts';
+import { hasRoom, type QueueLimits } from './admission.ts';
 
 export interface NewUpload {
   documentId: string;
@@ -15,8 +16,7 @@ export interface NewUpload {
   metadata: Record<string, unknown>;
   priority: number;
   traceparent: string;
-  /** Unfinished ingest tasks the tenant may have, unless its own row says otherwise. */
-  maxOutstanding: number;
+  limits: QueueLimits;
 }
 
 /**
@@ -36,7 +36,7 @@ export async function acceptUpload(sql: Sql, upload: NewUpload): Promise<{ docum
     ), admission as (
       update tenant_load set outstanding = outstanding + 1, outstanding_bytes = outstanding_bytes + ${upload.size}
       where tenant_id = current_setting('app.tenant_id')::uuid and exists (select from new_document)
-        and outstanding < coalesce(max_outstanding, ${upload.maxOutstanding})
+        and ${hasRoom(sql, upload.size, upload.limits)}
       returning 1
     ), new_task as (
       insert into tasks (id, kind, document_id, private_to, priority, document_version, size, traceparent)

@@ -1,5 +1,6 @@
 import type { TaskLogLine, TaskResource, TaskStatus } from '../contracts/index.ts';
 import type { Sql } from '../db/database.ts';
+import { hasRoom, type QueueLimits } from './admission.ts';
 
 type TaskRow = Omit<TaskResource, 'created_at' | 'started_at' | 'finished_at' | 'error'> & {
   created_at: Date;
@@ -60,10 +61,10 @@ export async function insertTask(sql: Sql, task: NewTask): Promise<void> {
 }
 
 /** Counts one more unfinished task; false where the tenant's queue is full. */
-export async function admitTask(sql: Sql, size: number, maxOutstanding: number): Promise<boolean> {
+export async function admitTask(sql: Sql, size: number, limits: QueueLimits): Promise<boolean> {
   const rows = await sql`
     update tenant_load set outstanding = outstanding + 1, outstanding_bytes = outstanding_bytes + ${size}
-    where tenant_id = current_setting('app.tenant_id')::uuid and outstanding < coalesce(max_outstanding, ${maxOutstanding})
+    where tenant_id = current_setting('app.tenant_id')::uuid and ${hasRoom(sql, size, limits)}
     returning 1`;
   return rows.length > 0;
 }

@@ -5,7 +5,6 @@
  * would be a window for the thief as well. Access tokens are short-lived and not stored; one that belongs to an ended
  * session is refused by `isRevoked`.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
 import type { AccessTokens, Me, Principal, Role, Session } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
 import type { Clock } from '../kernel/clock.ts';
@@ -36,6 +35,7 @@ import {
   spendRefreshToken,
 } from '../repositories/refresh-tokens.ts';
 import { createPasswords, hashOfToken, newRefreshToken, normaliseEmail, normaliseTenantName } from './credentials.ts';
+import { createOperatorCheck } from './operator.ts';
 import { createRevocations } from './revocations.ts';
 
 export interface IdentityOptions {
@@ -145,12 +145,7 @@ export function createIdentity(options: IdentityOptions) {
   }
 
   /** The operator's token is an invitation to make a tenant: the way in where registration is not open. */
-  function isOperator(invite: string): boolean {
-    const token = config.operatorToken;
-    if (token === undefined) return false;
-    const digest = (text: string) => createHash('sha256').update(text).digest();
-    return timingSafeEqual(digest(invite), digest(token));
-  }
+  const isOperator = createOperatorCheck(config.operatorToken);
 
   function assertMayRegister(invite: string | undefined): void {
     if (config.registration === 'closed') throw new AppError('forbidden', 'Registration is closed on this server.');

@@ -5,6 +5,7 @@ import { currentScope } from '../kernel/context.ts';
 import { AppError } from '../kernel/errors.ts';
 import type { Feeder } from '../queue/feeder.ts';
 import type { Control } from '../realtime/control.ts';
+import type { QueueLimits } from '../repositories/admission.ts';
 import { getDocumentWork, setDocumentStatus } from '../repositories/documents.ts';
 import {
   admitTask,
@@ -16,6 +17,7 @@ import {
   listTasks,
   reviveTask,
 } from '../repositories/tasks.ts';
+import { refusalOf } from './admission.ts';
 import { type Announcer, progressOf } from './announcer.ts';
 import { idCursor, numberCursor, toPage } from './paging.ts';
 
@@ -34,12 +36,12 @@ export interface TasksOptions {
   announcer: Announcer;
   feeder: Pick<Feeder, 'nudge'>;
   control: Pick<Control, 'publishCancel'>;
-  queueMaxDepth: number;
+  limits: QueueLimits;
 }
 
 export const CANCELLED_ERROR = { code: 'cancelled', message: 'Processing was cancelled.' };
 
-export function createTasks({ database, announcer, feeder, control, queueMaxDepth }: TasksOptions): Tasks {
+export function createTasks({ database, announcer, feeder, control, limits }: TasksOptions): Tasks {
   async function get(id: string): Promise<TaskResource> {
     const task = await database.tenant((sql) => getTask(sql, id));
     if (!task) throw new AppError('not_found', 'There is no such task.');
@@ -70,9 +72,7 @@ export function createTasks({ database, announcer, feeder, control, queueMaxDept
           throw new AppError('conflict', 'Only a task that failed, died or was cancelled can be tried again.');
         }
         await setDocumentStatus(sql, revived.document_id, 'queued');
-        if (!(await admitTask(sql, revived.size, queueMaxDepth))) {
-          throw new AppError('queue_full', 'Too many documents are waiting to be processed.', { retryAfterMs: 5_000 });
-        }
+        if (!(await admitTask(sql, revived.size, limits))) throw await refusalOf(sql, revived.size, limits);
         await appendTaskLog(sql, id, {
           attempt: revived.attempt,
           level: 'info',

@@ -15,10 +15,12 @@ import type { Ids } from '../kernel/ids.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { traceparentOf } from '../kernel/trace.ts';
 import type { Feeder } from '../queue/feeder.ts';
+import type { QueueLimits } from '../repositories/admission.ts';
 import { acceptUpload, findIdentical, type KnownDocument, startNewVersion } from '../repositories/documents.ts';
 import { admitTask, insertTask } from '../repositories/tasks.ts';
 import { originalKey } from '../storage/blob-keys.ts';
 import { readUpload } from '../storage/multipart.ts';
+import { refusalOf } from './admission.ts';
 import type { Announcer } from './announcer.ts';
 
 export interface Uploads {
@@ -38,7 +40,7 @@ export interface UploadsOptions {
   ids: Ids;
   metrics: Metrics;
   maxUploadBytes: number;
-  queueMaxDepth: number;
+  limits: QueueLimits;
 }
 
 interface UploadFields {
@@ -51,8 +53,6 @@ interface UploadFields {
 
 const DEFAULT_PRIORITY = 5;
 const MAX_TITLE = 500;
-/** How long somebody whose queue is full should wait before trying again. */
-const QUEUE_FULL_RETRY_MS = 5_000;
 
 function parseMetadata(text: string | undefined, errors: FieldError[]): Record<string, unknown> {
   if (text === undefined || text.trim() === '') return {};
@@ -95,12 +95,6 @@ function titleFrom(filename: string): string {
   return (bare || filename || 'Untitled').slice(0, MAX_TITLE).toWellFormed();
 }
 
-function queueFull(): AppError {
-  return new AppError('queue_full', 'Too many documents are waiting to be processed.', {
-    retryAfterMs: QUEUE_FULL_RETRY_MS,
-  });
-}
-
 /** What became of a document whose last task did not make it searchable. */
 const RETRIED: ReadonlySet<string> = new Set<TaskStatus>(['failed', 'dead', 'cancelled']);
 
@@ -125,7 +119,7 @@ export function createUploads(options: UploadsOptions): Uploads {
       const status = (known.task_status ?? 'succeeded') as TaskStatus;
       return { document_id: known.id, task_id: known.task_id, status, duplicate: true };
     }
-    if (!(await admitTask(sql, known.size, options.queueMaxDepth))) throw queueFull();
+    if (!(await admitTask(sql, known.size, options.limits))) throw await refusalOf(sql, known.size, options.limits);
     const taskId = ids.uuid();
     const documentVersion = await startNewVersion(sql, known.id, taskId);
     if (documentVersion === undefined) throw new AppError('conflict', 'The document was deleted at this moment.');
@@ -162,9 +156,9 @@ export function createUploads(options: UploadsOptions): Uploads {
         metadata: fields.metadata,
         priority: fields.priority,
         traceparent: traceparentOf(currentScope()),
-        maxOutstanding: options.queueMaxDepth,
+        limits: options.limits,
       });
-      if (accepted.document && !accepted.admitted) throw queueFull();
+      if (accepted.document && !accepted.admitted) throw await refusalOf(sql, staged.size, options.limits);
       if (accepted.document) return { document_id: documentId, task_id: taskId, status: 'queued', duplicate: false };
       const known = await findIdentical(sql, {
         ...staged,

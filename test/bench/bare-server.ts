@@ -82,7 +82,7 @@ const server = Bun.serve({
             metadata: {},
             priority: 5,
             traceparent: '',
-            maxOutstanding: 10_000_000,
+            limits: { maxOutstanding: 10_000_000, maxOutstandingBytes: Number.MAX_SAFE_INTEGER },
           }),
         );
         if (!accepted.admitted) return new Response(null, { status: 429 });

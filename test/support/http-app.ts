@@ -11,6 +11,8 @@ import { type Scope, scopeIfAny } from '../../src/kernel/context.ts';
 
 export const SECRET = 'a secret of more than thirty-two bytes';
 
+export const OPERATOR_TOKEN = 'the-operators-own-token-of-this-test';
+
 export const principal: Omit<Principal, 'expiresAt'> = {
   tenantId: examples.me.tenant.id,
   userId: examples.me.user.id,
@@ -100,6 +102,16 @@ function scriptedServices(): ApiServices {
       turn: async () => examples.turn,
     },
     tickets: { issue: async () => ({ ticket: 'ticket', expires_in: 30 }) },
+    administration: {
+      queue: async () => examples.queueState,
+      deadLetters: async () => page(examples.deadLetter),
+      replay: async () => examples.task,
+    },
+    quotas: {
+      get: async () => examples.quotas,
+      set: async () => examples.quotas,
+      grant: async () => examples.quotas,
+    },
   };
 }
 
@@ -133,12 +145,15 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     conversations: scripting('conversations'),
     chat: scripting('chat'),
     tickets: scripting('tickets'),
+    administration: scripting('administration'),
+    quotas: scripting('quotas'),
   };
   const tokens = createAccessTokens({ secrets: [SECRET], clock: systemClock });
   const token = (role: Role = principal.role) => tokens.sign({ ...principal, role }, 900);
   const app = createApp({
     tokens,
     services,
+    isOperator: (presented) => presented === OPERATOR_TOKEN,
     hub: { subscribe: async () => () => undefined },
     clock: systemClock,
     health: { ready: async () => ({ status: 'ok', checks: { database: 'ok' } }) },

@@ -46,6 +46,7 @@ export interface RigOptions {
   extractor?: Extractor;
   chat?: ChatProvider;
   queueMaxDepth?: number;
+  queueMaxBytes?: number;
   maxAttempts?: number;
   leaseMs?: number;
 }
@@ -102,7 +103,8 @@ export async function createRig(options: RigOptions = {}) {
   const announcer = createAnnouncer({ publisher, logger });
   const control = createControl({ clients, keys, clock, logger });
   const feeder = { nudge: () => {} };
-  const { queueMaxDepth = 1_000, maxAttempts = 3, leaseMs = 30_000 } = options;
+  const { queueMaxDepth = 1_000, queueMaxBytes = 1e9, maxAttempts = 3, leaseMs = 30_000 } = options;
+  const limits = { maxOutstanding: queueMaxDepth, maxOutstandingBytes: queueMaxBytes };
   const search = createSearch({ database, embeddings, space, metrics });
   const hub = createHub({ clients, keys, clock, logger, source: createTopicSource(database) });
   await control.start();
@@ -145,6 +147,8 @@ export async function createRig(options: RigOptions = {}) {
     clients,
     keys,
     blobs,
+    limits,
+    metrics,
     machines: { ingestion, answering },
     folder,
     redis,
@@ -165,10 +169,10 @@ export async function createRig(options: RigOptions = {}) {
       ids,
       metrics,
       maxUploadBytes: 10_000_000,
-      queueMaxDepth,
+      limits,
     }),
     documents: createDocuments({ database, blobs, announcer, control, logger }),
-    tasks: createTasks({ database, announcer, feeder, control, queueMaxDepth }),
+    tasks: createTasks({ database, announcer, feeder, control, limits }),
     conversations: createConversations({ database, ids, control }),
     chat: createChat({ database, hub, announcer, feeder, control, clock, ids }),
 

@@ -27,6 +27,7 @@ describe('the environment', () => {
       redisUrl: undefined,
       registration: 'open',
       queueMaxDepth: 10_000,
+      queueMaxBytes: 53_687_091_200,
       visibilityTimeoutMs: 30_000,
       chatVisibilityTimeoutMs: 5_000,
       maxUploadBytes: 209_715_200,

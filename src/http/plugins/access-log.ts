@@ -24,7 +24,7 @@ export function accessLogPlugin({ logger, render }: AccessLogOptions) {
     } catch (error) {
       response = render(error, request);
     }
-    const { path, traceId, principal } = stateOf(request);
+    const { path, traceId, principal, operator } = stateOf(request);
     const status = response instanceof Response ? response.status : SWITCHED;
     const line = {
       method: request.method,
@@ -32,6 +32,7 @@ export function accessLogPlugin({ logger, render }: AccessLogOptions) {
       status,
       ms: Math.round((performance.now() - started) * 10) / 10,
       trace_id: traceId,
+      ...(operator && { operator }),
       ...(principal && { tenant_id: principal.tenantId, user_id: principal.userId }),
     };
     logger[status < 400 ? 'debug' : 'info'](line, 'request');

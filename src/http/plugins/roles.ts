@@ -10,5 +10,8 @@ function allow(...roles: Role[]) {
   };
 }
 
+/** Who runs the tenant. */
+export const administrators = allow('owner', 'admin');
+
 /** Everybody who may change what the tenant knows: a viewer only reads and asks. */
 export const writers = allow('owner', 'admin', 'member');

@@ -95,6 +95,7 @@ const TAGS = [
   { name: 'conversations', description: 'Conversations and their messages' },
   { name: 'chat', description: 'Questions and their answers' },
   { name: 'realtime', description: 'Tickets for the WebSocket' },
+  { name: 'administration', description: 'The queue, its dead letters and its limits' },
   { name: 'operations', description: 'Health and metrics' },
   { name: 'console', description: 'The web console' },
 ];

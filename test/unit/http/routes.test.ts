@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import type { AnyElysia } from 'elysia';
 import { createConsoleRoutes } from '../../../src/http/routes/console.ts';
 import { createSwaggerRoutes } from '../../../src/http/routes/swagger.ts';
-import { concrete, createHttpApp } from '../../support/http-app.ts';
+import { concrete, createHttpApp, OPERATOR_TOKEN, principal } from '../../support/http-app.ts';
 
 const OPEN = new Set([
   'GET /',
@@ -30,10 +30,7 @@ const NOT_BUILT = [
   'POST /sources',
   'GET /sources',
   'GET /usage',
-  'GET /quotas',
   'GET /memory/structured',
-  'GET /admin/queue',
-  'GET /admin/dead-letters',
   'GET /admin/spaces',
   'GET /admin/stats/growth',
   'POST /privacy/erasure',
@@ -146,6 +143,110 @@ describe('with credentials', () => {
       identity: { isRevoked: () => Promise.reject(new Error('both stores are gone')) },
     });
     expect((await call('GET', '/api/v1/me')).status).toBe(500);
+  });
+});
+
+describe('the operator', () => {
+  const operator = { headers: { authorization: `Bearer ${OPERATOR_TOKEN}` } };
+  const isAdmin = ({ path }: { path: string }) => path.startsWith('/api/v1/admin/');
+  const adminRoutes = protectedRoutes.filter(isAdmin);
+  const requestFor = (method: string) =>
+    bodyMethods.has(method)
+      ? { ...operator, body: '{}', headers: { ...operator.headers, 'content-type': 'application/json' } }
+      : operator;
+
+  test('has routes of its own', () => {
+    expect(adminRoutes.length).toBeGreaterThan(3);
+  });
+
+  test.each(protectedRoutes.filter((route) => !isAdmin(route)))(
+    '$name is as closed to the operator as to a stranger',
+    async ({ method, path }) => {
+      const { call, scopes } = createHttpApp({}, { outside });
+      expect((await call(method, concrete(path), requestFor(method))).status).toBe(401);
+      expect([...scopes.keys()]).toEqual([]);
+    },
+  );
+
+  test.each([
+    '/api/v1/admin/../documents',
+    '/api/v1/admin/%2e%2e/documents',
+    '/api/v1/admin/%2e%2e%2fdocuments',
+    '/api/v1/admin//documents',
+    '/api/v1/admin',
+    '/api/v1/Admin/queue',
+    '/api/v1/administration/queue',
+  ])('gets nothing by another spelling: %s', async (path) => {
+    const { call, scopes } = createHttpApp();
+    expect([401, 404]).toContain((await call('GET', path, operator)).status);
+    expect([...scopes.keys()]).toEqual([]);
+  });
+
+  test.each(adminRoutes)('$name is served outside every scope', async ({ method, path }) => {
+    const { call, scopes } = createHttpApp();
+    expect((await call(method, concrete(path), requestFor(method))).status).toBe(200);
+    expect([...scopes.values()]).toEqual([undefined]);
+  });
+
+  test.each(['', `${OPERATOR_TOKEN}x`, OPERATOR_TOKEN.toUpperCase(), OPERATOR_TOKEN.slice(1)])(
+    'is nobody who says %j',
+    async (token) => {
+      const { call } = createHttpApp();
+      const headers = { authorization: `Bearer ${token}` };
+      expect((await call('GET', '/api/v1/admin/queue', { headers })).status).toBe(401);
+    },
+  );
+
+  test.each(adminRoutes)('$name is forbidden to who only writes or reads in a tenant', async ({ method, path }) => {
+    for (const role of ['member', 'viewer'] as const) {
+      const { call, token, scopes } = createHttpApp();
+      const { headers, ...request } = requestFor(method);
+      const authorization = `Bearer ${await token(role)}`;
+      const answer = await call(method, concrete(path), { ...request, headers: { ...headers, authorization } });
+      expect([role, answer.status]).toEqual([role, 403]);
+      expect([...scopes.keys()]).toEqual(['identity.isRevoked']);
+    }
+  });
+
+  test('alone grants ceilings: to the owner of a tenant there is no such route', async () => {
+    const { call, token, scopes } = createHttpApp();
+    const headers = { authorization: `Bearer ${await token('owner')}`, 'content-type': 'application/json' };
+    const answer = await call('PUT', `/api/v1/admin/tenants/${Bun.randomUUIDv7()}/quotas`, { headers, body: '{}' });
+    expect(answer.status).toBe(404);
+    expect([...scopes.keys()]).toEqual(['identity.isRevoked']);
+  });
+});
+
+describe('an owner or admin', () => {
+  test.each(['owner', 'admin'] as const)('(%s) sees the part of the own tenant', async (role) => {
+    const { call, token, scopes } = createHttpApp();
+    const headers = { authorization: `Bearer ${await token(role)}` };
+    for (const path of ['/admin/queue', '/admin/dead-letters', '/quotas']) {
+      expect((await call('GET', `/api/v1${path}`, { headers })).status).toBe(200);
+    }
+    expect(scopes.get('administration.queue')?.tenantId).toBe(principal.tenantId);
+  });
+
+  test('alone reads and sets quotas', async () => {
+    const { call, token } = createHttpApp();
+    for (const role of ['member', 'viewer'] as const) {
+      const headers = { authorization: `Bearer ${await token(role)}`, 'content-type': 'application/json' };
+      expect((await call('GET', '/api/v1/quotas', { headers })).status).toBe(403);
+      expect((await call('PUT', '/api/v1/quotas', { headers, body: '{"weight": 2}' })).status).toBe(403);
+    }
+  });
+
+  test.each([
+    { weight: 0.05 },
+    { weight: 'heavy' },
+    { max_outstanding: 0 },
+    { max_outstanding: 1.5 },
+    { max_outstanding_bytes: -1 },
+  ])('cannot set %j', async (body) => {
+    const { call, token, scopes } = createHttpApp();
+    const headers = { authorization: `Bearer ${await token('owner')}`, 'content-type': 'application/json' };
+    expect((await call('PUT', '/api/v1/quotas', { headers, body: JSON.stringify(body) })).status).toBe(422);
+    expect([...scopes.keys()]).toEqual(['identity.isRevoked']);
   });
 });
 
