@@ -42,24 +42,20 @@ export const benchmark: Benchmark = {
     await using services = await startServices();
     const distributed = (role: string) => () => start({ ...services.env, DREAMHUB_ROLE: role });
     progress('starting, over and over');
-    const { embedded, all, server, worker } = await interleave(
-      rounds,
-      {
-        async embedded() {
-          const folder = await temporaryFolder();
-          try {
-            const env = { DATA_DIR: folder.path };
-            return { first: await start(env), second: await start(env) };
-          } finally {
-            await folder.remove();
-          }
-        },
-        all: distributed('all'),
-        server: distributed('server'),
-        worker: distributed('worker'),
+    const { embedded, all, server, worker } = await interleave(rounds, {
+      async embedded() {
+        const folder = await temporaryFolder();
+        try {
+          const env = { DATA_DIR: folder.path };
+          return { first: await start(env), second: await start(env) };
+        } finally {
+          await folder.remove();
+        }
       },
-      { warmUp: false },
-    );
+      all: distributed('all'),
+      server: distributed('server'),
+      worker: distributed('worker'),
+    });
     return [
       ...rowsOf(
         'embedded, first start',

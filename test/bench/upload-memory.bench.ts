@@ -162,11 +162,10 @@ export const benchmark: Benchmark = {
         }),
       );
     progress('uploading to a server without a worker');
-    const { one, several } = await interleave(
-      rounds,
-      { one: uploading([LARGE_BYTES]), several: uploading(Array<number>(SEVERAL).fill(SEVERAL_BYTES)) },
-      { warmUp: false },
-    );
+    const { one, several } = await interleave(rounds, {
+      one: uploading([LARGE_BYTES]),
+      several: uploading(Array<number>(SEVERAL).fill(SEVERAL_BYTES)),
+    });
 
     progress('uploading to role all, which also ingests');
     let end = '';

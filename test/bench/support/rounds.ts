@@ -7,23 +7,18 @@ export type Sides = Readonly<Record<string, () => Promise<unknown>>>;
 export type Results<S extends Sides> = { [K in keyof S]: Awaited<ReturnType<S[K]>>[] };
 
 /**
- * Runs every side once a round; each round begins with the next side, so that none always follows the same one. Round 0
- * warms up and is not counted.
+ * Runs every side once a round; each round begins with the next side, so that none always follows the same one. Warming
+ * up is the caller's.
  */
-export async function interleave<S extends Sides>(
-  rounds: number,
-  sides: S,
-  { warmUp = true }: { warmUp?: boolean } = {},
-): Promise<Results<S>> {
+export async function interleave<S extends Sides>(rounds: number, sides: S): Promise<Results<S>> {
   const names = Object.keys(sides) as (keyof S)[];
   const results = Object.fromEntries(names.map((name) => [name, []])) as unknown as Results<S>;
-  for (let round = warmUp ? 0 : 1; round <= rounds; round++) {
+  for (let round = 0; round < rounds; round++) {
     for (let i = 0; i < names.length; i++) {
       const name = names[(i + round) % names.length];
       const side = name === undefined ? undefined : sides[name];
       if (name === undefined || side === undefined) continue;
-      const result = await side();
-      if (round > 0) results[name].push(result as Results<S>[keyof S][number]);
+      results[name].push((await side()) as Results<S>[keyof S][number]);
     }
   }
   return results;
