@@ -22,6 +22,7 @@ import type { Part } from './lifecycle.ts';
 import { createProviders } from './llm/create-providers.ts';
 import type { Poison } from './queue/deliveries.ts';
 import { createDispatcher } from './queue/dispatcher.ts';
+import { createDomainEventStream } from './queue/domain-event-stream.ts';
 import { createFeeder, type Feeder } from './queue/feeder.ts';
 import { createProducer } from './queue/producer.ts';
 import { createReconciler } from './queue/reconciler.ts';
@@ -41,6 +42,7 @@ import { createHealth } from './services/health.ts';
 import { createIdentity } from './services/identity.ts';
 import { createIngestion } from './services/ingestion.ts';
 import { createOperatorCheck } from './services/operator.ts';
+import { createOutboxRelay } from './services/outbox-relay.ts';
 import { createProviderMetrics } from './services/provider-metrics.ts';
 import { createQuotaSettings } from './services/quotas.ts';
 import { createSearch } from './services/search.ts';
@@ -361,6 +363,7 @@ function createWorkerSide(
     createReconciler({ database, producer, clients, keys, clock, logger }),
     createQueueStats({ database, metrics, clock, logger }),
     createCounterCheck({ database, metrics, clock, logger }),
+    createOutboxRelay({ database, stream: createDomainEventStream({ clients, keys }), clock, ids, logger }),
     dispatcher('ingest'),
     dispatcher('chat'),
     drain,

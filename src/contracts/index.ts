@@ -1,6 +1,7 @@
 /** The one barrel: contracts are read by every layer and by the client, and hold no behaviour. */
 export * from './administration.ts';
 export * from './blobs.ts';
+export * from './domain-events.ts';
 export * from './events.ts';
 export * from './ingest.ts';
 export * from './jobs.ts';

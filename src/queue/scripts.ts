@@ -3,6 +3,7 @@ import type { RedisClient } from '../redis/clients.ts';
 import ack from './scripts/ack.lua' with { type: 'text' };
 import inspect from './scripts/inspect.lua' with { type: 'text' };
 import prelude from './scripts/prelude.lua' with { type: 'text' };
+import publish from './scripts/publish.lua' with { type: 'text' };
 import push from './scripts/push.lua' with { type: 'text' };
 import reclaim from './scripts/reclaim.lua' with { type: 'text' };
 import recover from './scripts/recover.lua' with { type: 'text' };
@@ -11,7 +12,7 @@ import renew from './scripts/renew.lua' with { type: 'text' };
 import retire from './scripts/retire.lua' with { type: 'text' };
 import take from './scripts/take.lua' with { type: 'text' };
 
-const SCRIPTS = { ack, inspect, push, reclaim, recover, release, renew, retire, take } as const;
+const SCRIPTS = { ack, inspect, publish, push, reclaim, recover, release, renew, retire, take } as const;
 
 export type ScriptName = keyof typeof SCRIPTS;
 export type ScriptArgument = string | number;

@@ -53,6 +53,7 @@ export interface KnownDocument {
   task_id: string | null;
   status: DocumentStatus;
   task_status: string | null;
+  title: string;
   size: number;
 }
 
@@ -62,7 +63,7 @@ export async function findIdentical(
   key: { sha256: string; sourceType: string; visibility: Visibility },
 ): Promise<KnownDocument | undefined> {
   const [row] = await sql<KnownDocument[]>`
-    select d.id, d.task_id, d.status, d.size,
+    select d.id, d.task_id, d.status, d.title, d.size,
       (select t.status from tasks t where t.tenant_id = d.tenant_id and t.id = d.task_id) as task_status
     from documents d
     where d.tenant_id = current_setting('app.tenant_id')::uuid and d.sha256 = decode(${key.sha256}, 'hex')

@@ -19,12 +19,14 @@ import type {
 import type { Database } from '../db/database.ts';
 import { backoffMs } from '../kernel/backoff.ts';
 import type { Clock } from '../kernel/clock.ts';
+import { currentScope } from '../kernel/context.ts';
 import { AppError, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { cancelled, done, failed, type Outcome, released, retryIn, superseded } from '../kernel/outcome.ts';
 import { createDeltaWriter, type DeltaWriter } from '../realtime/delta-writer.ts';
 import { countAnswer, insertMessage, recentMessages } from '../repositories/conversations.ts';
+import { appendOutbox } from '../repositories/outbox.ts';
 import {
   beginTurn,
   endTurn,
@@ -144,6 +146,11 @@ export function createAnswering(options: AnsweringOptions) {
   }
 
   const topicOf = (turnId: string) => `turn:${turnId}` as const;
+  const namesOf = (work: Work) => ({
+    turn_id: work.turnId,
+    conversation_id: work.begun.conversation_id,
+    user_id: currentScope().userId,
+  });
   const textOf = (work: Work) => work.writer?.text ?? '';
 
   async function begin(turnId: string): Promise<ChatAttempt | Outcome> {
@@ -293,6 +300,7 @@ export function createAnswering(options: AnsweringOptions) {
         turnId: work.turnId,
         parentId: messageId,
       });
+      await appendOutbox(sql, 'turn.completed', { ...namesOf(work), message_id: answerId, usage });
       return countAnswer(sql, conversationId);
     });
     if (!conversation) return superseded;
@@ -334,7 +342,12 @@ export function createAnswering(options: AnsweringOptions) {
   ): Promise<Outcome> {
     const { sources, usage } = work;
     const end: TurnEnd = { status: 'failed', text: textOf(work), sources, usage, error: { code, message } };
-    if (!(await database.tenant((sql) => endTurn(sql, work.turnId, work.attempt, end)))) return superseded;
+    const ended = await database.tenant(async (sql) => {
+      if (!(await endTurn(sql, work.turnId, work.attempt, end))) return false;
+      await appendOutbox(sql, 'turn.failed', { ...namesOf(work), error: { code, message } });
+      return true;
+    });
+    if (!ended) return superseded;
     metrics.tasks.inc({ kind: 'turn', status: 'failed' });
     await tellEnd(work, { type: 'turn.failed', data: { code, message, retryable } });
     return failed(code, message);

@@ -13,6 +13,7 @@ import type { Logger } from '../kernel/logger.ts';
 import type { Control } from '../realtime/control.ts';
 import { listChunks } from '../repositories/chunks.ts';
 import { deleteDocument, getDocument, getLiveVersion, listDocuments } from '../repositories/documents.ts';
+import { appendOutbox } from '../repositories/outbox.ts';
 import { dischargeTasks, unfinishedTasks } from '../repositories/tasks.ts';
 import { originalKey, textKey } from '../storage/blob-keys.ts';
 import type { Announcer } from './announcer.ts';
@@ -123,6 +124,7 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
         if (!row) throw notFound();
         const bytes = unfinished.reduce((sum, task) => sum + task.size, 0);
         if (unfinished.length > 0) await dischargeTasks(sql, unfinished.length, bytes);
+        await appendOutbox(sql, 'document.deleted', { document_id: id, title: row.title });
         return { tasks: unfinished, deleted: row };
       });
       for (const task of tasks) {

@@ -36,6 +36,7 @@ import {
   writtenChunks,
 } from '../repositories/chunks.ts';
 import { type DocumentWork, getDocumentWork, publishVersion, setDocumentStatus } from '../repositories/documents.ts';
+import { appendOutbox } from '../repositories/outbox.ts';
 import {
   type Attempt,
   appendTaskLog,
@@ -121,6 +122,12 @@ export function createIngestion(options: IngestionOptions) {
     if (!work) throw new Error('an attempt that did not begin here');
     return work;
   }
+
+  const namesOf = (work: Work) => ({
+    document_id: work.document.id,
+    task_id: work.taskId,
+    title: work.document.title,
+  });
 
   /** Everything about a private document is told to its owner alone. */
   const audienceOf = (work: Work) => (work.document.private_to === null ? 'tenant' : 'user');
@@ -355,6 +362,7 @@ export function createIngestion(options: IngestionOptions) {
       if (!(await end(sql, work.taskId, work.attempt, 'succeeded', null))) return false;
       await publishVersion(sql, id, { number: version, pages, chunks: work.chunks.length });
       await deleteOtherVersions(sql, id, version);
+      await appendOutbox(sql, 'document.ready', { ...namesOf(work), pages, chunks: work.chunks.length });
       await appendTaskLog(sql, work.taskId, {
         attempt: work.attempt,
         level: 'info',
@@ -431,6 +439,10 @@ export function createIngestion(options: IngestionOptions) {
     const ended = await database.tenant(async (sql) => {
       if (!(await end(sql, work.taskId, work.attempt, status, error))) return false;
       await setDocumentStatus(sql, work.document.id, 'failed', error);
+      const { document_id, task_id } = namesOf(work);
+      if (status === 'dead')
+        await appendOutbox(sql, 'task.dead', { document_id, task_id, attempt: work.attempt, error });
+      await appendOutbox(sql, 'document.failed', { ...namesOf(work), error });
       await appendTaskLog(sql, work.taskId, { attempt: work.attempt, level: 'error', message });
       return true;
     });
@@ -461,6 +473,7 @@ export function createIngestion(options: IngestionOptions) {
       if (!(await end(sql, work.taskId, work.attempt, 'cancelled', null))) return false;
       await setDocumentStatus(sql, work.document.id, 'failed', CANCELLED_ERROR);
       await deleteVersion(sql, work.document.id, work.begun.document_version);
+      await appendOutbox(sql, 'document.failed', { ...namesOf(work), error: CANCELLED_ERROR });
       await appendTaskLog(sql, work.taskId, { attempt: work.attempt, level: 'info', message: 'Cancelled.' });
       return true;
     });

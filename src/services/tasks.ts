@@ -7,6 +7,7 @@ import type { Feeder } from '../queue/feeder.ts';
 import type { Control } from '../realtime/control.ts';
 import type { QueueLimits } from '../repositories/admission.ts';
 import { getDocumentWork, setDocumentStatus } from '../repositories/documents.ts';
+import { appendOutbox } from '../repositories/outbox.ts';
 import {
   admitTask,
   appendTaskLog,
@@ -91,6 +92,11 @@ export function createTasks({ database, announcer, feeder, control, limits }: Ta
         if (row?.status !== 'cancelled') return row;
         await setDocumentStatus(sql, row.document_id, 'failed', CANCELLED_ERROR);
         await dischargeTasks(sql, 1, row.size);
+        const document = await getDocumentWork(sql, row.document_id);
+        if (document) {
+          const names = { document_id: document.id, task_id: id, title: document.title };
+          await appendOutbox(sql, 'document.failed', { ...names, error: CANCELLED_ERROR });
+        }
         await appendTaskLog(sql, id, { attempt: row.attempt, level: 'info', message: 'Cancelled before it ran.' });
         return row;
       });

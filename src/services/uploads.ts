@@ -17,6 +17,7 @@ import { traceparentOf } from '../kernel/trace.ts';
 import type { Feeder } from '../queue/feeder.ts';
 import type { QueueLimits } from '../repositories/admission.ts';
 import { acceptUpload, findIdentical, type KnownDocument, startNewVersion } from '../repositories/documents.ts';
+import { appendOutbox } from '../repositories/outbox.ts';
 import { admitTask, insertTask } from '../repositories/tasks.ts';
 import { originalKey } from '../storage/blob-keys.ts';
 import { readUpload } from '../storage/multipart.ts';
@@ -131,6 +132,13 @@ export function createUploads(options: UploadsOptions): Uploads {
       priority: fields.priority,
       traceparent: traceparentOf(currentScope()),
     });
+    await appendOutbox(sql, 'document.uploaded', {
+      document_id: known.id,
+      task_id: taskId,
+      title: known.title,
+      visibility: fields.visibility,
+      size: known.size,
+    });
     return { document_id: known.id, task_id: taskId, status: 'queued', duplicate: false };
   }
 
@@ -142,28 +150,34 @@ export function createUploads(options: UploadsOptions): Uploads {
     fields: UploadFields,
   ): Promise<UploadReceipt> {
     const taskId = ids.uuid();
+    const title = fields.title ?? titleFrom(filename);
+    const { visibility } = fields;
     return database.tenant(async (sql) => {
       const accepted = await acceptUpload(sql, {
         documentId,
         taskId,
-        title: fields.title ?? titleFrom(filename),
+        title,
         filename,
         mediaType: type.mediaType,
         size: staged.size,
         sha256: staged.sha256,
         sourceType: fields.sourceType,
-        visibility: fields.visibility,
+        visibility,
         metadata: fields.metadata,
         priority: fields.priority,
         traceparent: traceparentOf(currentScope()),
         limits: options.limits,
       });
       if (accepted.document && !accepted.admitted) throw await refusalOf(sql, staged.size, options.limits);
-      if (accepted.document) return { document_id: documentId, task_id: taskId, status: 'queued', duplicate: false };
+      if (accepted.document) {
+        const named = { document_id: documentId, task_id: taskId };
+        await appendOutbox(sql, 'document.uploaded', { ...named, title, visibility, size: staged.size });
+        return { ...named, status: 'queued', duplicate: false };
+      }
       const known = await findIdentical(sql, {
         ...staged,
         sourceType: fields.sourceType,
-        visibility: fields.visibility,
+        visibility,
       });
       if (!known) throw new AppError('conflict', 'The same document was being deleted: send it again.');
       return again(sql, known, fields);
