@@ -94,6 +94,8 @@ const CODES = { going_away: 1001, session_ended: 4401, too_many: 4429 } as const
 const STABLE_MS = 5_000;
 /** Told to slow down, we wait at least this long. */
 const TOO_MANY_FLOOR_MS = 5_000;
+/** Told when to come back, we do not wait longer than this. */
+const MAX_TOLD_MS = 60_000;
 /** So many refusals of fresh tokens in a row mean that no token will do. */
 const MAX_SESSION_ENDS = 3;
 /** Events of a turn that come before the acknowledgement that names it. */
@@ -172,7 +174,7 @@ export function createRealtime(options: RealtimeOptions): Realtime {
     scheduleRenewal();
   }
 
-  function ended({ code, openMs }: LinkEnd): void {
+  function ended({ code, reason, openMs }: LinkEnd): void {
     link = undefined;
     cancelRenewal();
     topics.cut();
@@ -182,7 +184,19 @@ export function createRealtime(options: RealtimeOptions): Realtime {
       sessionEnds = 0;
     }
     if (code === CODES.session_ended) return void sessionEnded();
-    wait(code === CODES.too_many ? TOO_MANY_FLOOR_MS : 0);
+    if (code === CODES.going_away) comeBack(reason);
+    else wait(code === CODES.too_many ? TOO_MANY_FLOOR_MS : 0);
+  }
+
+  /** A node that goes away says when each of its clients may come back, so that they don't come all at once. */
+  function comeBack(reason: string): void {
+    const told = Number(/^reconnect_after_ms=(\d{1,9})$/.exec(reason)?.[1] ?? Number.NaN);
+    if (Number.isNaN(told)) {
+      wait();
+      return;
+    }
+    enter('waiting');
+    cancelWait = clock.after(Math.min(told, MAX_TOLD_MS), () => void dial());
   }
 
   /** The server no longer takes the token that this socket was opened with: try again with a new one. */

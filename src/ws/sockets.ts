@@ -40,8 +40,8 @@ export interface Sockets extends Service {
 const ROUND_MS = 500;
 /** How long a client may take to answer our close. */
 const CLOSE_GRACE_MS = 2_000;
-/** Told to go, clients come back spread over so long. */
-const RECONNECT_SPREAD_MS = 5_000;
+/** Told to go, clients come back spread over so long: about one a millisecond. */
+const RECONNECT_SPREAD_MS = { a_socket: 1, most: 5_000 };
 
 export function createSockets(options: SocketsOptions): Sockets {
   const { control, sessions, clock, logger, metrics, maxConnectionsPerUser, random } = options;
@@ -98,8 +98,9 @@ export function createSockets(options: SocketsOptions): Sockets {
 
   async function closeAll(code: number = CLOSE_CODES.going_away): Promise<void> {
     closing = true;
+    const spreadMs = Math.min(RECONNECT_SPREAD_MS.most, all.size * RECONNECT_SPREAD_MS.a_socket);
     for (const connection of [...all]) {
-      connection.end(code, `reconnect_after_ms=${Math.floor(random() * RECONNECT_SPREAD_MS)}`);
+      connection.end(code, `reconnect_after_ms=${Math.floor(random() * spreadMs)}`);
     }
     if (all.size === 0) return;
     emptied ??= Promise.withResolvers();

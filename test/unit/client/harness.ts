@@ -62,7 +62,7 @@ export interface Peer {
   closed: boolean;
   send(frame: ServerFrame): void;
   hello(heartbeatMs?: number): void;
-  cut(code: number): void;
+  cut(code: number, reason?: string): void;
   /** The client's frames of one type. */
   of<T extends ClientFrame['type']>(type: T): Extract<ClientFrame, { type: T }>[];
   /** Acknowledges every frame with an id that was not answered yet. */
@@ -135,7 +135,7 @@ export async function createHarness(): Promise<Harness> {
           heartbeat_ms,
           max_frame_bytes: 65_536,
         }),
-      cut: (code) => events.closed(code, ''),
+      cut: (code, reason = '') => events.closed(code, reason),
       of: <T extends ClientFrame['type']>(type: T) =>
         peer.received.filter((frame): frame is Extract<ClientFrame, { type: T }> => frame.type === type),
       ackAll(extra) {

@@ -49,6 +49,17 @@ describe('opening', () => {
     realtime.close();
   });
 
+  test('comes back when a node that goes away says, and not before', async () => {
+    const { realtime, peer, peers, clock } = await opened();
+    peer().cut(1001, 'reconnect_after_ms=3000');
+    expect(realtime.state()).toBe('waiting');
+    await clock.advance(2_999);
+    expect(peers).toHaveLength(1);
+    await clock.advance(1);
+    expect(peers).toHaveLength(2);
+    realtime.close();
+  });
+
   test('gives up on a socket that does not greet', async () => {
     const { client, peers, clock } = await createHarness();
     const realtime = client.connect();
