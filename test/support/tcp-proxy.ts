@@ -17,6 +17,8 @@ export type ProxyMode =
   | { type: 'cut-after-request' }
   /** Half of the next reply arrives. */
   | { type: 'cut-mid-reply' }
+  /** Each connection passes so many bytes of replies from now on, drawn for each, then it is cut in mid-byte-stream. */
+  | { type: 'cut-replies-after'; bytes(): number }
   /** RST for every connection, as from a machine that was started anew. */
   | { type: 'reset' }
   /** Nobody listens. */
@@ -39,6 +41,8 @@ interface Link {
   readonly client: Socket;
   readonly upstream: Socket;
   frozen: boolean;
+  /** Bytes of replies that still pass. */
+  left: number;
 }
 
 export async function startTcpProxy(upstream: Upstream): Promise<TcpProxy> {
@@ -46,6 +50,8 @@ export async function startTcpProxy(upstream: Upstream): Promise<TcpProxy> {
   let mode: ProxyMode = { type: 'pass' };
   let server: Server | undefined;
   let port = 0;
+
+  const allowance = () => (mode.type === 'cut-replies-after' ? mode.bytes() : Number.POSITIVE_INFINITY);
 
   function sever(link: Link): void {
     links.delete(link);
@@ -71,7 +77,12 @@ export async function startTcpProxy(upstream: Upstream): Promise<TcpProxy> {
         to.write(bytes, () => sever(link));
       } else if (isReply && mode.type === 'cut-mid-reply') {
         to.write(bytes.subarray(0, Math.ceil(bytes.length / 2)), () => sever(link));
+      } else if (isReply && bytes.length >= link.left) {
+        const passing = bytes.subarray(0, link.left);
+        link.left = 0;
+        pass(() => to.write(passing, () => sever(link)));
       } else if (!(isReply && mode.type === 'cut-after-request')) {
+        if (isReply) link.left -= bytes.length;
         pass(() => {
           if (to.write(bytes)) return;
           from.pause();
@@ -99,7 +110,7 @@ export async function startTcpProxy(upstream: Upstream): Promise<TcpProxy> {
     const own = 'path' in upstream ? connect({ path: upstream.path }) : connect({ ...upstream });
     own.setNoDelay(true);
     client.setNoDelay(true);
-    const link: Link = { client, upstream: own, frozen: mode.type === 'half-open' };
+    const link: Link = { client, upstream: own, frozen: mode.type === 'half-open', left: allowance() };
     links.add(link);
     forward(link, client, own, false);
     forward(link, own, client, true);
@@ -131,6 +142,7 @@ export async function startTcpProxy(upstream: Upstream): Promise<TcpProxy> {
     },
     async set(next) {
       mode = next;
+      for (const link of links) link.left = allowance();
       if (next.type === 'half-open') for (const link of links) link.frozen = true;
       if (next.type === 'reset') for (const link of [...links]) sever(link);
       if (next.type === 'refuse') await unlisten();
