@@ -101,20 +101,6 @@ export async function beginAttempt(sql: Sql, id: string, leaseMs: number): Promi
   return row;
 }
 
-/** Extends the lease of an attempt; false where another one owns the task by now. */
-export async function renewLease(
-  sql: Sql,
-  id: string,
-  attempt: number,
-  leaseMs: number,
-): Promise<{ cancel_requested: boolean } | undefined> {
-  const [row] = await sql<{ cancel_requested: boolean }[]>`
-    update tasks set leased_until = now() + ${leaseMs} * interval '1 millisecond'
-    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and attempt = ${attempt} and status = 'running'
-    returning cancel_requested`;
-  return row;
-}
-
 /** Locks the task for a write of this attempt; false where another one owns the task by now. */
 export async function holdsTask(sql: Sql, id: string, attempt: number): Promise<boolean> {
   const rows = await sql`
@@ -156,22 +142,6 @@ export async function endTask(
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and attempt = ${attempt} and status = 'running'
     returning size`;
   return row;
-}
-
-/** Puts a running task back into the backlog; `counted` where the attempt failed, not where it was only handed back. */
-export async function requeueTask(
-  sql: Sql,
-  id: string,
-  attempt: number,
-  options: { afterMs: number; counted: boolean; error: { code: string; message: string } | null },
-): Promise<boolean> {
-  const rows = await sql`
-    update tasks set status = 'queued', run_at = now() + ${options.afterMs} * interval '1 millisecond', handed_out_at = null,
-      leased_until = null, retry_count = retry_count + ${options.counted ? 1 : 0},
-      error_code = ${options.error?.code ?? null}, error_message = ${options.error?.message ?? null}
-    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and attempt = ${attempt} and status = 'running'
-    returning 1`;
-  return rows.length > 0;
 }
 
 export interface EndedTask {

@@ -83,20 +83,6 @@ export async function beginTurn(sql: Sql, id: string, leaseMs: number): Promise<
   return row;
 }
 
-/** Extends the lease of an attempt; undefined where another one owns the turn by now. */
-export async function renewTurnLease(
-  sql: Sql,
-  id: string,
-  attempt: number,
-  leaseMs: number,
-): Promise<{ cancel_requested: boolean } | undefined> {
-  const [row] = await sql<{ cancel_requested: boolean }[]>`
-    update turns set leased_until = now() + ${leaseMs} * interval '1 millisecond'
-    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and attempt = ${attempt} and status = 'running'
-    returning cancel_requested`;
-  return row;
-}
-
 export interface TurnEnd {
   status: 'completed' | 'failed' | 'cancelled';
   text: string;
@@ -111,21 +97,6 @@ export async function endTurn(sql: Sql, id: string, attempt: number, end: TurnEn
     update turns set status = ${end.status}, text = ${end.text}, sources = ${sql.json(end.sources as never)},
       usage = ${sql.json(end.usage as never)}, error_code = ${end.error?.code ?? null},
       error_message = ${end.error?.message ?? null}, finished_at = now(), leased_until = null
-    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and attempt = ${attempt} and status = 'running'
-    returning 1`;
-  return rows.length > 0;
-}
-
-/** Puts a running turn back; `counted` where the attempt failed, not where it was only handed back. */
-export async function requeueTurn(
-  sql: Sql,
-  id: string,
-  attempt: number,
-  options: { afterMs: number; counted: boolean },
-): Promise<boolean> {
-  const rows = await sql`
-    update turns set status = 'queued', run_at = now() + ${options.afterMs} * interval '1 millisecond', handed_out_at = null,
-      leased_until = null, retry_count = retry_count + ${options.counted ? 1 : 0}
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and attempt = ${attempt} and status = 'running'
     returning 1`;
   return rows.length > 0;

@@ -25,17 +25,10 @@ import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { cancelled, done, failed, type Outcome, released, retryIn, superseded } from '../kernel/outcome.ts';
 import { createDeltaWriter, type DeltaWriter } from '../realtime/delta-writer.ts';
+import { renewLease, requeue } from '../repositories/attempts.ts';
 import { countAnswer, insertMessage, recentMessages } from '../repositories/conversations.ts';
 import { appendOutbox } from '../repositories/outbox.ts';
-import {
-  beginTurn,
-  endTurn,
-  getTurn,
-  renewTurnLease,
-  requeueTurn,
-  type TurnAttempt,
-  type TurnEnd,
-} from '../repositories/turns.ts';
+import { beginTurn, endTurn, getTurn, type TurnAttempt, type TurnEnd } from '../repositories/turns.ts';
 import { packPassages } from '../retrieval/packing.ts';
 import { bestQuote, citations, verifyQuote } from '../retrieval/quotes.ts';
 import type { Announcer } from './announcer.ts';
@@ -151,6 +144,7 @@ export function createAnswering(options: AnsweringOptions) {
     conversation_id: work.begun.conversation_id,
     user_id: currentScope().userId,
   });
+  const keyOf = ({ turnId, attempt }: Work) => ({ table: 'turns' as const, id: turnId, attempt });
   const textOf = (work: Work) => work.writer?.text ?? '';
 
   async function begin(turnId: string): Promise<ChatAttempt | Outcome> {
@@ -327,7 +321,7 @@ export function createAnswering(options: AnsweringOptions) {
     if (!known && work.begun.retry_count + 1 < options.maxAttempts) {
       const afterMs = backoffMs(work.begun.retry_count, { ...RETRY, random: options.random });
       const requeued = await database.tenant((sql) =>
-        requeueTurn(sql, work.turnId, work.attempt, { afterMs, counted: true }),
+        requeue(sql, keyOf(work), { afterMs, counted: true, error: null }),
       );
       return requeued ? retryIn(afterMs, 'internal', messageOf(error)) : superseded;
     }
@@ -367,7 +361,7 @@ export function createAnswering(options: AnsweringOptions) {
   async function release(work: Work): Promise<Outcome> {
     await work.writer?.end();
     const handed = await database.tenant((sql) =>
-      requeueTurn(sql, work.turnId, work.attempt, { afterMs: 0, counted: false }),
+      requeue(sql, keyOf(work), { afterMs: 0, counted: false, error: null }),
     );
     return handed ? released : superseded;
   }
@@ -377,7 +371,7 @@ export function createAnswering(options: AnsweringOptions) {
       begin: effect<Scoped & { job: Job }, ChatAttempt | Outcome>(({ job }) => begin(job.id)),
       keepLease: effect(({ attempt }, signal) => {
         const work = workOf(attempt);
-        const renew = () => database.tenant((sql) => renewTurnLease(sql, work.turnId, work.attempt, leaseMs));
+        const renew = () => database.tenant((sql) => renewLease(sql, keyOf(work), leaseMs));
         return keepLease({ renew, leaseMs, clock, logger, signal });
       }),
       recall: effect(({ attempt }) => recall(workOf(attempt))),

@@ -27,6 +27,7 @@ import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { cancelled, done, failed, type Outcome, released, retryIn, superseded } from '../kernel/outcome.ts';
 import { toTextIndex } from '../kernel/text/tsvector.ts';
+import { renewLease, requeue } from '../repositories/attempts.ts';
 import {
   deleteOtherVersions,
   deleteVersion,
@@ -46,8 +47,6 @@ import {
   getTask,
   holdsTask,
   recordProgress,
-  renewLease,
-  requeueTask,
 } from '../repositories/tasks.ts';
 import { originalKey, textKey } from '../storage/blob-keys.ts';
 import { type Announcer, progressOf } from './announcer.ts';
@@ -128,6 +127,8 @@ export function createIngestion(options: IngestionOptions) {
     task_id: work.taskId,
     title: work.document.title,
   });
+
+  const keyOf = ({ taskId, attempt }: Work) => ({ table: 'tasks' as const, id: taskId, attempt });
 
   /** Everything about a private document is told to its owner alone. */
   const audienceOf = (work: Work) => (work.document.private_to === null ? 'tenant' : 'user');
@@ -416,8 +417,7 @@ export function createIngestion(options: IngestionOptions) {
     const afterMs = outcome.afterMs ?? backoffMs(work.begun.retry_count, { ...RETRY, random: options.random });
     const { code, message } = outcome;
     const requeued = await database.tenant(async (sql) => {
-      if (!(await requeueTask(sql, work.taskId, work.attempt, { afterMs, counted, error: { code, message } })))
-        return false;
+      if (!(await requeue(sql, keyOf(work), { afterMs, counted, error: { code, message } }))) return false;
       await appendTaskLog(sql, work.taskId, {
         attempt: work.attempt,
         level: 'warn',
@@ -488,7 +488,7 @@ export function createIngestion(options: IngestionOptions) {
 
   async function release(work: Work): Promise<Outcome> {
     const options = { afterMs: 0, counted: false, error: null };
-    const handed = await database.tenant((sql) => requeueTask(sql, work.taskId, work.attempt, options));
+    const handed = await database.tenant((sql) => requeue(sql, keyOf(work), options));
     return handed ? released : superseded;
   }
 
@@ -497,7 +497,7 @@ export function createIngestion(options: IngestionOptions) {
       begin: effect<Scoped & { job: Job }, IngestAttempt | Outcome>(({ job }) => begin(job.id)),
       keepLease: effect(({ attempt }, signal) => {
         const work = workOf(attempt);
-        const renew = () => database.tenant((sql) => renewLease(sql, work.taskId, work.attempt, leaseMs));
+        const renew = () => database.tenant((sql) => renewLease(sql, keyOf(work), leaseMs));
         return keepLease({ renew, leaseMs, clock, logger, signal });
       }),
       extract: effect(({ attempt }, signal) => extract(workOf(attempt), signal)),
