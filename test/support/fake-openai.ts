@@ -41,6 +41,8 @@ export interface FakeRequest {
   readonly path: string;
   readonly key: string;
   readonly body: Record<string, unknown>;
+  /** How it was treated; undefined where it got what it asked for. */
+  fault: Fault['type'] | undefined;
   /** Content tokens sent so far. */
   tokensSent: number;
   /** Content tokens sent after the client had gone: what would have been billed in vain. */
@@ -123,6 +125,7 @@ export function startFakeOpenAi({
       path: new URL(request.url).pathname,
       key: request.headers.get('authorization')?.replace(/^Bearer /, '') ?? '',
       body: isRecord(body) ? body : {},
+      fault: undefined,
       tokensSent: 0,
       tokensAfterAbort: 0,
       state: 'open',
@@ -137,6 +140,7 @@ export function startFakeOpenAi({
     request.signal.addEventListener('abort', leave, { once: true });
     changed();
     const fault = faultFor(route, record.key);
+    record.fault = fault?.type;
     const finish = (response: Response): Response => {
       if (record.state === 'open') record.state = 'done';
       changed();
