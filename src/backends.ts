@@ -12,8 +12,10 @@ import { migrate, sessionRoleFor } from './db/migrate.ts';
 import type { Clock } from './kernel/clock.ts';
 import type { Ids } from './kernel/ids.ts';
 import type { Logger } from './kernel/logger.ts';
-import { assertSafeRedis, createRedisClients, type RedisClients } from './redis/clients.ts';
+import { createRedisClients, type RedisClients } from './redis/clients.ts';
 import { type EmbeddedRedis, startEmbeddedRedis } from './redis/embedded.ts';
+import { assertSafeRedis, assertSamePartitions } from './redis/fitness.ts';
+import { createKeys } from './redis/keys.ts';
 import { createDiskBlobStore, type SweepableBlobStore } from './storage/disk-blob-store.ts';
 import { createS3BlobStore } from './storage/s3-blob-store.ts';
 
@@ -88,6 +90,7 @@ export async function openBackends({ config, logger, clock, ids }: BackendsOptio
     const clients = createRedisClients({ url: redis?.url ?? config.redisUrl ?? '', logger });
     closers.push(() => clients.close());
     await Promise.all([assertIsolated(database), assertSafeRedis(clients, logger)]);
+    await assertSamePartitions(clients, createKeys({ partitions: config.partitions }));
     const blobs = openBlobs(config, ids, clock);
     await blobs.check();
     const ends = [

@@ -1,6 +1,8 @@
 /** Environment → one frozen object. Every problem is told at once; secrets come from NAME or from the file NAME_FILE. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { messageOf } from './kernel/errors.ts';
+import { isClusterUrl, parseRedisUrl, REDIS_PROTOCOLS } from './redis/address.ts';
 
 export interface Config {
   port: number;
@@ -39,8 +41,10 @@ export interface Config {
   maxUploadBytes: number;
   allowedOrigins: string[];
   logLevel: string;
-  /** Hash tags over which tenants are spread in Redis. */
+  /** Hash tags over which tenants are spread in Redis; of all processes the same. */
   partitions: number;
+  /** Webhooks may be sent to addresses of our own network. */
+  allowPrivateWebhooks: boolean;
   /** Make a demo tenant with sample documents at the first start. */
   demo: boolean;
 }
@@ -112,7 +116,13 @@ export function readConfig(env: Environment): Config {
   const role = choice('DREAMHUB_ROLE', ['all', 'server', 'worker'], 'all');
   const databaseUrl = url('DATABASE_URL', secret('DATABASE_URL'), ['postgres://', 'postgresql://']);
   const databaseOwnerUrl = url('DATABASE_OWNER_URL', secret('DATABASE_OWNER_URL'), ['postgres://', 'postgresql://']);
-  const redisUrl = url('REDIS_URL', secret('REDIS_URL'), ['redis://', 'rediss://', 'unix:']);
+  const redisUrl = url('REDIS_URL', secret('REDIS_URL'), REDIS_PROTOCOLS);
+  const isCluster = redisUrl !== undefined && isClusterUrl(redisUrl);
+  try {
+    if (redisUrl !== undefined) parseRedisUrl(redisUrl);
+  } catch (error) {
+    problems.push(`REDIS_URL cannot be read: ${messageOf(error)}`);
+  }
   const dataDir = resolve(text('DATA_DIR') ?? '.dreamhub');
   const embedded = databaseUrl === undefined;
 
@@ -181,7 +191,8 @@ export function readConfig(env: Environment): Config {
     maxUploadBytes: integer('MAX_UPLOAD_BYTES', 209_715_200, 1, 1_099_511_627_776),
     allowedOrigins: list(text('ALLOWED_ORIGINS')),
     logLevel: choice('LOG_LEVEL', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], 'info'),
-    partitions: integer('PARTITIONS', 4, 1, 1_024),
+    partitions: integer('PARTITIONS', isCluster ? 16 : 4, 1, 1_024),
+    allowPrivateWebhooks: choice('ALLOW_PRIVATE_WEBHOOKS', ['true', 'false'], embedded ? 'true' : 'false') === 'true',
     demo: choice('DEMO', ['true', 'false'], 'false') === 'true',
   };
   if (problems.length > 0) throw new ConfigError(problems);

@@ -1,5 +1,5 @@
 /**
- * One Redis connection of one user, which no call can wedge. States: away (connecting, or lost) → ready → suspect (a call
+ * One Redis connection of one user, to a server or to a cluster, which no call can wedge. States: away (connecting, or lost) → ready → suspect (a call
  * passed its deadline, so the peer may be gone without having said so) → away, because a suspect connection is cut.
  * While it isn't ready, calls fail at once instead of piling up, to be sent all together when nobody waits for them.
  */
@@ -18,7 +18,7 @@ export interface GuardedConnectionOptions {
   client: RedisClient;
   clock: Clock;
   deadlineMs: number;
-  /** It is ready, for the first time or again: replies may have been lost. */
+  /** It is ready, for the first time or again, or a server of the cluster was lost: replies may have been, too. */
   onReady(): void;
 }
 
@@ -33,6 +33,7 @@ export function guardConnection({ client, clock, deadlineMs, onReady }: GuardedC
   const isReady = () => !suspect && client.status === 'ready';
 
   client.on('ready', ready);
+  client.on('-node', onReady);
 
   return {
     isReady,
@@ -55,6 +56,7 @@ export function guardConnection({ client, clock, deadlineMs, onReady }: GuardedC
     },
     close() {
       client.off('ready', ready);
+      client.off('-node', onReady);
       client.disconnect();
     },
   };

@@ -47,6 +47,8 @@ export interface DeliveriesOptions {
   onFreed(entry: Held, remaining: number): void;
   /** An entry is no longer held. */
   onRemoved(): void;
+  /** An entry was delivered while it is held: it may be ours once more without being worked on. */
+  onRepeated(partition: number): void;
 }
 
 export function createDeliveries(options: DeliveriesOptions) {
@@ -107,11 +109,27 @@ export function createDeliveries(options: DeliveriesOptions) {
     void work(entry, job, async () => run(controller.signal));
   }
 
+  async function renewIn(partition: number): Promise<void> {
+    const entries = held.in(partition).filter(({ lost }) => !lost);
+    if (entries.length === 0) return;
+    const results = await options.renew(partition, entries);
+    entries.forEach((entry, index) => {
+      if (results[index] !== 'foreign') return;
+      entry.lost = true;
+      logger.warn({ lane, entry: entry.id }, 'an entry was claimed by another worker');
+      entry.controller.abort(new AppError('conflict', 'Another worker has taken this over.'));
+    });
+  }
+
   return {
     /** Starts the work on an entry that was delivered to this worker. */
     accept(partition: number, entry: Entry): void {
-      // Renewals were late and we claimed our own entry: it is being worked on.
-      if (held.has(partition, entry)) return;
+      // Renewals were late and we claimed our own entry, which is being worked on; or its group was made again, and this
+      // answer overtook the one that says that its acknowledgement found nothing.
+      if (held.has(partition, entry)) {
+        options.onRepeated(partition);
+        return;
+      }
       const decoded = decode(entry.stream, entry.payload);
       if (decoded.type === 'newer') {
         logger.info(
@@ -135,19 +153,13 @@ export function createDeliveries(options: DeliveriesOptions) {
       );
     },
 
-    /** Says to Redis that everything held is being worked on; ends the work on what became another consumer's. */
+    /**
+     * Says to Redis that everything held is being worked on; ends the work on what became another consumer's. Partitions
+     * for themselves: the server of one of them may be away. Rejects after all of them where one failed.
+     */
     async renew(): Promise<void> {
-      for (const partition of held.partitions()) {
-        const entries = held.in(partition).filter(({ lost }) => !lost);
-        if (entries.length === 0) continue;
-        const results = await options.renew(partition, entries);
-        entries.forEach((entry, index) => {
-          if (results[index] !== 'foreign') return;
-          entry.lost = true;
-          logger.warn({ lane, entry: entry.id }, 'an entry was claimed by another worker');
-          entry.controller.abort(new AppError('conflict', 'Another worker has taken this over.'));
-        });
-      }
+      const results = await Promise.allSettled(held.partitions().map(renewIn));
+      for (const result of results) if (result.status === 'rejected') throw result.reason;
     },
 
     /** Asks all handlers to end; what they reject from now on is for others at once. */

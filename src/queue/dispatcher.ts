@@ -6,6 +6,8 @@
  * held. States: idle → running → draining (nothing is taken, handlers are aborted and awaited) → idle, with nothing left
  * pending to this consumer.
  *
+ * A partition whose server does not answer, one of a cluster, is put aside until the next poll: the others go on.
+ *
  * An entry can end up with us without our knowing, when the reply got lost: after each reconnect, and after each failed
  * take, what is pending to us and not held is delivered again. What even that misses stays idle and is reclaimed by anyone.
  *
@@ -14,6 +16,7 @@
  */
 import type { Lane } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
+import { messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { createLoop, type Service } from '../kernel/service.ts';
@@ -30,7 +33,7 @@ import { loadScripts } from './scripts.ts';
 import { createSessionService } from './session-service.ts';
 
 export interface DispatcherOptions extends Handlers {
-  clients: Pick<RedisClients, 'reader' | 'subscriber'>;
+  clients: Pick<RedisClients, 'reader' | 'servers' | 'subscriber'>;
   keys: Keys;
   lane: Lane;
   /** Name in the consumer groups: of one living process only. */
@@ -66,7 +69,7 @@ const MIN_CONSUMER_GONE_MS = 60_000;
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const service = createSessionService({
     name: `dispatcher-${options.lane}`,
-    open: async () => openSession(options),
+    open: () => openSession(options),
     close: (session) => session.close(),
   });
   return {
@@ -77,7 +80,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   };
 }
 
-function openSession(options: DispatcherOptions) {
+async function openSession(options: DispatcherOptions) {
   const { clients, keys, lane, consumer, concurrency, visibilityMs, clock, logger, metrics } = options;
   const { pollMs = 1_000, callTimeoutMs = 5_000, drainMs = 10_000, maxDeliveries = 10 } = options;
   const caps = { own: options.tenantConcurrency, total: options.tenantCap ?? 0 };
@@ -89,6 +92,8 @@ function openSession(options: DispatcherOptions) {
   const held = createHeldEntries();
   /** Partitions in which a reply may have been lost. */
   const doubtful = new Set<number>();
+  /** Partitions that did not answer, and until when they are not asked. */
+  const aside = new Map<number, number>();
   /** Where the walk over the active streams is; undefined between two walks. */
   let sweep: { partition: number; cursor: string | undefined } | undefined;
   let sweptAt = Number.NEGATIVE_INFINITY;
@@ -121,6 +126,7 @@ function openSession(options: DispatcherOptions) {
       // Only where acknowledgements held the taking up.
       if (held.size === maxHeld - 1) taking.wake();
     },
+    onRepeated: (partition) => void doubtful.add(partition),
   });
   /** Slots, as long as the acknowledgements keep up. */
   const free = () => Math.max(0, Math.min(concurrency - held.running, maxHeld - held.size));
@@ -136,6 +142,22 @@ function openSession(options: DispatcherOptions) {
     for (let partition = 0; partition < keys.partitions; partition++) doubtful.add(partition);
     renewing.wake();
     taking.wake();
+  }
+
+  const isAside = (partition: number) => (aside.get(partition) ?? 0) > clock.now();
+
+  /** Something about one partition; where it fails and the connection is well, the others needn't wait for this one. */
+  async function about(partition: number, what: () => Promise<void>): Promise<void> {
+    try {
+      await what();
+      aside.delete(partition);
+    } catch (error) {
+      doubtful.add(partition);
+      if (!connection.isReady()) throw error;
+      logger.warn({ err: error, lane, partition }, `a partition does not answer: ${messageOf(error)}`);
+      aside.set(partition, clock.now() + pollMs);
+      order.asked(partition, { ready: 0, taken: 0, exhausted: true });
+    }
   }
 
   /** Delivers again what we were given without knowing. */
@@ -161,22 +183,30 @@ function openSession(options: DispatcherOptions) {
       sweptAt = clock.now();
       sweep = { partition: 0, cursor: undefined };
     }
-    const { partition, cursor } = sweep;
-    const step = await connection.call(() =>
-      group.reclaim(partition, {
-        idleMs: visibilityMs,
-        slots: free(),
-        caps,
-        consumerGoneMs,
-        held: held.runningIn(partition),
-        cursor,
-      }),
-    );
-    accept(partition, step.entries);
-    if (step.vanished.length > 0) {
-      logger.error({ lane, entries: step.vanished }, 'entries were trimmed away while they were being worked on');
-    }
-    if (step.cursor !== undefined) sweep = { partition, cursor: step.cursor };
+    const { partition } = sweep;
+    let { cursor } = sweep;
+    const reclaim = async () => {
+      const from = cursor;
+      cursor = undefined;
+      const step = await connection.call(() =>
+        group.reclaim(partition, {
+          idleMs: visibilityMs,
+          slots: free(),
+          caps,
+          consumerGoneMs,
+          held: held.runningIn(partition),
+          cursor: from,
+        }),
+      );
+      accept(partition, step.entries);
+      if (step.vanished.length > 0) {
+        logger.error({ lane, entries: step.vanished }, 'entries were trimmed away while they were being worked on');
+      }
+      cursor = step.cursor;
+    };
+    if (isAside(partition)) cursor = undefined;
+    else await about(partition, reclaim);
+    if (cursor !== undefined) sweep = { partition, cursor };
     else if (partition + 1 < keys.partitions) sweep = { partition: partition + 1, cursor: undefined };
     else sweep = undefined;
     return sweep !== undefined;
@@ -187,16 +217,13 @@ function openSession(options: DispatcherOptions) {
       const partition = order.next();
       if (partition === undefined) return;
       const wanted = Math.max(1, Math.floor(free() / order.size));
-      try {
+      await about(partition, async () => {
         const { ready, entries } = await connection.call(() =>
           group.take(partition, wanted, caps, held.runningIn(partition)),
         );
         order.asked(partition, { ready, taken: entries.length, exhausted: entries.length < wanted });
         accept(partition, entries);
-      } catch (error) {
-        doubtful.add(partition);
-        throw error;
-      }
+      });
     }
   }
 
@@ -208,7 +235,7 @@ function openSession(options: DispatcherOptions) {
     async round(signal) {
       if (!connection.isReady()) return false;
       for (const partition of doubtful) {
-        if (free() > 0) await recover(partition);
+        if (free() > 0 && !isAside(partition)) await about(partition, () => recover(partition));
       }
       if (clock.now() - polledAt >= pollMs) {
         polledAt = clock.now();
@@ -230,10 +257,11 @@ function openSession(options: DispatcherOptions) {
     },
   });
 
-  const doorbells = listenForDoorbells({
-    client: clients.subscriber(`doorbell-${lane}`),
+  const doorbells = await listenForDoorbells({
+    clients,
     keys,
     lane,
+    clock,
     logger,
     onRing(partition) {
       if (partition === undefined) order.hintAll();
@@ -244,15 +272,16 @@ function openSession(options: DispatcherOptions) {
 
   /** Leaves nothing pending to this consumer, known or not. */
   async function retire(): Promise<void> {
-    try {
-      for (let partition = 0; partition < keys.partitions; partition++) {
+    for (let partition = 0; partition < keys.partitions; partition++) {
+      try {
         await connection.call(() => group.retire(partition, visibilityMs));
+      } catch (error) {
+        logger.warn(
+          { err: error, lane, partition },
+          'what this worker held could not be given back; others claim it when it is idle',
+        );
+        if (!connection.isReady()) return;
       }
-    } catch (error) {
-      logger.warn(
-        { err: error, lane },
-        'what this worker held could not be given back; others claim it when it is idle',
-      );
     }
   }
 
@@ -263,7 +292,7 @@ function openSession(options: DispatcherOptions) {
     async close(): Promise<void> {
       closing = true;
       await taking.stop();
-      doorbells.close();
+      await doorbells.close();
       deliveries.abortAll();
       const limit = new AbortController();
       await Promise.race([held.whenEmpty(), clock.sleep(drainMs, limit.signal).catch(() => undefined)]);

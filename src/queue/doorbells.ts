@@ -1,33 +1,43 @@
 /** Listens for streams that become ready. A hint only: what is missed, the poll finds. */
 import type { Lane } from '../contracts/index.ts';
+import type { Clock } from '../kernel/clock.ts';
 import type { Logger } from '../kernel/logger.ts';
-import type { RedisClient } from '../redis/clients.ts';
+import type { RedisClients } from '../redis/clients.ts';
 import type { Keys } from '../redis/keys.ts';
+import { createSubscriber } from '../redis/subscriber.ts';
 
 export interface DoorbellsOptions {
-  /** A connection of its own. */
-  client: RedisClient;
+  clients: Pick<RedisClients, 'servers' | 'subscriber'>;
   keys: Keys;
   lane: Lane;
+  clock: Clock;
   logger: Logger;
   /** The partition that rang; undefined after a reconnect, when any may have rung unheard. */
   onRing(partition: number | undefined): void;
 }
 
-export function listenForDoorbells({ client, keys, lane, logger, onRing }: DoorbellsOptions): { close(): void } {
+export async function listenForDoorbells(options: DoorbellsOptions): Promise<{ close(): Promise<void> }> {
+  const { clients, keys, lane, clock, logger, onRing } = options;
   const partitions = new Map<string, number>();
   for (let partition = 0; partition < keys.partitions; partition++)
     partitions.set(keys.doorbell(lane, partition), partition);
-  client.on('smessage', (channel: string) => {
-    const partition = partitions.get(channel);
-    if (partition !== undefined) onRing(partition);
+  const subscriber = createSubscriber({
+    name: `doorbell-${lane}`,
+    clients,
+    clock,
+    logger,
+    message(_text, channel) {
+      const partition = partitions.get(channel);
+      if (partition !== undefined) onRing(partition);
+    },
+    reconnected: () => onRing(undefined),
   });
-  client.on('ready', () => onRing(undefined));
-  // One by one: in a cluster a command may name the channels of one slot only.
-  for (const channel of partitions.keys()) {
-    client
-      .ssubscribe(channel)
-      .catch((error: unknown) => logger.debug({ err: error, channel }, 'a doorbell is not heard'));
+  await subscriber.start();
+  for (const [channel, partition] of partitions) {
+    subscriber.add(channel).then(
+      () => onRing(partition),
+      (error: unknown) => logger.debug({ err: error, channel }, 'a doorbell is not heard yet'),
+    );
   }
-  return { close: () => client.disconnect() };
+  return { close: () => subscriber.stop() };
 }

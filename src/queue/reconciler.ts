@@ -14,6 +14,7 @@
 import { LANES, type Lane } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
 import type { Clock } from '../kernel/clock.ts';
+import { messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { createLoop, type Service } from '../kernel/service.ts';
 import type { RedisClients } from '../redis/clients.ts';
@@ -63,8 +64,28 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     return ids;
   }
 
-  async function reconcileTenant(lane: Lane, tenantId: string, ids: readonly string[]): Promise<number> {
-    const held = await heldIds(lane, tenantId);
+  /** As `heldIds`; undefined where its server, one of a cluster, does not answer: the others' tenants go on. */
+  async function heldIdsIfAny(lane: Lane, tenantId: string, away: Set<number>): Promise<Set<string> | undefined> {
+    const partition = keys.partitionOf(tenantId);
+    if (away.has(partition)) return undefined;
+    try {
+      return await heldIds(lane, tenantId);
+    } catch (error) {
+      if (!producer.isReady()) throw error;
+      away.add(partition);
+      logger.warn({ err: error, lane, partition }, `a partition does not answer: ${messageOf(error)}`);
+      return undefined;
+    }
+  }
+
+  async function reconcileTenant(
+    lane: Lane,
+    tenantId: string,
+    ids: readonly string[],
+    away: Set<number>,
+  ): Promise<number> {
+    const held = await heldIdsIfAny(lane, tenantId, away);
+    if (!held) return 0;
     const missing = ids.filter((id) => !held.has(id));
     if (missing.length === 0) return 0;
     const { jobs, weight } = await database.system((sql) =>
@@ -78,11 +99,13 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     const after = cursors[lane];
     const rows = await database.system((sql) => listUnattended(sql, lane, { after, limit: ROWS_A_PAGE, graceMs }));
     let repaired = 0;
+    const away = new Set<number>();
     for (const [tenantId, own] of Map.groupBy(rows, (row) => row.tenantId)) {
       repaired += await reconcileTenant(
         lane,
         tenantId,
         own.map(({ id }) => id),
+        away,
       );
     }
     const finished = rows.length < ROWS_A_PAGE;

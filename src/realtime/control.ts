@@ -10,7 +10,7 @@ import type { Logger } from '../kernel/logger.ts';
 import type { Service } from '../kernel/service.ts';
 import type { RedisClients } from '../redis/clients.ts';
 import type { Keys } from '../redis/keys.ts';
-import { createSubscriber } from './subscriber.ts';
+import { createSubscriber } from '../redis/subscriber.ts';
 
 /** Whose sockets are to close. */
 export type Ended =

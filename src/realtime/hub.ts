@@ -15,9 +15,9 @@ import type { Logger } from '../kernel/logger.ts';
 import type { Service } from '../kernel/service.ts';
 import type { RedisClients } from '../redis/clients.ts';
 import type { Keys } from '../redis/keys.ts';
+import { createSubscriber } from '../redis/subscriber.ts';
 import { decodeBatch, hintRoute, logRoute, numberHint } from './batch.ts';
 import { createLogReader, type LogPage } from './log-reader.ts';
-import { createSubscriber } from './subscriber.ts';
 import { createTopicLog, type SnapshotSource, type TopicLog } from './topic-log.ts';
 import { parseTopic } from './topics.ts';
 

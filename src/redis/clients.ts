@@ -1,70 +1,190 @@
 /**
  * Four kinds of connection that are never shared: the producer fails fast and pipelines; ops run scripts and reads with
- * a deadline; a blocking reader belongs to one loop and waits for ever; a subscriber only listens.
+ * a deadline; a reader belongs to one loop, which sets the deadlines; a subscriber only listens.
+ *
+ * Where Redis is a cluster, the first three find the server of a key by themselves. Subscribers don't: one listens at one
+ * server, because only so it is known what was heard (`subscriber.ts`).
  */
-import Redis, { type RedisOptions } from 'ioredis';
+import Redis, {
+  type ChainableCommander,
+  Cluster,
+  type ClusterOptions,
+  type RedisCommander,
+  type RedisOptions,
+} from 'ioredis';
 import { AppError, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
+import { parseNode, parseRedisUrl, type RedisAddress, type RedisNode } from './address.ts';
 
-export type RedisClient = Redis;
+/** What a connection to one server and one to a cluster have in common. A call may name keys of one slot only. */
+export interface RedisClient extends RedisCommander<{ type: 'default'; mapping: 'resp2' }> {
+  /** `ready` where commands can be sent; in a cluster: to at least one of its servers. */
+  readonly status: string;
+  /** `-node`: a server of the cluster was lost; `moved`: a slot, as a subscriber was told. */
+  on(event: 'ready' | 'close' | 'end' | '-node' | 'moved', listener: () => void): unknown;
+  on(event: 'error' | 'node error', listener: (error: Error) => void): unknown;
+  on(event: 'smessage', listener: (channel: string, text: string) => void): unknown;
+  off(event: 'ready' | '-node', listener: () => void): unknown;
+  multi(): ChainableCommander;
+  defineCommand(name: string, definition: { lua: string }): void;
+  disconnect(reconnect?: boolean): void;
+}
 
 export interface RedisClients {
   readonly producer: RedisClient;
   readonly ops: RedisClient;
-  /** A new connection for one blocking loop; the loop's owner disconnects it. */
+  /** A new connection for one loop; the loop's owner disconnects it. */
   reader(name: string): RedisClient;
-  /** A new connection that only subscribes; its owner disconnects it. */
-  subscriber(name: string): RedisClient;
-  /** Throws `unavailable` when Redis does not answer within `timeoutMs`. */
+  /** Where a subscriber may begin to listen: servers of the cluster as `host:port`, or the only one, which has no name. */
+  readonly servers: readonly string[];
+  /** A new connection that only listens, at one server; its owner disconnects it. */
+  subscriber(name: string, server?: string): RedisClient;
+  /** What `INFO` says, of each server that holds data. Throws where one of them does not answer. */
+  info(): Promise<string[]>;
+  /** Throws `unavailable` when Redis, or one server of the cluster, does not answer within `timeoutMs`. */
   check(timeoutMs: number): Promise<void>;
   close(): Promise<void>;
 }
 
 const COMMAND_TIMEOUT_MS = 5_000;
+/**
+ * A connection that owes an answer for so long is cut and made again. A timeout of the command alone leaves a half-open
+ * socket in use for ever; and the greeting of a new connection has no other limit. No connection here blocks in Redis.
+ */
+const SILENCE_MS = 5_000;
+/** A cluster that does not exist yet, or is being elected, may take a while at the start. */
+const CLUSTER_START_MS = 15_000;
 
 /** Reply shapes are RESP2's, which the scripts are written for. */
 type Options = Omit<RedisOptions, 'replyMapping'>;
+type ClusterKind = Omit<ClusterOptions, 'redisOptions'> & { redisOptions?: Options };
 
-/** `redis://…`, `rediss://…`, or `unix:/path` for a socket. */
+interface Kind {
+  options: Options;
+  /** How a cluster's client differs for this kind. */
+  cluster: ClusterKind;
+}
+
+/** After a lost server a call is tried again a few times, for some 300 ms: as with one server, its caller wants to know. */
+const FAILS_FAST: ClusterKind = { enableOfflineQueue: false, retryDelayOnFailover: 100, maxRedirections: 6 };
+
+const KINDS = {
+  // A cluster's pipelines need the whole slot map at all times, and throw where a slot has no server.
+  producer: {
+    options: { maxRetriesPerRequest: 1, commandTimeout: COMMAND_TIMEOUT_MS, enableAutoPipelining: true },
+    cluster: { ...FAILS_FAST, redisOptions: { commandTimeout: COMMAND_TIMEOUT_MS } },
+  },
+  ops: {
+    options: { maxRetriesPerRequest: 1, commandTimeout: COMMAND_TIMEOUT_MS },
+    cluster: { ...FAILS_FAST, redisOptions: { commandTimeout: COMMAND_TIMEOUT_MS } },
+  },
+  // In a cluster a call fails at once, so that a loop goes on with the partitions that are well; and it is never sent
+  // again by itself, because taking twice leaves entries with nobody.
+  reader: {
+    options: { maxRetriesPerRequest: null },
+    cluster: { retryDelayOnFailover: 0, retryDelayOnClusterDown: 0, maxRedirections: 6 },
+  },
+} as const satisfies Record<string, Kind>;
+
+const retry = (times: number) => Math.min(50 * 2 ** Math.min(times, 6), 2_000);
+const nameOf = ({ host, port }: RedisNode) => `${host}:${port}`;
+
+type ClusterAddress = Extract<RedisAddress, { kind: 'cluster' }>;
+
+function loginOf({ username, password, tls }: ClusterAddress): Options {
+  return { ...(username && { username }), ...(password && { password }), ...(tls && { tls: {} }) };
+}
+
+/** `redis://…`, `rediss://…`, `unix:/path` for a socket, `redis+cluster://host:port,host:port`. */
 export function createRedisClients({ url, logger }: { url: string; logger: Logger }): RedisClients {
-  const open = new Set<Redis>();
+  const address = parseRedisUrl(url);
+  const open = new Set<Redis | Cluster>();
 
-  function make(name: string, options: Options): Redis {
-    const base: Options = {
-      protocol: 2,
-      connectionName: `dreamhub-${name}`,
-      connectTimeout: 5_000,
-      retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 6), 2_000),
-      ...options,
-    };
-    const client = url.startsWith('unix:')
-      ? new Redis({ path: url.slice('unix:'.length), ...base })
-      : new Redis(url, base);
-    client.on('error', (error) => logger.debug({ err: error, connection: name }, `redis: ${messageOf(error)}`));
+  function keep<T extends Redis | Cluster>(name: string, client: T): T {
+    const events: Pick<RedisClient, 'on'> = client;
+    const tell = (error: Error) => logger.debug({ err: error, connection: name }, `redis: ${messageOf(error)}`);
+    events.on('error', tell);
+    events.on('node error', tell);
+    events.on('end', () => open.delete(client));
     open.add(client);
-    client.once('end', () => open.delete(client));
     return client;
   }
 
-  const producer = make('producer', {
-    maxRetriesPerRequest: 1,
-    commandTimeout: COMMAND_TIMEOUT_MS,
-    enableAutoPipelining: true,
+  const common = (name: string): Options => ({
+    protocol: 2,
+    connectionName: `dreamhub-${name}`,
+    connectTimeout: 5_000,
+    socketTimeout: SILENCE_MS,
   });
-  const ops = make('ops', { maxRetriesPerRequest: 1, commandTimeout: COMMAND_TIMEOUT_MS });
+
+  function server(name: string, options: Options): Redis {
+    const base = { ...common(name), retryStrategy: retry, ...options };
+    if (address.kind === 'cluster') throw new Error('a cluster has no one server');
+    return keep(
+      name,
+      address.url.startsWith('unix:')
+        ? new Redis({ path: address.url.slice('unix:'.length), ...base })
+        : new Redis(address.url, base),
+    );
+  }
+
+  function cluster(name: string, of: ClusterAddress, { redisOptions, ...options }: ClusterKind): Cluster {
+    return keep(
+      name,
+      new Cluster([...of.nodes], {
+        clusterRetryStrategy: retry,
+        slotsRefreshTimeout: 2_000,
+        slotsRefreshInterval: 5_000,
+        ...options,
+        redisOptions: { ...common(name), ...loginOf(of), ...redisOptions },
+      }),
+    );
+  }
+
+  const make = (kind: keyof typeof KINDS, name: string): RedisClient =>
+    address.kind === 'cluster' ? cluster(name, address, KINDS[kind].cluster) : server(name, KINDS[kind].options);
+
+  const producer = make('producer', 'producer');
+  const own =
+    address.kind === 'cluster' ? cluster('ops', address, KINDS.ops.cluster) : server('ops', KINDS.ops.options);
+
+  /** The servers that hold data; one that is known and cannot be reached is among them. */
+  async function masters(): Promise<Redis[]> {
+    if (own instanceof Redis) return [own];
+    if (own.status !== 'ready') throw new Error('the cluster cannot be reached');
+    const keys = new Set(own.slots.flatMap(([master]) => master ?? []));
+    const known = new Map(own.nodes('master').map((node) => [nameOf(addressOf(node)), node]));
+    const found = [...keys].map((key) => known.get(key));
+    if (found.length === 0 || found.some((node) => node === undefined))
+      throw new Error('a server of the cluster is away');
+    return found.filter((node) => node !== undefined);
+  }
 
   return {
     producer,
-    ops,
-    reader: (name) => make(`reader-${name}`, { maxRetriesPerRequest: null }),
-    subscriber: (name) => make(`subscriber-${name}`, { maxRetriesPerRequest: null }),
+    ops: own,
+    reader: (name) => make('reader', `reader-${name}`),
+    servers: address.kind === 'cluster' ? address.nodes.map(nameOf) : [''],
+    subscriber(name, at = '') {
+      const options: Options = { maxRetriesPerRequest: null, autoResubscribe: false };
+      if (address.kind === 'server') return server(`subscriber-${name}`, options);
+      const node = parseNode(at) ?? address.nodes[0];
+      return keep(
+        name,
+        new Redis({ ...common(`subscriber-${name}`), retryStrategy: retry, ...loginOf(address), ...options, ...node }),
+      );
+    },
+    async info() {
+      if (own instanceof Cluster) await whenReady(own, CLUSTER_START_MS);
+      return Promise.all((await masters()).map((master) => master.info()));
+    },
     async check(timeoutMs) {
       const { promise, reject } = Promise.withResolvers<never>();
-      const timer = setTimeout(() => reject(new AppError('unavailable', 'Redis does not answer.')), timeoutMs);
-      const ping = ops.ping();
-      ping.catch(() => undefined);
+      const timer = setTimeout(() => reject(new Error(`no answer in ${timeoutMs} ms`)), timeoutMs);
+      const pings = masters().then((all) => Promise.all(all.map((master) => master.ping())));
+      pings.catch(() => undefined);
       try {
-        await Promise.race([ping, promise]);
+        await Promise.race([pings, promise]);
       } catch (cause) {
         throw new AppError('unavailable', 'Redis does not answer.', { cause });
       } finally {
@@ -77,18 +197,20 @@ export function createRedisClients({ url, logger }: { url: string; logger: Logge
   };
 }
 
-/** Throws where Redis could throw queued work away by itself. */
-export async function assertSafeRedis(clients: RedisClients, logger: Logger): Promise<void> {
-  const info = await clients.ops.info();
-  const value = (name: string) => new RegExp(`^${name}:(.*)$`, 'm').exec(info)?.[1]?.trim();
-  const major = Number((value('redis_version') ?? '0').split('.')[0]);
-  if (major < 7) throw new AppError('unavailable', `Redis ${value('redis_version')} is too old: 7 or newer is needed.`);
-  const policy = value('maxmemory_policy');
-  if (policy !== undefined && policy !== 'noeviction') {
-    throw new AppError(
-      'unavailable',
-      `Redis has maxmemory-policy ${policy}: it must be noeviction, or it drops queued work.`,
-    );
+function addressOf({ options: { host = '127.0.0.1', port = 6379 } }: Redis): RedisNode {
+  return { host, port };
+}
+
+/** A cluster's client has no queue for what comes before it is ready. */
+async function whenReady(cluster: Cluster, timeoutMs: number): Promise<void> {
+  if (cluster.status === 'ready') return;
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  cluster.once('ready', resolve);
+  const timer = setTimeout(() => reject(new AppError('unavailable', 'The Redis Cluster is not ready.')), timeoutMs);
+  try {
+    await promise;
+  } finally {
+    clearTimeout(timer);
+    cluster.off('ready', resolve);
   }
-  logger.debug({ redis: value('redis_version') }, 'redis is fit for use');
 }

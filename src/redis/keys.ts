@@ -22,8 +22,6 @@ export interface Keys {
   log(tenantId: string, topic: string): string;
   /** Hash: epoch, seq, attempt, owner of a topic's log. */
   logMeta(tenantId: string, topic: string): string;
-  /** Stream of what happened in the tenant, for consumers outside DreamHub. */
-  domainEvents(tenantId: string): string;
   /** Pub/sub channel: batches of events of the partition's topics. */
   events(partition: number): string;
   /** Pub/sub channel: cancellations and session ends of the partition's tenants, for workers and hubs. */
@@ -36,6 +34,8 @@ export interface Keys {
   loginAttempts(): string;
   /** Heartbeats of worker processes. */
   workers(): string;
+  /** The number of partitions that all processes use. */
+  partitionCount(): string;
 }
 
 export function createKeys({ prefix = 'dh', partitions }: { prefix?: string; partitions: number }): Keys {
@@ -54,12 +54,12 @@ export function createKeys({ prefix = 'dh', partitions }: { prefix?: string; par
     doorbell: (lane, partition) => `${tag(partition)}:bell:${lane}`,
     log: (tenantId, topic) => `${own(tenantId)}:log:${tenantId}:${topic}`,
     logMeta: (tenantId, topic) => `${own(tenantId)}:meta:${tenantId}:${topic}`,
-    domainEvents: (tenantId) => `${own(tenantId)}:events:${tenantId}`,
     events: (partition) => `${tag(partition)}:events`,
     control: (partition) => `${tag(partition)}:control`,
     ticket: (hash) => `${prefix}:ticket:${hash}`,
     revoked: (sessionId) => `${prefix}:revoked:${sessionId}`,
     loginAttempts: () => `${prefix}:login`,
     workers: () => `${prefix}:workers`,
+    partitionCount: () => `${prefix}:partitions`,
   };
 }

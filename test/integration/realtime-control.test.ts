@@ -3,8 +3,8 @@ import { systemClock } from '../../src/kernel/clock.ts';
 import { runAs, scopeIfAny } from '../../src/kernel/context.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import type { Cancelled, Ended } from '../../src/realtime/control.ts';
-import { createSubscriber } from '../../src/realtime/subscriber.ts';
 import { createRedisClients } from '../../src/redis/clients.ts';
+import { createSubscriber } from '../../src/redis/subscriber.ts';
 import { type RealtimeNode, someone, startNode, uuid } from '../support/realtime.ts';
 import { startRedis, type TestRedis } from '../support/services.ts';
 

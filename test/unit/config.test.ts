@@ -56,6 +56,14 @@ describe('the environment', () => {
     }
   });
 
+  test('spreads tenants wider over a cluster, whose address it can read', () => {
+    expect(readConfig(DISTRIBUTED).partitions).toBe(4);
+    expect(readConfig({ ...DISTRIBUTED, REDIS_URL: 'redis+cluster://a:1,b:2' }).partitions).toBe(16);
+    expect(problemsOf({ ...DISTRIBUTED, REDIS_URL: 'redis+cluster://a:secret' })).toEqual([
+      'REDIS_URL cannot be read: a cluster is redis+cluster://[user:password@]host:port,host:port',
+    ]);
+  });
+
   for (const role of ['server', 'worker']) {
     test(`needs a database and a Redis of its own for the role ${role}`, () => {
       expect(problemsOf({ DREAMHUB_ROLE: role }).filter((problem) => problem.includes(role))).toHaveLength(2);
