@@ -27,7 +27,7 @@ const QUESTIONS = [
   { name: 'chinese', file: 'handbook-zh.md', question: '每位员工每年有多少天带薪年假？', fact: '27天' },
 ];
 
-for (const form of ['embedded', 'all', 'split'] as const satisfies readonly Form[]) {
+for (const form of ['embedded', 'all', 'split', 'cluster'] as const satisfies readonly Form[]) {
   describe(`DreamHub (${form})`, () => {
     let hub: Dreamhub;
     let person: Person;

@@ -102,7 +102,7 @@ describe('a connection that breaks', () => {
   });
 
   test('half-open, is given up after the deadline, and work goes on', async () => {
-    const proxy = await startProxy(queue.redis.socketPath);
+    const proxy = await startProxy(queue.redis.server().socketPath);
     const clients = createRedisClients({ url: proxy.url, logger: silentLogger });
     try {
       const tenant = uuid();
@@ -125,7 +125,7 @@ describe('a connection that breaks', () => {
   });
 
   test('does not keep a worker from stopping', async () => {
-    const proxy = await startProxy(queue.redis.socketPath);
+    const proxy = await startProxy(queue.redis.server().socketPath);
     const clients = createRedisClients({ url: proxy.url, logger: silentLogger });
     try {
       const tenant = uuid();

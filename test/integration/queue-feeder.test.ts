@@ -214,7 +214,7 @@ describe('nudges and the sweep', () => {
 
   test('a producer whose Redis has gone says so', async () => {
     expect(queue.producer.isReady()).toBe(true);
-    queue.redis.kill();
+    queue.redis.server().kill();
     await eventually('it noticed', () => !queue.producer.isReady());
   });
 

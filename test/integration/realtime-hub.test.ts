@@ -3,6 +3,7 @@ import type { EventOf } from '../../src/contracts/index.ts';
 import { runAs, scopeIfAny } from '../../src/kernel/context.ts';
 import { createDeltaWriter } from '../../src/realtime/delta-writer.ts';
 import type { SnapshotSource } from '../../src/realtime/topic-log.ts';
+import { type AnyRedis, startAnyRedis } from '../support/any-redis.ts';
 import {
   append,
   completed,
@@ -15,9 +16,8 @@ import {
   turnTopic,
   uuid,
 } from '../support/realtime.ts';
-import { startRedis, type TestRedis } from '../support/services.ts';
 
-let redis: TestRedis;
+let redis: AnyRedis;
 let one: RealtimeNode;
 let two: RealtimeNode;
 /** What the database would say, by topic; asked topics in order. */
@@ -32,7 +32,7 @@ const source: SnapshotSource = {
 };
 
 beforeAll(async () => {
-  redis = await startRedis();
+  redis = await startAnyRedis();
   one = await startNode({ url: redis.url, source });
   two = await startNode({ url: redis.url, source });
 });
@@ -167,7 +167,7 @@ describe('a log topic', () => {
     for (const { reader } of readers) await runAs(scope, () => one.hub.subscribe(topic, reader, { after: 0 }));
     for (let i = 1; i <= 40; i++) {
       await append(two.publisher, scope, topic, 1, delta(`${i};`));
-      if (i % 10 === 0) await two.clients.ops.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+      if (i % 10 === 0) await redis.everywhere('CLIENT', 'KILL', 'TYPE', 'pubsub');
     }
     await append(two.publisher, scope, topic, 1, completed('x'));
     for (const reader of readers) {
@@ -185,7 +185,7 @@ describe('a log topic', () => {
     writer.write('before ');
     await writer.flush();
     await reader.until(() => reader.text() === 'before ');
-    await one.clients.ops.flushall();
+    await redis.everywhere('FLUSHALL');
     writer.write('after');
     await writer.flush();
     await append(one.publisher, scope, topic, 1, completed(writer.text));

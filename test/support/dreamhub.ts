@@ -3,6 +3,7 @@
  * WebSocket alone.
  */
 import { fileURLToPath } from 'node:url';
+import { startRedisCluster } from './redis-cluster.ts';
 import { createTestDatabase, startRedis } from './services.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
@@ -87,7 +88,7 @@ export async function startProcess(env: Env): Promise<DreamhubProcess> {
   };
 }
 
-export type Form = 'embedded' | 'all' | 'split';
+export type Form = 'embedded' | 'all' | 'split' | 'cluster';
 
 export interface Dreamhub {
   /** Of the server. */
@@ -102,7 +103,10 @@ export interface Dreamhub {
   stop(): Promise<void>;
 }
 
-/** `embedded`: one process with everything in it; `all`: one process on real services; `split`: server and worker apart. */
+/**
+ * `embedded`: one process with everything in it; `all`: one process on real services; `split`: server and worker apart;
+ * `cluster`: those two on a Redis Cluster of three servers.
+ */
 export async function startDreamhub(form: Form = 'embedded', extra: Env = {}): Promise<Dreamhub> {
   const folder = await temporaryFolder();
   const cleaners: (() => Promise<unknown>)[] = [() => folder.remove()];
@@ -113,7 +117,10 @@ export async function startDreamhub(form: Form = 'embedded', extra: Env = {}): P
     const env: Env = { DATA_DIR: folder.path, REGISTRATION: 'open', ...extra };
     let adminUrl: string | undefined;
     if (form !== 'embedded') {
-      const [database, redis] = await Promise.all([createTestDatabase(), startRedis()]);
+      const [database, redis] = await Promise.all([
+        createTestDatabase(),
+        form === 'cluster' ? startRedisCluster() : startRedis(),
+      ]);
       cleaners.push(
         () => database.drop(),
         () => redis.stop(),
@@ -127,10 +134,11 @@ export async function startDreamhub(form: Form = 'embedded', extra: Env = {}): P
         ...extra,
       });
     }
-    const server = await startProcess({ ...env, DREAMHUB_ROLE: form === 'split' ? 'server' : 'all' });
+    const apart = form === 'split' || form === 'cluster';
+    const server = await startProcess({ ...env, DREAMHUB_ROLE: apart ? 'server' : 'all' });
     cleaners.push(() => server.stop());
     let worker = server;
-    if (form === 'split') {
+    if (apart) {
       worker = await startProcess({ ...env, DREAMHUB_ROLE: 'worker' });
       cleaners.push(() => worker.stop());
     }

@@ -9,7 +9,7 @@ import { createProducer } from '../../src/queue/producer.ts';
 import { loadScripts } from '../../src/queue/scripts.ts';
 import { createRedisClients } from '../../src/redis/clients.ts';
 import { createKeys } from '../../src/redis/keys.ts';
-import { startRedis } from './services.ts';
+import { startAnyRedis } from './any-redis.ts';
 
 export const uuid = () => Bun.randomUUIDv7();
 
@@ -30,13 +30,15 @@ export const jobsFor = (tenantId: string, count: number, lane: Lane = 'ingest') 
 export type TestQueue = Awaited<ReturnType<typeof startQueue>>;
 
 export async function startQueue({ partitions = 2 }: { partitions?: number } = {}) {
-  const redis = await startRedis();
+  const redis = await startAnyRedis();
   const logger = silentLogger;
   const clients = createRedisClients({ url: redis.url, logger });
   const keys = createKeys({ partitions });
   const producer = createProducer({ clients, keys });
   const admin = clients.reader('test');
   const run = loadScripts(admin);
+  // A cluster's clients don't queue what comes before they know its servers.
+  await clients.info();
   const workers: Dispatcher[] = [];
 
   return {
@@ -103,7 +105,7 @@ export async function startQueue({ partitions = 2 }: { partitions?: number } = {
       return ids.length;
     },
 
-    allKeys: () => admin.keys('*'),
+    allKeys: async () => (await redis.everywhere('KEYS', '*')).flat(),
 
     async stop() {
       await Promise.all(workers.map((worker) => worker.stop()));

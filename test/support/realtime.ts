@@ -40,6 +40,8 @@ export async function startNode({ url, source = emptySource, partitions = 4, pub
   const publisher = createEventPublisher({ ...base, ttlSeconds: 600, maxLen: 1_000, ...more });
   const hub = createHub({ ...base, source });
   const control = createControl(base);
+  // A cluster's clients don't queue what comes before they know its servers.
+  await clients.info();
   await hub.start();
   await control.start();
   return {

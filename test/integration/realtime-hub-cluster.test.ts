@@ -1,0 +1,5 @@
+/** `realtime-hub.test.ts` once more, on a Redis Cluster of three servers. */
+import { useRedisCluster } from '../support/any-redis.ts';
+
+void useRedisCluster();
+await import('./realtime-hub.test.ts');
