@@ -230,12 +230,11 @@ export function createUploads(options: UploadsOptions): Uploads {
       attempt: 0,
     };
     const audience = visibility === 'private' ? 'user' : 'tenant';
+    const uploaded = { document_id: receipt.document_id, task_id: receipt.task_id, title };
+    // Together, so that both leave in one write; the nudge comes after, or an attempt could begin before its log does.
+    const hinted = announcer.hint('user', 'document.uploaded', uploaded);
     await announcer.log(`task:${receipt.task_id}`, 0, 'task.queued', queued, audience);
     feeder.nudge('ingest', tenantId);
-    await announcer.hint('user', 'document.uploaded', {
-      document_id: receipt.document_id,
-      task_id: receipt.task_id,
-      title,
-    });
+    await hinted;
   }
 }

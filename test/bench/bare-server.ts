@@ -11,6 +11,7 @@ import { type FileHandle, mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connect, type Sql } from '../../src/db/database.ts';
 import { acceptUpload } from '../../src/repositories/documents.ts';
+import { appendOutbox } from '../../src/repositories/outbox.ts';
 import { getTask } from '../../src/repositories/tasks.ts';
 
 const { DATABASE_URL = '', BLOB_FOLDER = '', POOL = '20' } = process.env;
@@ -68,8 +69,8 @@ const server = Bun.serve({
         const documentId = Bun.randomUUIDv7();
         const taskId = Bun.randomUUIDv7();
         await keep(documentId, bytes);
-        const accepted = await inTenant(request, (tx) =>
-          acceptUpload(tx, {
+        const admitted = await inTenant(request, async (tx) => {
+          const accepted = await acceptUpload(tx, {
             documentId,
             taskId,
             title: 'notes',
@@ -83,9 +84,18 @@ const server = Bun.serve({
             priority: 5,
             traceparent: '',
             limits: { maxOutstanding: 10_000_000, maxOutstandingBytes: Number.MAX_SAFE_INTEGER },
-          }),
-        );
-        if (!accepted.admitted) return new Response(null, { status: 429 });
+          });
+          if (!accepted.admitted) return false;
+          await appendOutbox(tx, 'document.uploaded', {
+            document_id: documentId,
+            task_id: taskId,
+            title: 'notes',
+            visibility: 'tenant',
+            size: bytes.length,
+          });
+          return true;
+        });
+        if (!admitted) return new Response(null, { status: 429 });
         return Response.json(
           { document_id: documentId, task_id: taskId, status: 'queued', duplicate: false },
           { status: 202 },
