@@ -22,6 +22,8 @@ export interface Keys {
   log(tenantId: string, topic: string): string;
   /** Hash: epoch, seq, attempt, owner of a topic's log. */
   logMeta(tenantId: string, topic: string): string;
+  /** Stream of what happened in the tenant, for consumers outside DreamHub. */
+  domainEvents(tenantId: string): string;
   /** Pub/sub channel: batches of events of the partition's topics. */
   events(partition: number): string;
   /** Pub/sub channel: cancellations and session ends of the partition's tenants, for workers and hubs. */
@@ -54,6 +56,7 @@ export function createKeys({ prefix = 'dh', partitions }: { prefix?: string; par
     doorbell: (lane, partition) => `${tag(partition)}:bell:${lane}`,
     log: (tenantId, topic) => `${own(tenantId)}:log:${tenantId}:${topic}`,
     logMeta: (tenantId, topic) => `${own(tenantId)}:meta:${tenantId}:${topic}`,
+    domainEvents: (tenantId) => `${own(tenantId)}:events:${tenantId}`,
     events: (partition) => `${tag(partition)}:events`,
     control: (partition) => `${tag(partition)}:control`,
     ticket: (hash) => `${prefix}:ticket:${hash}`,
