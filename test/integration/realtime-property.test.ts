@@ -79,66 +79,73 @@ function assertContiguous(log: ReturnType<typeof recorder>['log']): void {
   }
 }
 
-test('every reader gets every event once and in order, and shows the whole text', async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async (steps) => {
-      const scope = someone();
-      const topic = turnTopic();
-      const publisher = nodes[0].publisher;
-      const clients = Array.from({ length: READERS }, client);
-      let attempt = 1;
-      const write = () =>
-        runAs(scope, () => createDeltaWriter({ ...nodes[0], topic, attempt, windowMs: 1, maxBytes: 32 }));
-      let writer = write();
-      await append(publisher, scope, topic, attempt, started(topic, attempt));
+test(
+  'every reader gets every event once and in order, and shows the whole text',
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async (steps) => {
+        const scope = someone();
+        const topic = turnTopic();
+        const publisher = nodes[0].publisher;
+        const clients = Array.from({ length: READERS }, client);
+        let attempt = 1;
+        const write = () =>
+          runAs(scope, () => createDeltaWriter({ ...nodes[0], topic, attempt, windowMs: 1, maxBytes: 32 }));
+        let writer = write();
+        await append(publisher, scope, topic, attempt, started(topic, attempt));
 
-      const come = async (who: number, where: number) => {
-        const one = clients[who];
-        const node = nodes[where];
-        if (!one || !node || one.leave) return;
-        const last = one.seen.log.at(-1);
-        const position = last && ('reset' in last ? last.reset : last.event);
-        const from = position ? { after: position.seq, epoch: position.epoch } : {};
-        for (;;) {
-          try {
-            one.leave = await runAs(scope, () => node.hub.subscribe(topic, one.seen.reader, from));
-            return;
-          } catch (error) {
-            // Redis is being cut: a client tries again.
-            if (!String(error).includes('right now')) throw error;
+        const come = async (who: number, where: number) => {
+          const one = clients[who];
+          const node = nodes[where];
+          if (!one || !node || one.leave) return;
+          const last = one.seen.log.at(-1);
+          const position = last && ('reset' in last ? last.reset : last.event);
+          const from = position ? { after: position.seq, epoch: position.epoch } : {};
+          for (;;) {
+            try {
+              one.leave = await runAs(scope, () => node.hub.subscribe(topic, one.seen.reader, from));
+              return;
+            } catch (error) {
+              // Redis is being cut: a client tries again.
+              if (!String(error).includes('right now')) throw error;
+            }
+          }
+        };
+
+        for (const one of steps) {
+          if (one.do === 'write') writer.write(one.text);
+          else if (one.do === 'flush') await writer.flush();
+          else if (one.do === 'come') await come(one.who, one.where);
+          else if (one.do === 'cut') await saboteur.call('CLIENT', 'KILL', 'TYPE', one.what, 'SKIPME', 'yes');
+          else if (one.do === 'lose') await saboteur.flushall();
+          else if (one.do === 'leave') {
+            clients[one.who]?.leave?.();
+            Object.assign(clients[one.who] ?? {}, { leave: undefined });
+          } else {
+            const old = writer;
+            attempt += 1;
+            writer = write();
+            await append(publisher, scope, topic, attempt, started(topic, attempt));
+            old.write('too late');
+            await old.flush();
+            expect(old.fenced).toBe(true);
           }
         }
-      };
-
-      for (const one of steps) {
-        if (one.do === 'write') writer.write(one.text);
-        else if (one.do === 'flush') await writer.flush();
-        else if (one.do === 'come') await come(one.who, one.where);
-        else if (one.do === 'cut') await saboteur.call('CLIENT', 'KILL', 'TYPE', one.what, 'SKIPME', 'yes');
-        else if (one.do === 'lose') await saboteur.flushall();
-        else if (one.do === 'leave') {
-          clients[one.who]?.leave?.();
-          Object.assign(clients[one.who] ?? {}, { leave: undefined });
-        } else {
-          const old = writer;
-          attempt += 1;
-          writer = write();
-          await append(publisher, scope, topic, attempt, started(topic, attempt));
-          old.write('too late');
-          await old.flush();
-          expect(old.fenced).toBe(true);
+        for (let who = 0; who < READERS; who++) await come(who, who % 2);
+        await writer.end();
+        expect(await writer.finish(completed(writer.text))).toBe(true);
+        for (const { seen } of clients) {
+          await seen.untilType('turn.completed');
+          expect(seen.text()).toBe(writer.text);
+          assertContiguous(seen.log);
         }
-      }
-      for (let who = 0; who < READERS; who++) await come(who, who % 2);
-      await writer.end();
-      expect(await writer.finish(completed(writer.text))).toBe(true);
-      for (const { seen } of clients) {
-        await seen.untilType('turn.completed');
-        expect(seen.text()).toBe(writer.text);
-        assertContiguous(seen.log);
-      }
-      for (const { leave } of clients) leave?.();
-    }),
-    { numRuns: Number(Bun.env['RUNS'] ?? 25), ...(Bun.env['SEED'] && { seed: Number(Bun.env['SEED']) }) },
-  );
-}, 120_000);
+        for (const { leave } of clients) leave?.();
+      }),
+      {
+        numRuns: Number(Bun.env['RUNS'] ?? (Bun.env['SOAK'] ? 500 : 25)),
+        ...(Bun.env['SEED'] && { seed: Number(Bun.env['SEED']) }),
+      },
+    );
+  },
+  Bun.env['SOAK'] ? 3_600_000 : 120_000,
+);

@@ -109,39 +109,46 @@ describe('a room with many readers', () => {
     }
   }, 30_000);
 
-  test('loses and repeats nothing, whoever comes and goes and whatever Redis forgets to say', async () => {
-    const step = fc.oneof(
-      { weight: 6, arbitrary: fc.record({ do: fc.constant('tell' as const), times: fc.integer({ min: 1, max: 30 }) }) },
-      { weight: 6, arbitrary: fc.record({ do: fc.constant('flip' as const), who: fc.nat(15) }) },
-      { weight: 1, arbitrary: fc.record({ do: fc.constant('cut' as const) }) },
-    );
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60 }), async (steps) => {
-        const { topic, tell, sockets } = await room(16);
-        const away = new Set<TestSocket>();
-        let told = 1;
-        for (const one of steps) {
-          const socket = one.do === 'flip' ? sockets[one.who] : undefined;
-          if (one.do === 'tell') {
-            for (const _ of numbers(one.times)) await tell(delta(`${++told}`));
-          } else if (one.do === 'cut') await node.clients.ops.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
-          else if (socket && away.delete(socket)) await resume(socket, topic);
-          else if (socket) {
-            away.add(socket);
-            await socket.request({ type: 'unsubscribe', topic });
+  test(
+    'loses and repeats nothing, whoever comes and goes and whatever Redis forgets to say',
+    async () => {
+      const step = fc.oneof(
+        {
+          weight: 6,
+          arbitrary: fc.record({ do: fc.constant('tell' as const), times: fc.integer({ min: 1, max: 30 }) }),
+        },
+        { weight: 6, arbitrary: fc.record({ do: fc.constant('flip' as const), who: fc.nat(15) }) },
+        { weight: 1, arbitrary: fc.record({ do: fc.constant('cut' as const) }) },
+      );
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60 }), async (steps) => {
+          const { topic, tell, sockets } = await room(16);
+          const away = new Set<TestSocket>();
+          let told = 1;
+          for (const one of steps) {
+            const socket = one.do === 'flip' ? sockets[one.who] : undefined;
+            if (one.do === 'tell') {
+              for (const _ of numbers(one.times)) await tell(delta(`${++told}`));
+            } else if (one.do === 'cut') await node.clients.ops.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+            else if (socket && away.delete(socket)) await resume(socket, topic);
+            else if (socket) {
+              away.add(socket);
+              await socket.request({ type: 'unsubscribe', topic });
+            }
           }
-        }
-        for (const socket of away) await resume(socket, topic);
-        await tell(completed('done'));
-        for (const socket of sockets) {
-          await socket.find(({ type }) => type === 'turn.completed');
-          expect(seqs(socket)).toEqual(numbers(told + 1));
-          await socket.close();
-        }
-      }),
-      { numRuns: Number(Bun.env['RUNS'] ?? 25) },
-    );
-  }, 120_000);
+          for (const socket of away) await resume(socket, topic);
+          await tell(completed('done'));
+          for (const socket of sockets) {
+            await socket.find(({ type }) => type === 'turn.completed');
+            expect(seqs(socket)).toEqual(numbers(told + 1));
+            await socket.close();
+          }
+        }),
+        { numRuns: Number(Bun.env['RUNS'] ?? (Bun.env['SOAK'] ? 500 : 25)) },
+      );
+    },
+    Bun.env['SOAK'] ? 3_600_000 : 120_000,
+  );
 });
 
 async function resume(socket: TestSocket, topic: string): Promise<void> {

@@ -12,6 +12,8 @@ import { temporaryFolder } from './temporary-folder.ts';
 export interface Node {
   /** Through the proxy. */
   readonly url: string;
+  /** Past the proxy. */
+  readonly direct: string;
   readonly proxy: TcpProxy;
   /** SIGTERM; resolves with the exit code. */
   stop(): Promise<number>;
@@ -98,6 +100,7 @@ export async function startCluster({
       );
       return {
         url: `http://127.0.0.1:${proxy.port}`,
+        direct: `http://127.0.0.1:${listens}`,
         proxy,
         stop: () => process.stop(),
         async kill() {
