@@ -31,6 +31,7 @@ import { createTicketRoutes } from './http/routes/tickets.ts';
 import { streamTopicAsSse } from './http/routes/turn-events.ts';
 import { createTurnRoutes } from './http/routes/turns.ts';
 import { createUploadRoutes } from './http/routes/upload.ts';
+import { createWebhookRoutes } from './http/routes/webhooks.ts';
 import type { Clock } from './kernel/clock.ts';
 import type { Logger } from './kernel/logger.ts';
 
@@ -107,7 +108,8 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createTurnRoutes({ chat: services.chat, streamTopic }))
         .use(createTicketRoutes(services))
         .use(createQuotaRoutes(services))
-        .use(createAdminRoutes(services)),
+        .use(createAdminRoutes(services))
+        .use(createWebhookRoutes(services)),
     );
   return deps.outside.reduce((all, routes) => all.use(routes), app as AnyElysia);
 }

@@ -50,6 +50,9 @@ import { createTasks } from './services/tasks.ts';
 import { createTickets } from './services/tickets.ts';
 import { createTopicSource } from './services/topics.ts';
 import { createUploads } from './services/uploads.ts';
+import { createWebhookRequests } from './services/webhook-request.ts';
+import { createWebhookSender } from './services/webhook-sender.ts';
+import { createWebhooks } from './services/webhooks.ts';
 import { createCancelListener, createLaneHandler } from './workers/lanes.ts';
 import { createBurial, createTenantActors } from './workers/tenants.ts';
 import { createWsRoute } from './ws/route.ts';
@@ -198,6 +201,7 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
   const uploads = createUploads({ database, blobs, feeder, announcer, ids, metrics, maxUploadBytes, limits });
   const chat = createChat({ database, hub, announcer, feeder, control, clock, ids });
   const tickets = createTickets({ clients, keys, clock });
+  const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });
   const tasks = createTasks({ database, announcer, feeder, control, limits });
   const services = {
     identity,
@@ -210,6 +214,7 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
     tickets,
     administration: createAdministration({ database, tasks, limits }),
     quotas: createQuotaSettings({ database, limits }),
+    webhooks: createWebhooks({ database, requests, ids }),
   };
   const ws = createWsRoute({
     hub,
@@ -281,6 +286,7 @@ function createWorkerSide(
   const { database, clients, blobs } = backends;
   const extractor: Extractor & Service = createSandboxedExtractor({ logger });
   const { maxAttempts } = config;
+  const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });
   const ingestion = createIngestion({
     database,
     blobs,
@@ -363,6 +369,7 @@ function createWorkerSide(
     createReconciler({ database, producer, clients, keys, clock, logger }),
     createQueueStats({ database, metrics, clock, logger }),
     createCounterCheck({ database, metrics, clock, logger }),
+    createWebhookSender({ database, requests, clock, random, logger }),
     createOutboxRelay({ database, stream: createDomainEventStream({ clients, keys }), clock, ids, logger }),
     dispatcher('ingest'),
     dispatcher('chat'),

@@ -11,4 +11,5 @@ export * from './realtime.ts';
 export * from './resources.ts';
 export * from './search.ts';
 export * from './tokens.ts';
+export * from './webhooks.ts';
 export * from './wire.ts';

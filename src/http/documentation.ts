@@ -22,6 +22,7 @@ export interface Description {
     | 'chat'
     | 'realtime'
     | 'administration'
+    | 'webhooks'
     | 'operations';
   summary: string;
   description?: string;

@@ -16,6 +16,8 @@ import type {
   TurnReceipt,
   TurnResource,
   UploadReceipt,
+  WebhookDelivery,
+  WebhookResource,
 } from '../contracts/index.ts';
 
 const USER = '01985f2a-6c1e-7a10-9d5c-2f3b8e41a001';
@@ -204,6 +206,28 @@ export const quotas: Quotas = {
   outstanding: 36,
   outstanding_bytes: 7_340_032,
   ceilings: { weight: 10, max_outstanding: 10_000, max_outstanding_bytes: 53_687_091_200 },
+};
+
+export const webhook: WebhookResource = {
+  id: '01985f2d-5b10-7c44-8e21-0a1b2c3d4001',
+  url: 'https://hooks.example.com/dreamhub',
+  events: ['document.ready', 'document.failed'],
+  active: true,
+  deactivated_reason: null,
+  created_at: '2026-03-02T09:20:00.000Z',
+};
+
+export const delivery: WebhookDelivery = {
+  id: '01985f2d-5b10-7c44-8e21-0a1b2c3d4002',
+  event_id: '01985f2d-5b10-7c44-8e21-0a1b2c3d4003',
+  type: 'document.ready',
+  status: 'pending',
+  attempts: 2,
+  next_attempt_at: '2026-03-02T09:32:11.000Z',
+  last_status: 503,
+  last_error: 'The answer was 503.',
+  created_at: '2026-03-02T09:31:40.000Z',
+  finished_at: null,
 };
 
 export const conversationId = CONVERSATION;

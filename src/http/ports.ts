@@ -11,6 +11,7 @@ import type {
   IfBusy,
   Me,
   MessageResource,
+  NewWebhook,
   Page,
   PageRequest,
   Principal,
@@ -28,6 +29,9 @@ import type {
   TurnReceipt,
   TurnResource,
   UploadReceipt,
+  WebhookDelivery,
+  WebhookRequest,
+  WebhookResource,
 } from '../contracts/index.ts';
 import type { Credentials, Origin, Registration } from '../services/identity.ts';
 
@@ -140,6 +144,13 @@ export interface QuotasPort {
   grant(tenantId: string, change: QuotaChange, traceId: string): Promise<Quotas>;
 }
 
+export interface WebhooksPort {
+  create(request: WebhookRequest): Promise<NewWebhook>;
+  list(page: PageRequest): Promise<Page<WebhookResource>>;
+  remove(id: string): Promise<void>;
+  deliveries(id: string, page: PageRequest): Promise<Page<WebhookDelivery>>;
+}
+
 export interface Readiness {
   status: 'ok' | 'degraded' | 'unavailable';
   /** What was looked at: `ok`, or what is wrong with it. */
@@ -167,4 +178,5 @@ export interface ApiServices {
   tickets: TicketsPort;
   administration: AdministrationPort;
   quotas: QuotasPort;
+  webhooks: WebhooksPort;
 }

@@ -1,6 +1,6 @@
 /**
  * Publishes what the outbox holds: each tenant's events in order, each at least once. A tenant's next events are claimed
- * under a lease, published outside of any transaction, and deleted; a relay that dies in between leaves them to the next
+ * under a lease, published outside of any transaction, and turned into deliveries to webhooks and deleted at once; a relay that dies in between leaves them to the next
  * one, which publishes them again. One relay at a time is at a tenant, so an event never overtakes an earlier one.
  *
  * Nothing is claimed while Redis is known to be away, and what could not be published stays where it is.
@@ -14,6 +14,7 @@ import type { Logger } from '../kernel/logger.ts';
 import { createLoop, type Service } from '../kernel/service.ts';
 import type { DomainEventStream } from '../queue/domain-event-stream.ts';
 import { claimOutbox, deletePublished, type OutboxRow, releaseOutbox } from '../repositories/outbox.ts';
+import { insertDeliveries } from '../repositories/webhook-deliveries.ts';
 
 export interface OutboxRelay extends Service {
   /** One batch; returns how many events were published, and whether there may be more that could be. */
@@ -77,7 +78,13 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     const done = new Set(published.map(({ tenantId }) => tenantId));
     const failed = tenants.map(([tenantId]) => tenantId).filter((tenantId) => !done.has(tenantId));
     await database.system(async (sql) => {
-      if (published.length > 0) await deletePublished(sql, published);
+      if (published.length > 0) {
+        await insertDeliveries(
+          sql,
+          published.map((row) => ({ ...row, payload: encode(row) })),
+        );
+        await deletePublished(sql, published);
+      }
       await releaseOutbox(sql, holder, { tenantIds: failed, retryMs });
     });
     const full = tenants.length === tenantsAtOnce || tenants.some(([, own]) => own.length === eventsAtOnce);

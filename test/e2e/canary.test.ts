@@ -4,6 +4,7 @@ import { type Dreamhub, startDreamhub } from '../support/dreamhub.ts';
 import { eventsOf, type Person, register, type Socket } from '../support/person.ts';
 
 const CANARY = 'xylophone-canary-7391';
+const OPERATOR_TOKEN = 'the-operators-own-token-of-the-canary';
 
 interface Operation {
   method: string;
@@ -20,14 +21,16 @@ let ids: Record<string, string>;
 let operations: Operation[];
 
 beforeAll(async () => {
-  hub = await startDreamhub('all');
+  hub = await startDreamhub('all', { OPERATOR_TOKEN });
   [owner, stranger] = [await register(hub.url), await register(hub.url)];
   socket = await owner.socket();
   const learnt = await owner.learn(socket, `The canary says ${CANARY}.`, `${CANARY}.txt`, { title: CANARY });
   const chat = await owner.call<{ conversation_id: string; turn_id: string }>('POST', '/chat', {
     message: `What does ${CANARY} say?`,
   });
+  const webhook = await owner.call<{ id: string }>('POST', '/webhooks', { url: `https://${CANARY}.example/` });
   ids = {
+    webhooks: webhook.body.id,
     documents: learnt.document_id,
     tasks: learnt.task_id,
     conversations: chat.body.conversation_id,
@@ -56,6 +59,7 @@ function bodyFor(path: string): Record<string, unknown> {
   if (path.endsWith('/search')) return { query: CANARY, top_k: 50, filter: { document_ids: [ids['documents']] } };
   if (path.endsWith('/chat')) return { message: `What does ${CANARY} say?`, conversation_id: ids['conversations'] };
   if (path.endsWith('/messages')) return { content: `What does ${CANARY} say?` };
+  if (path.endsWith('/webhooks')) return { url: 'https://hooks.example/' };
   return { title: 'mine now' };
 }
 
@@ -128,6 +132,50 @@ describe('a stranger', () => {
     const mine = await stranger.upload(`The canary says ${CANARY}.`, `${CANARY}.txt`);
     expect(mine.status).toBe(202);
     expect(mine.body.document_id).not.toBe(ids['documents'] ?? '');
+  });
+});
+
+describe('the operator', () => {
+  const headers = { authorization: `Bearer ${OPERATOR_TOKEN}`, 'content-type': 'application/json' };
+  const ask = (method: string, target: string, body?: unknown) =>
+    fetch(hub.url + target, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) });
+
+  test('gets 401 from every route of the API but those under /admin and the ways in', async () => {
+    let walked = 0;
+    for (const { method, path, body } of operations) {
+      if (!path.startsWith('/api/v1') || /\/auth\/(register|login|refresh)$/.test(path)) continue;
+      const resource = path.split('/')[3] ?? '';
+      const target = path.replace(/\{[^}]+\}/g, ids[resource] ?? crypto.randomUUID());
+      const { status } = await ask(method, target, body ? bodyFor(target) : undefined);
+      if (resource === 'admin') expect([method, path, status === 401]).toEqual([method, path, false]);
+      else expect([method, path, status]).toEqual([method, path, 401]);
+      walked += 1;
+    }
+    expect(walked).toBeGreaterThan(25);
+    const spy = new WebSocket(`${hub.url.replace('http', 'ws')}/ws`, { headers } as unknown as string[]);
+    const { promise: refused, resolve } = Promise.withResolvers<void>();
+    spy.onerror = () => resolve();
+    spy.onopen = () => {
+      throw new Error('the operator opened a socket');
+    };
+    await refused;
+  });
+
+  test('sees the queue of all tenants, and an owner the own part', async () => {
+    const all = (await (await ask('GET', '/api/v1/admin/queue')).json()) as { lanes: unknown[]; top_tenants: unknown };
+    expect(all.lanes).toMatchObject([{ lane: 'ingest' }, { lane: 'chat' }]);
+    expect(all.top_tenants).toBeArray();
+    const own = await owner.call<{ top_tenants: unknown }>('GET', '/admin/queue');
+    expect(own).toMatchObject({ status: 200, body: { top_tenants: null } });
+    const tenant = owner.session.tenant.id;
+    const granted = await ask('PUT', `/api/v1/admin/tenants/${tenant}/quotas`, { max_outstanding: 7 });
+    expect(await granted.json()).toMatchObject({ max_outstanding: 7, ceilings: { max_outstanding: 7 } });
+    expect((await owner.call('PUT', '/quotas', { max_outstanding: 8 })).status).toBe(422);
+    expect((await owner.call('PUT', '/quotas', { weight: 2, max_outstanding: 6 })).body).toMatchObject({
+      weight: 2,
+      max_outstanding: 6,
+    });
+    expect((await stranger.call('GET', '/quotas')).body).toMatchObject({ weight: 1, max_outstanding: 10_000 });
   });
 });
 

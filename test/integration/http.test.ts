@@ -78,6 +78,7 @@ describe('the scope of the caller', () => {
     const bodies: Record<string, unknown> = {
       '/api/v1/search': { query: 'x' },
       '/api/v1/chat': { message: 'x' },
+      '/api/v1/webhooks': { url: 'https://x.example' },
       '/api/v1/conversations/:id': { title: 'x' },
       '/api/v1/conversations/:id/messages': { content: 'x' },
       '/api/v1/auth/register': { tenant: 'x', email: 'a@b', password: 'long enough' },

@@ -107,6 +107,12 @@ function scriptedServices(): ApiServices {
       deadLetters: async () => page(examples.deadLetter),
       replay: async () => examples.task,
     },
+    webhooks: {
+      create: async () => ({ ...examples.webhook, secret: 'whsec_' }),
+      list: async () => page(examples.webhook),
+      remove: async () => undefined,
+      deliveries: async () => page(examples.delivery),
+    },
     quotas: {
       get: async () => examples.quotas,
       set: async () => examples.quotas,
@@ -147,6 +153,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     tickets: scripting('tickets'),
     administration: scripting('administration'),
     quotas: scripting('quotas'),
+    webhooks: scripting('webhooks'),
   };
   const tokens = createAccessTokens({ secrets: [SECRET], clock: systemClock });
   const token = (role: Role = principal.role) => tokens.sign({ ...principal, role }, 900);

@@ -28,6 +28,7 @@ describe('the environment', () => {
       registration: 'open',
       queueMaxDepth: 10_000,
       queueMaxBytes: 53_687_091_200,
+      allowPrivateWebhooks: true,
       visibilityTimeoutMs: 30_000,
       chatVisibilityTimeoutMs: 5_000,
       maxUploadBytes: 209_715_200,

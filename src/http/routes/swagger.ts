@@ -96,6 +96,7 @@ const TAGS = [
   { name: 'chat', description: 'Questions and their answers' },
   { name: 'realtime', description: 'Tickets for the WebSocket' },
   { name: 'administration', description: 'The queue, its dead letters and its limits' },
+  { name: 'webhooks', description: 'Telling other systems what happens' },
   { name: 'operations', description: 'Health and metrics' },
   { name: 'console', description: 'The web console' },
 ];

@@ -1,0 +1,170 @@
+/**
+ * Sends what is due to webhooks, each event until it is answered with 2xx: at least once. Attempts are spaced by exponential
+ * backoff with full jitter, over about half a day; 410 ends the webhook. A slow receiver takes its own tenant's slots alone.
+ *
+ * States of a delivery here: claimed (its row says when this attempt counts as lost) → sent → recorded. A process that
+ * dies in between leaves it to whoever claims it then; one that stops hands it back uncounted.
+ */
+import type { Database } from '../db/database.ts';
+import { backoffMs } from '../kernel/backoff.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { messageOf } from '../kernel/errors.ts';
+import type { Logger } from '../kernel/logger.ts';
+import { createLoop, type Service } from '../kernel/service.ts';
+import {
+  type AttemptResult,
+  type ClaimedDelivery,
+  claimDeliveries,
+  deactivateWebhook,
+  endDelivery,
+  handBackDelivery,
+  postponeDelivery,
+  pruneDeliveries,
+} from '../repositories/webhook-deliveries.ts';
+import { NotSent, type WebhookRequests } from './webhook-request.ts';
+import { signedHeaders } from './webhook-signature.ts';
+
+export interface WebhookSender extends Service {
+  /** Sends what is due now; resolves when every attempt is recorded, with their number. */
+  send(): Promise<number>;
+}
+
+export interface WebhookSenderOptions {
+  database: Database;
+  requests: Pick<WebhookRequests, 'post'>;
+  clock: Clock;
+  random: () => number;
+  logger: Logger;
+  everyMs?: number;
+  /** Requests at once, of all tenants and of one. */
+  concurrency?: number;
+  tenantConcurrency?: number;
+}
+
+const MAX_ATTEMPTS = 14;
+const RETRY = { baseMs: 10_000, maxMs: 12 * 3_600_000 };
+/** Well above what a request may take. */
+const LEASE_MS = 120_000;
+const KEEP_MS = 7 * 86_400_000;
+const PRUNE_EVERY_MS = 600_000;
+const PRUNED_AT_ONCE = 5_000;
+const USER_AGENT = 'DreamHub-Webhooks/1';
+const GONE = 410;
+
+export function createWebhookSender(options: WebhookSenderOptions): WebhookSender {
+  const { database, requests, clock, random, logger } = options;
+  const { everyMs = 1_000, concurrency = 32, tenantConcurrency = 4 } = options;
+  /** Requests that run, by tenant. */
+  const running = new Map<string, number>();
+  const attempts = new Set<Promise<void>>();
+  let stopping = new AbortController();
+  let prunedAt = Number.NEGATIVE_INFINITY;
+
+  const at = (afterMs = 0) => new Date(clock.now() + afterMs);
+
+  async function post(delivery: ClaimedDelivery, signal: AbortSignal): Promise<AttemptResult> {
+    const { url, payload: body, secret, eventId } = delivery;
+    const headers = {
+      'content-type': 'application/json',
+      'user-agent': USER_AGENT,
+      ...signedHeaders({ id: eventId, at: clock.now(), body, secret }),
+    };
+    try {
+      const status = await requests.post({ url, headers, body, signal });
+      const isFine = status >= 200 && status < 300;
+      return { status, error: isFine ? null : `The answer was ${status}.` };
+    } catch (error) {
+      if (!(error instanceof NotSent)) throw error;
+      return { status: null, error: error.message };
+    }
+  }
+
+  async function record(delivery: ClaimedDelivery, result: AttemptResult): Promise<void> {
+    const { attempt } = delivery;
+    await database.system(async (sql) => {
+      if (result.error === null) return endDelivery(sql, delivery, { ...result, outcome: 'delivered', at: at() });
+      if (result.status === GONE || attempt >= MAX_ATTEMPTS) {
+        await endDelivery(sql, delivery, { ...result, outcome: 'failed', at: at() });
+        if (result.status === GONE) await deactivateWebhook(sql, delivery, { reason: result.error, at: at() });
+        return;
+      }
+      await postponeDelivery(sql, delivery, { ...result, at: at(backoffMs(attempt - 1, { ...RETRY, random })) });
+    });
+  }
+
+  async function attempt(delivery: ClaimedDelivery, signal: AbortSignal): Promise<void> {
+    try {
+      const result = await post(delivery, signal);
+      await record(delivery, result);
+    } catch (error) {
+      // What is neither sent nor recorded is tried again when its attempt counts as lost; here we may say so at once.
+      if (!signal.aborted) throw error;
+      await database.system((sql) => handBackDelivery(sql, delivery, at()));
+    }
+  }
+
+  function begin(delivery: ClaimedDelivery): Promise<void> {
+    const { tenantId, id } = delivery;
+    running.set(tenantId, (running.get(tenantId) ?? 0) + 1);
+    const done = attempt(delivery, stopping.signal)
+      .catch((error: unknown) => {
+        logger.error({ err: error, tenant_id: tenantId, delivery: id }, `webhook not recorded: ${messageOf(error)}`);
+      })
+      .finally(() => {
+        const left = (running.get(tenantId) ?? 1) - 1;
+        if (left > 0) running.set(tenantId, left);
+        else running.delete(tenantId);
+        attempts.delete(done);
+      });
+    attempts.add(done);
+    return done;
+  }
+
+  /** Starts attempts in the slots that are free; returns them. */
+  async function fill(): Promise<Promise<void>[]> {
+    const limit = concurrency - attempts.size;
+    if (limit <= 0) return [];
+    const without = [...running].filter(([, count]) => count >= tenantConcurrency).map(([tenantId]) => tenantId);
+    const claim = { at: at(), leaseMs: LEASE_MS, limit, perTenant: tenantConcurrency, without };
+    const claimed = await database.system((sql) => claimDeliveries(sql, claim));
+    return claimed.map(begin);
+  }
+
+  async function prune(): Promise<void> {
+    if (clock.now() - prunedAt < PRUNE_EVERY_MS) return;
+    const pruned = await database.system((sql) => pruneDeliveries(sql, at(-KEEP_MS), PRUNED_AT_ONCE));
+    if (pruned < PRUNED_AT_ONCE) prunedAt = clock.now();
+  }
+
+  const loop = createLoop({
+    name: 'webhook-sender',
+    everyMs,
+    clock,
+    logger,
+    async round() {
+      await prune();
+      const begun = await fill();
+      // Whatever ends makes room for more.
+      for (const done of begun) void done.then(() => loop.wake());
+    },
+  });
+
+  return {
+    name: loop.name,
+    async start() {
+      if (stopping.signal.aborted) stopping = new AbortController();
+      await loop.start();
+    },
+    async stop() {
+      stopping.abort(new Error('the webhook sender stopped'));
+      await loop.stop();
+      await Promise.all(attempts);
+    },
+    async send() {
+      await prune();
+      const begun = await fill();
+      await Promise.all(begun);
+      return begun.length;
+    },
+  };
+}
