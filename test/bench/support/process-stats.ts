@@ -39,10 +39,20 @@ export async function resetPeak(pid: number): Promise<void> {
   await writeFile(`/proc/${pid}/clear_refs`, '5');
 }
 
+/** The name of the process's program; empty where there is no such process. */
+export async function programOf(pid: number): Promise<string> {
+  return (await readProc(pid, 'comm')).trim();
+}
+
 /** Microseconds of processor time used so far, user and system, all threads. */
 export async function processorTimeOf(pid: number): Promise<number> {
   const fields = fieldsOf(await readProc(pid, 'stat'));
   return ((Number(fields[11]) + Number(fields[12])) / TICKS_A_SECOND) * 1e6;
+}
+
+/** Microseconds of processor time of a process that has one thread; exact where `processorTimeOf` counts ticks. */
+export async function threadTimeOf(pid: number): Promise<number> {
+  return Number((await readProc(pid, 'schedstat')).split(' ')[0]) / 1_000;
 }
 
 /** The process and everything it started. */
