@@ -130,6 +130,8 @@ export function startFakeOpenAi({
       tokensAfterAbort: 0,
       state: 'open',
     };
+    const fault = faultFor(route, record.key);
+    record.fault = fault?.type;
     requests.push(record);
     const gone = new AbortController();
     const leave = (): void => {
@@ -139,8 +141,6 @@ export function startFakeOpenAi({
     };
     request.signal.addEventListener('abort', leave, { once: true });
     changed();
-    const fault = faultFor(route, record.key);
-    record.fault = fault?.type;
     const finish = (response: Response): Response => {
       if (record.state === 'open') record.state = 'done';
       changed();
