@@ -9,6 +9,7 @@ import { createDatabase, type Database } from './db/database.ts';
 import { type EmbeddedDatabase, startEmbeddedDatabase } from './db/embedded.ts';
 import { assertIsolated } from './db/guard.ts';
 import { migrate, sessionRoleFor } from './db/migrate.ts';
+import { isPooled } from './db/pooler.ts';
 import type { Clock } from './kernel/clock.ts';
 import type { Ids } from './kernel/ids.ts';
 import type { Logger } from './kernel/logger.ts';
@@ -51,8 +52,11 @@ async function openDatabase(
   }
   const url = config.databaseUrl;
   const ownerUrl = config.databaseOwnerUrl ?? url;
-  await migrate({ url: ownerUrl, embedded: false, logger });
-  const sessionRole = await sessionRoleFor(url);
+  const ownerPooled = await isPooled(ownerUrl);
+  const pooled = ownerUrl === url ? ownerPooled : await isPooled(url);
+  if (pooled || ownerPooled) logger.info({ database: pooled, owner: ownerPooled }, 'PostgreSQL is behind a pooler');
+  await migrate({ url: ownerUrl, embedded: false, pooled: ownerPooled, logger });
+  const sessionRole = await sessionRoleFor(url, pooled);
   if (sessionRole) {
     logger.warn(
       'DATABASE_URL signs in with rights of its own; give DreamHub a login that has none, and DATABASE_OWNER_URL',
@@ -63,6 +67,8 @@ async function openDatabase(
     ownerUrl,
     max: CONNECTIONS,
     embedded: false,
+    pooled,
+    ownerPooled,
     ...(sessionRole && { sessionRole }),
   });
   return { database };

@@ -2,11 +2,15 @@
  * The only way to the database. Every statement runs in a transaction whose first statement sets role and tenant
  * together, for that transaction only; it is pipelined with the first query, so it costs no round trip of its own.
  * The session's own role has no rights, so a statement that came by any other way would be refused.
+ *
+ * Nothing is kept in a session. Behind a pooler not even what is: no statement is prepared, because the next transaction
+ * may be another session's; and the time limits, which start-up would set, are set by each transaction's first statement.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import postgres from 'postgres';
 import { currentScope } from '../kernel/context.ts';
 import { AppError } from '../kernel/errors.ts';
+import { isUuid } from '../kernel/ids.ts';
 
 export type Sql = postgres.TransactionSql<{ bigint: number }>;
 
@@ -31,9 +35,15 @@ export interface DatabaseOptions {
   max: number;
   /** The embedded server has one backend: server-side timeouts are not set there (they hang it). */
   embedded: boolean;
+  /** `isPooled(url)` of each. Default: false. */
+  pooled?: boolean;
+  ownerPooled?: boolean;
   /** The role each session has outside our transactions, where the login itself has rights. */
   sessionRole?: string;
 }
+
+/** In milliseconds. */
+const LIMITS = { statement_timeout: 60_000, lock_timeout: 20_000, idle_in_transaction_session_timeout: 60_000 };
 
 /** int8 comes back as a number: sizes and counts stay far below 2^53. */
 const types = {
@@ -46,26 +56,57 @@ const types = {
  */
 const backoff = (retries: number): number => Math.min(1, 0.05 * 2 ** retries);
 
-export function connect(
-  url: string,
-  options: { max: number; embedded: boolean; sessionRole?: string | undefined },
-): postgres.Sql<{ bigint: number }> {
-  const server = options.embedded
-    ? {}
-    : { statement_timeout: 60_000, lock_timeout: 20_000, idle_in_transaction_session_timeout: 60_000 };
+export interface ConnectOptions {
+  max: number;
+  embedded: boolean;
+  pooled?: boolean | undefined;
+  sessionRole?: string | undefined;
+}
+
+export function connect(url: string, options: ConnectOptions): postgres.Sql<{ bigint: number }> {
+  const { max, embedded, pooled = false, sessionRole } = options;
   return postgres(url, {
-    max: options.max,
+    max,
     types,
     onnotice: () => {},
     connect_timeout: 10,
     backoff,
-    idle_timeout: options.embedded ? 0 : 60,
+    idle_timeout: embedded ? 0 : 60,
+    prepare: !pooled,
     connection: {
       application_name: 'dreamhub',
-      ...server,
-      ...(options.sessionRole && !options.embedded && { role: options.sessionRole }),
+      // A pooler refuses whoever asks for these at the start.
+      ...(!embedded && !pooled && { ...LIMITS, ...(sessionRole && { role: sessionRole }) }),
     },
   }) as postgres.Sql<{ bigint: number }>;
+}
+
+/** One connection that asks for nothing that a pooler could refuse. */
+export const connectPlainly = (url: string): postgres.Sql<{ bigint: number }> =>
+  connect(url, { max: 1, embedded: false, pooled: true });
+
+type Role = 'dreamhub_tenant' | 'dreamhub_system' | 'dreamhub_owner';
+
+interface Who {
+  tenantId: string;
+  userId: string;
+}
+
+/** What each transaction begins with; not sent yet. */
+function enter(tx: Sql, role: Role, who: Who | undefined, pooled: boolean) {
+  if (pooled) return enterPooled(tx, role, who);
+  return who
+    ? tx`select set_config('role', ${role}, true), set_config('app.tenant_id', ${who.tenantId}, true),
+         set_config('app.user_id', ${who.userId}, true)`
+    : tx`select set_config('role', ${role}, true)`;
+}
+
+/** Has no parameters: with them, what is not prepared is described first, and the first query would wait for that. */
+function enterPooled(tx: Sql, role: Role, who: Who | undefined) {
+  const settings = { role, ...(who && { 'app.tenant_id': who.tenantId, 'app.user_id': who.userId }), ...LIMITS };
+  if (who && !(isUuid(who.tenantId) && isUuid(who.userId))) throw new AppError('internal', 'A scope has no UUID.');
+  const calls = Object.entries(settings).map(([name, value]) => `set_config('${name}', '${value}', true)`);
+  return tx.unsafe(`select ${calls.join(', ')}`);
 }
 
 /** Codes of postgres.js and of the server for a connection that is gone or cannot be had; the outcome may be unknown. */
@@ -83,12 +124,13 @@ export function createDatabase(options: DatabaseOptions): Database {
   const ownerPool =
     options.ownerUrl === undefined || options.ownerUrl === options.url
       ? pool
-      : connect(options.ownerUrl, { max: 1, embedded: options.embedded });
+      : connect(options.ownerUrl, { max: 1, embedded: options.embedded, pooled: options.ownerPooled });
+  const isPooled = (on: typeof pool) => (on === pool ? options.pooled : options.ownerPooled) ?? false;
 
   async function transaction<T>(
     on: postgres.Sql<{ bigint: number }>,
-    role: string,
-    scope: { tenantId: string; userId: string } | undefined,
+    role: Role,
+    scope: Who | undefined,
     fn: (sql: Sql) => Promise<T>,
   ): Promise<T> {
     // On a server with one backend an inner transaction would wait for the outer one for ever.
@@ -99,10 +141,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       .run(true, () =>
         on.begin(async (sql) => {
           const tx = sql as unknown as Sql;
-          const entered = scope
-            ? tx`select set_config('role', ${role}, true), set_config('app.tenant_id', ${scope.tenantId}, true),
-                 set_config('app.user_id', ${scope.userId}, true)`
-            : tx`select set_config('role', ${role}, true)`;
+          const entered = enter(tx, role, scope, isPooled(on));
           // Sent now, awaited with the first query: if it fails, the transaction is aborted and so is the query.
           const settled = entered.execute().then(
             () => undefined,

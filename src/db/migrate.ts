@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { Umzug } from 'umzug';
 import { AppError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
-import { connect, type Sql } from './database.ts';
+import { connect, connectPlainly, type Sql } from './database.ts';
 
 /** Any number that nothing else in this database locks. */
 const MIGRATION_LOCK = 7_261_005_110;
@@ -102,14 +102,16 @@ export function assertUnchanged(migrations: readonly Migration[], known: Readonl
 export interface MigrateOptions {
   url: string;
   embedded: boolean;
+  /** `isPooled(url)`. Default: false. */
+  pooled?: boolean;
   logger: Logger;
   migrations?: Migration[];
 }
 
 /** Brings the database up to date; returns the names of what was applied now. */
-export async function migrate({ url, embedded, logger, migrations }: MigrateOptions): Promise<string[]> {
+export async function migrate({ url, embedded, pooled, logger, migrations }: MigrateOptions): Promise<string[]> {
   const wanted = migrations ?? (await readMigrations());
-  const pool = connect(url, { max: 1, embedded });
+  const pool = connect(url, { max: 1, embedded, pooled });
   try {
     const names = await pool.begin(async (transaction) => {
       const tx = transaction as unknown as Sql;
@@ -144,15 +146,23 @@ export async function migrate({ url, embedded, logger, migrations }: MigrateOpti
 
 /**
  * The role that a session of this login starts in: `dreamhub_login`, which has no rights, where the login itself has
- * some (a superuser, or the owner of the database); undefined where the login is unprivileged already.
+ * some (a superuser, or the owner of the database); undefined where the login is unprivileged already. Throws where it has
+ * rights and sessions are pooled: then they cannot start in another role, and code that forgets would have those rights.
  */
-export async function sessionRoleFor(url: string): Promise<string | undefined> {
-  const pool = connect(url, { max: 1, embedded: false });
+export async function sessionRoleFor(url: string, pooled: boolean): Promise<string | undefined> {
+  const pool = connectPlainly(url);
   try {
     const [row] = await pool<{ privileged: boolean }[]>`
       select rolsuper or rolbypassrls or pg_has_role(session_user, 'dreamhub_owner', 'USAGE') as privileged
       from pg_roles where rolname = session_user`;
-    return row?.privileged ? 'dreamhub_login' : undefined;
+    if (!row?.privileged) return undefined;
+    if (pooled) {
+      throw new AppError(
+        'internal',
+        'DATABASE_URL leads through a connection pooler with a login that has rights of its own: give it one that has none.',
+      );
+    }
+    return 'dreamhub_login';
   } finally {
     await pool.end({ timeout: 5 });
   }
