@@ -15,7 +15,7 @@ dev-up: ## install what is missing and start everything on http://localhost:8080
 
 .PHONY: test
 test: ## install what is missing and run every test on real PostgreSQL + pgvector and real Redis
-	@deploy/scripts/setup.sh
+	@deploy/scripts/setup.sh tests
 	@deploy/scripts/services.sh start
 	@exec bun test/support/run.ts
 

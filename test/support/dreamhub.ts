@@ -3,6 +3,7 @@
  * WebSocket alone.
  */
 import { fileURLToPath } from 'node:url';
+import { startPgbouncer } from './pgbouncer.ts';
 import { startRedisCluster } from './redis-cluster.ts';
 import { createTestDatabase, startRedis } from './services.ts';
 import { temporaryFolder } from './temporary-folder.ts';
@@ -88,7 +89,7 @@ export async function startProcess(env: Env): Promise<DreamhubProcess> {
   };
 }
 
-export type Form = 'embedded' | 'all' | 'split' | 'cluster';
+export type Form = 'embedded' | 'all' | 'split' | 'cluster' | 'pgbouncer';
 
 export interface Dreamhub {
   /** Of the server. */
@@ -105,7 +106,7 @@ export interface Dreamhub {
 
 /**
  * `embedded`: one process with everything in it; `all`: one process on real services; `split`: server and worker apart;
- * `cluster`: those two on a Redis Cluster of three servers.
+ * `cluster`: those two on a Redis Cluster of three servers; `pgbouncer`: those two on a PostgreSQL behind PgBouncer.
  */
 export async function startDreamhub(form: Form = 'embedded', extra: Env = {}): Promise<Dreamhub> {
   const folder = await temporaryFolder();
@@ -126,15 +127,21 @@ export async function startDreamhub(form: Form = 'embedded', extra: Env = {}): P
         () => redis.stop(),
       );
       adminUrl = database.adminUrl;
+      let through = (url: string) => url;
+      if (form === 'pgbouncer') {
+        const pgbouncer = await startPgbouncer([database.adminUrl, database.url]);
+        cleaners.push(() => pgbouncer.stop());
+        through = pgbouncer.through;
+      }
       Object.assign(env, {
-        DATABASE_URL: database.url,
-        DATABASE_OWNER_URL: database.adminUrl,
+        DATABASE_URL: through(database.url),
+        DATABASE_OWNER_URL: through(database.adminUrl),
         REDIS_URL: redis.url,
         JWT_SECRET,
         ...extra,
       });
     }
-    const apart = form === 'split' || form === 'cluster';
+    const apart = form !== 'embedded' && form !== 'all';
     const server = await startProcess({ ...env, DREAMHUB_ROLE: apart ? 'server' : 'all' });
     cleaners.push(() => server.stop());
     let worker = server;

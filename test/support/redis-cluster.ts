@@ -7,6 +7,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import Redis from 'ioredis';
 import { eventually } from './eventually.ts';
+import { freePort } from './free-port.ts';
 import { type TemporaryFolder, temporaryFolder } from './temporary-folder.ts';
 
 const SERVERS = 3;
@@ -36,13 +37,6 @@ export interface RedisCluster {
   /** Gives the slot of a key, which must not have keys, to another server; returns that one. */
   moveSlotOf(key: string): Promise<Server>;
   stop(): Promise<void>;
-}
-
-function freePort(): number {
-  const listener = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
 }
 
 function createServer(folder: TemporaryFolder, index: number): Server {
