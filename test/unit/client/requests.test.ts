@@ -8,10 +8,10 @@ import type { DocumentListQuery } from '../../../src/http/models/documents.ts';
 import type { SearchAnswer, SearchBody } from '../../../src/http/models/search.ts';
 
 /** Every field of one is a field of the other, of the same type; the server may give defaults to what is left out. */
-type Fits<Sent, Taken> = Sent extends Partial<Taken> ? (keyof Taken extends keyof Sent ? true : never) : never;
-type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
+type Fits<Sent, Taken> = Sent extends Partial<Taken> ? (keyof Taken extends keyof Sent ? true : false) : false;
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
 /** By their keys too: what is optional may be missing on either side. */
-type Equals<A, B> = [Same<A, B>, Same<keyof A, keyof B>] extends [true, true] ? true : never;
+type Equals<A, B> = [Same<A, B>, Same<keyof A, keyof B>] extends [true, true] ? true : false;
 
 const proofs: true[] = [
   true satisfies Equals<client.LoginRequest, Static<typeof LoginBody>>,
