@@ -23,8 +23,12 @@ export interface RevocationsOptions {
 
 const KEEP_MS = 2_000;
 const MOST_KEPT = 10_000;
-/** A Redis that hangs must not hang every request with it. */
+/**
+ * A Redis that hangs must not hang every request with it. Waited for in steps: each is a turn of the event loop, so answers
+ * that this process is too busy to have read are not taken for missing, and a crowd that comes back asks no database.
+ */
 const PATIENCE_MS = 300;
+const PATIENCE_STEPS = 10;
 
 export function createRevocations({ marks, truth, clock, accessTtlSeconds }: RevocationsOptions): Revocations {
   const answers = new Map<string, { answer: Promise<boolean>; until: number }>();
@@ -35,9 +39,18 @@ export function createRevocations({ marks, truth, clock, accessTtlSeconds }: Rev
     return answer;
   }
 
+  function afterPatience(give: () => void): () => void {
+    let cancel = () => {};
+    const step = (left: number) => {
+      cancel = clock.after(PATIENCE_MS / PATIENCE_STEPS, () => (left > 1 ? step(left - 1) : give()));
+    };
+    step(PATIENCE_STEPS);
+    return () => cancel();
+  }
+
   async function ask(sessionId: string): Promise<boolean> {
     const late = Promise.withResolvers<never>();
-    const cancel = clock.after(PATIENCE_MS, () => late.reject(new Error('Redis is late')));
+    const cancel = afterPatience(() => late.reject(new Error('Redis is late')));
     try {
       return await Promise.race([marks.has(sessionId), late.promise]);
     } catch {
