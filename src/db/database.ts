@@ -40,10 +40,14 @@ export interface DatabaseOptions {
   ownerPooled?: boolean;
   /** The role each session has outside our transactions, where the login itself has rights. */
   sessionRole?: string;
+  /** Seconds of silence after which a server is taken for gone; more than it lets a statement take. Default: 75. */
+  silenceSeconds?: number;
 }
 
 /** In milliseconds. */
 const LIMITS = { statement_timeout: 60_000, lock_timeout: 20_000, idle_in_transaction_session_timeout: 60_000 };
+
+const SILENCE_SECONDS = 75;
 
 /** int8 comes back as a number: sizes and counts stay far below 2^53. */
 const types = {
@@ -61,16 +65,19 @@ export interface ConnectOptions {
   embedded: boolean;
   pooled?: boolean | undefined;
   sessionRole?: string | undefined;
+  silenceSeconds?: number | undefined;
 }
 
 export function connect(url: string, options: ConnectOptions): postgres.Sql<{ bigint: number }> {
-  const { max, embedded, pooled = false, sessionRole } = options;
+  const { max, embedded, pooled = false, sessionRole, silenceSeconds = SILENCE_SECONDS } = options;
   return postgres(url, {
     max,
     types,
     onnotice: () => {},
     connect_timeout: 10,
     backoff,
+    // A half-open connection would keep its transaction, and its place in the pool, for as long as TCP tries: 15 minutes.
+    silence_timeout: embedded ? null : silenceSeconds,
     idle_timeout: embedded ? 0 : 60,
     prepare: !pooled,
     connection: {

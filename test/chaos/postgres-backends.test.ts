@@ -1,13 +1,14 @@
 /**
- * What postgres.js does when its backends die, patched as in `patches/`. Unpatched, one killed backend ends the process
+ * What postgres.js does when its backends die or fall silent, patched as in `patches/`. Unpatched, one killed backend ends the process
  * (`socket.write` of null), leaves callers waiting for ever, and hands a dead transaction's last statements to the next
  * session of the connection, where a ROLLBACK ends somebody else's transaction and every answer goes to the wrong query.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import postgres from 'postgres';
-import { connect } from '../../src/db/database.ts';
+import { connect, createDatabase } from '../../src/db/database.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { createTestDatabase, type TestDatabase } from '../support/services.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -85,5 +86,28 @@ test('a backend that dies fails its own transaction and touches no other', async
     process.off('unhandledRejection', onUncaught);
     await sql.end({ timeout: 5 });
     await admin.end({ timeout: 5 });
+  }
+});
+
+test('a server that falls silent is given up, and the pool serves again', async () => {
+  const { hostname, port } = new URL(database.url);
+  const proxy = await startTcpProxy({ host: hostname, port: Number(port || 5432) });
+  const url = new URL(database.url);
+  url.port = String(proxy.port);
+  const db = createDatabase({ url: url.href, max: 3, embedded: false, silenceSeconds: 1 });
+  const one = () => db.system((sql) => sql`select 1 as one`);
+  try {
+    expect(await one()).toMatchObject([{ one: 1 }]);
+    await proxy.set({ type: 'half-open' });
+    const waiting = Array.from({ length: 6 }, one);
+    const outcomes = Promise.allSettled(waiting);
+    // Three are sent into the silence; three more wait for a place and get the network that is back.
+    await Promise.race(waiting).catch(() => undefined);
+    await proxy.set({ type: 'pass' });
+    expect((await outcomes).filter(({ status }) => status === 'rejected').length).toBeGreaterThan(0);
+    expect(await Promise.all(Array.from({ length: 6 }, one))).toHaveLength(6);
+  } finally {
+    await db.close();
+    await proxy.stop();
   }
 });
