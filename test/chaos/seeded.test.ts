@@ -7,6 +7,7 @@ import { checkHistory } from '../support/chaos-history.ts';
 import { type Installation, startInstallation } from '../support/chaos-installation.ts';
 import { planOf } from '../support/chaos-plan.ts';
 import { chaosReply, runPlan } from '../support/chaos-run.ts';
+import { say } from '../support/chaos-say.ts';
 
 const WORKERS = 3;
 const FIRST = Number(process.env['SEED'] ?? 1);
@@ -24,10 +25,16 @@ describe('whatever breaks, nothing accepted is lost and nothing is done twice', 
       const plan = planOf({ seed, workers: WORKERS });
       try {
         const { violations, figures } = await checkHistory(installation, await runPlan(installation, plan));
-        console.log(`seed ${seed}: ${Object.entries(figures).map(([name, value]) => `${name} ${value}`).join(', ')}`);
+        say(
+          `seed ${seed}: ${Object.entries(figures)
+            .map(([name, value]) => `${name} ${value}`)
+            .join(', ')}`,
+        );
         expect(violations).toEqual([]);
       } catch (error) {
-        console.error(`repeat with SEED=${seed} RUNS=1; the plan was\n${plan.steps.map((step) => JSON.stringify(step)).join('\n')}`);
+        say(
+          `repeat with SEED=${seed} RUNS=1; the plan was\n${plan.steps.map((step) => JSON.stringify(step)).join('\n')}`,
+        );
         throw error;
       }
     });

@@ -15,6 +15,8 @@ export interface TurnView {
   /** How often the whole state was told anew. */
   resets: number;
   problems: string[];
+  /** What it was told last, for whoever has to understand a problem. */
+  tail: string[];
 }
 
 interface Told {
@@ -26,6 +28,7 @@ interface Told {
 }
 
 const RETRY_MS = 50;
+const KEPT = 10;
 const FINAL = /^turn\.(completed|failed|cancelled)$/;
 
 async function* framesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Told> {
@@ -46,7 +49,15 @@ export async function followTurn(
   { url, token, turnId }: { url: string; token: string; turnId: string },
   signal: AbortSignal,
 ): Promise<TurnView> {
-  const view: TurnView = { attempt: 0, text: '', status: undefined, finalText: undefined, resets: 0, problems: [] };
+  const view: TurnView = {
+    attempt: 0,
+    text: '',
+    status: undefined,
+    finalText: undefined,
+    resets: 0,
+    problems: [],
+    tail: [],
+  };
   let position: { epoch: string; seq: number } | undefined;
 
   function take({ type, epoch, seq, data = {}, snapshot = {} }: Told): void {
@@ -74,6 +85,7 @@ export async function followTurn(
       }
     }
     position = { epoch, seq };
+    view.tail = [...view.tail, `${type} ${epoch.slice(0, 6)}:${seq} (${view.text.length})`].slice(-KEPT);
   }
 
   while (view.status === undefined && !signal.aborted) {

@@ -176,6 +176,8 @@ export async function startInstallation({
         seen.push(...provider.requests);
         provider.reset();
         for (const proxy of Object.values(network)) await proxy.set({ type: 'pass' });
+        // What hangs at the provider would end with its own deadline, after a minute.
+        network.provider.cut('frozen');
         for (const process of all) process.thaw();
         await Promise.all(all.map((process) => process.up()));
         await untilReady(all);

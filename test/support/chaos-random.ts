@@ -31,7 +31,11 @@ export function createRandom(seed: number): Random {
     pick,
     weighted(choices) {
       let left = next() * choices.reduce((sum, [weight]) => sum + weight, 0);
-      const found = choices.find(([weight]) => (left -= weight) < 0) ?? choices.at(-1);
+      const found =
+        choices.find(([weight]) => {
+          left -= weight;
+          return left < 0;
+        }) ?? choices.at(-1);
       if (!found) throw new Error('there is nothing to choose from');
       return found[1];
     },

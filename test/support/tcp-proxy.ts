@@ -30,8 +30,8 @@ export interface TcpProxy {
   readonly port: number;
   /** Resolves once it holds for every new connection. */
   set(mode: ProxyMode): Promise<void>;
-  /** RST for the connections of now, frozen ones included; new ones are treated by the mode. */
-  cut(): void;
+  /** RST for the connections of now; new ones are treated by the mode. */
+  cut(which?: 'all' | 'frozen'): void;
   /** Connections that were not closed by either side. */
   connections(): number;
   stop(): Promise<void>;
@@ -148,8 +148,8 @@ export async function startTcpProxy(upstream: Upstream): Promise<TcpProxy> {
       if (next.type === 'refuse') await unlisten();
       else await listen();
     },
-    cut() {
-      for (const link of [...links]) sever(link);
+    cut(which = 'all') {
+      for (const link of [...links]) if (which === 'all' || link.frozen) sever(link);
     },
     connections: () => links.size,
     stop: unlisten,
