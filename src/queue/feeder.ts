@@ -21,8 +21,11 @@ import type { Producer } from './producer.ts';
 export interface Feeder {
   /** Hands out what the tenant's window has room for; returns the number of jobs. Throws where it could not push them. */
   feed(lane: Lane, tenantId: string): Promise<number>;
-  /** Asks for a tenant to be fed soon; returns at once and never throws. */
-  nudge(lane: Lane, tenantId: string): void;
+  /**
+   * Asks for a tenant to be fed soon; returns at once and never throws. What was `accepted` into a window that is known
+   * to be full waits for the finish that makes room, or for the sweep.
+   */
+  nudge(lane: Lane, tenantId: string, because?: 'accepted' | 'finished'): void;
   readonly service: Service;
 }
 
@@ -42,6 +45,8 @@ export interface FeederOptions {
 const DEFAULT_WINDOWS: Readonly<Record<Lane, number>> = { ingest: 32, chat: 64 };
 
 const TENANTS_A_SWEEP = 1_000;
+/** No longer than between two sweeps, which look at every window. */
+const FULL_MS = 1_000;
 const FIRST_TENANT = '00000000-0000-0000-0000-000000000000';
 
 interface Feed {
@@ -75,17 +80,31 @@ export function createFeeder(options: FeederOptions): Feeder {
   const nudges = createNudges();
   const cursors: Record<Lane, string> = { ingest: FIRST_TENANT, chat: FIRST_TENANT };
 
+  /** Windows that were found full: until then an accept need not ask, for the finish that makes room will. */
+  const fullUntil = new Map<string, number>();
+
   async function feed(lane: Lane, tenantId: string): Promise<number> {
     if (!producer.isReady()) return 0;
-    const { jobs, weight } = await database.system(async (sql) => {
+    const { jobs, weight, full } = await database.system(async (sql) => {
       await lockBacklog(sql, lane, tenantId);
       return handOutNext(sql, lane, tenantId, windows[lane]);
     });
+    if (full) fullUntil.set(`${lane} ${tenantId}`, clock.now() + FULL_MS);
+    else fullUntil.delete(`${lane} ${tenantId}`);
     if (jobs.length > 0) await producer.push(lane, jobs, weight);
     return jobs.length;
   }
 
-  function nudge(lane: Lane, tenantId: string): void {
+  function isFull(lane: Lane, tenantId: string): boolean {
+    const until = fullUntil.get(`${lane} ${tenantId}`);
+    if (until === undefined) return false;
+    if (until > clock.now()) return true;
+    fullUntil.delete(`${lane} ${tenantId}`);
+    return false;
+  }
+
+  function nudge(lane: Lane, tenantId: string, because: 'accepted' | 'finished' = 'finished'): void {
+    if (because === 'accepted' && isFull(lane, tenantId)) return;
     nudges.add({ lane, tenantId });
     for (const loop of feeding) loop.wake();
   }

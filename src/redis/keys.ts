@@ -40,9 +40,18 @@ export interface Keys {
   partitionCount(): string;
 }
 
+const MAX_KNOWN = 10_000;
+
 export function createKeys({ prefix = 'dh', partitions }: { prefix?: string; partitions: number }): Keys {
+  /** Remembered for the tenants of the moment: several keys are built for each request. */
+  const known = new Map<string, number>();
   function partitionOf(tenantId: string): number {
-    return createHash('sha1').update(tenantId).digest().readUInt32BE(0) % partitions;
+    const remembered = known.get(tenantId);
+    if (remembered !== undefined) return remembered;
+    if (known.size >= MAX_KNOWN) known.clear();
+    const partition = createHash('sha1').update(tenantId).digest().readUInt32BE(0) % partitions;
+    known.set(tenantId, partition);
+    return partition;
   }
   const tag = (partition: number) => `${prefix}:{p${partition}}`;
   const own = (tenantId: string) => tag(partitionOf(tenantId));

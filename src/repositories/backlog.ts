@@ -67,9 +67,14 @@ export async function lockBacklog(sql: Sql, lane: Lane, tenantId: string): Promi
 }
 
 /** Marks the tenant's next due jobs as handed out, as many as are missing to `window`; in the order to run them in. */
-export async function handOutNext(sql: Sql, lane: Lane, tenantId: string, window: number): Promise<HandedOut> {
+export async function handOutNext(
+  sql: Sql,
+  lane: Lane,
+  tenantId: string,
+  window: number,
+): Promise<HandedOut & { full: boolean }> {
   const table = tableOf(sql, lane);
-  const rows = await sql<HandedOutRow[]>`
+  const rows = await sql<(HandedOutRow & { places: number })[]>`
     with room as (
       select greatest(0, ${window}::int - count(*)) as places from ${table} t where t.tenant_id = ${tenantId} and ${isOut(sql)}
     ), next as (
@@ -79,10 +84,11 @@ export async function handOutNext(sql: Sql, lane: Lane, tenantId: string, window
       update ${table} t set handed_out_at = now() from next where t.tenant_id = next.tenant_id and t.id = next.id
       returning t.id, t.user_id, t.traceparent, ${versionOf(sql, lane)} as version, ${orderColumns(sql, lane)}
     )
-    select m.id, m.user_id, m.traceparent, m.version,
+    select m.id, m.user_id, m.traceparent, m.version, room.places,
       coalesce((select l.weight from tenant_load l where l.tenant_id = ${tenantId}), 1) as weight
-    from marked m order by ${orderOf(sql, lane)}`;
-  return toHandedOut(lane, tenantId, rows);
+    from room left join marked m on true order by ${orderOf(sql, lane)}`;
+  const handed = rows.filter(({ id }) => id !== null);
+  return { ...toHandedOut(lane, tenantId, handed), full: handed.length >= (rows[0]?.places ?? 0) };
 }
 
 /**

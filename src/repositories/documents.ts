@@ -1,4 +1,4 @@
-import type { DocumentResource, DocumentStatus, Visibility } from '../contracts/index.ts';
+import type { DocumentResource, DocumentStatus, DomainEventData, Visibility } from '../contracts/index.ts';
 import type { Sql } from '../db/database.ts';
 import { hasRoom, type QueueLimits } from './admission.ts';
 
@@ -20,11 +20,19 @@ export interface NewUpload {
 }
 
 /**
- * Accepts an upload in one statement: the document, its task, and the counter that admits it. `document` is false where
+ * Accepts an upload in one statement: the document, its task, its event, and the counter that admits it. `document` is false where
  * the same bytes are there already, `admitted` is false where the tenant's queue is full; then the caller rolls back.
  */
 export async function acceptUpload(sql: Sql, upload: NewUpload): Promise<{ document: boolean; admitted: boolean }> {
   const isPrivate = upload.visibility === 'private';
+  const { documentId, taskId, title, visibility, size } = upload;
+  const event: DomainEventData['document.uploaded'] = {
+    document_id: documentId,
+    task_id: taskId,
+    title,
+    visibility,
+    size,
+  };
   const [row] = await sql<{ document: boolean; admitted: boolean }[]>`
     with new_document as (
       insert into documents (id, visibility, title, filename, media_type, size, sha256, source_type, metadata, task_id)
@@ -42,6 +50,9 @@ export async function acceptUpload(sql: Sql, upload: NewUpload): Promise<{ docum
       insert into tasks (id, kind, document_id, private_to, priority, document_version, size, traceparent)
       select ${upload.taskId}, 'ingest', id, case when ${isPrivate} then current_setting('app.user_id')::uuid end,
         ${upload.priority}, 1, ${upload.size}, ${upload.traceparent}
+      from new_document, admission
+    ), told as (
+      insert into outbox (type, data) select 'document.uploaded', ${sql.json(event as never)}
       from new_document, admission
     )
     select exists (select from new_document) as document, exists (select from admission) as admitted`;

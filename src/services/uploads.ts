@@ -170,9 +170,7 @@ export function createUploads(options: UploadsOptions): Uploads {
       });
       if (accepted.document && !accepted.admitted) throw await refusalOf(sql, staged.size, options.limits);
       if (accepted.document) {
-        const named = { document_id: documentId, task_id: taskId };
-        await appendOutbox(sql, 'document.uploaded', { ...named, title, visibility, size: staged.size });
-        return { ...named, status: 'queued', duplicate: false };
+        return { document_id: documentId, task_id: taskId, status: 'queued', duplicate: false };
       }
       const known = await findIdentical(sql, {
         ...staged,
@@ -234,7 +232,7 @@ export function createUploads(options: UploadsOptions): Uploads {
     // Together, so that both leave in one write; the nudge comes after, or an attempt could begin before its log does.
     const hinted = announcer.hint('user', 'document.uploaded', uploaded);
     await announcer.log(`task:${receipt.task_id}`, 0, 'task.queued', queued, audience);
-    feeder.nudge('ingest', tenantId);
+    feeder.nudge('ingest', tenantId, 'accepted');
     await hinted;
   }
 }

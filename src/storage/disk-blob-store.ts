@@ -38,13 +38,17 @@ export function createDiskBlobStore({
     return join(root, 'blobs', key);
   }
 
-  /** Makes the bytes durable first and visible second; a crash between the two leaves a file for the sweep. */
+  /** Makes durable bytes visible; a crash before leaves a file for the sweep. */
   async function publish(from: string, key: string): Promise<void> {
     const to = pathOf(key);
     try {
-      await sync(from);
-      await mkdir(dirname(to), { recursive: true });
-      await rename(from, to);
+      try {
+        await rename(from, to);
+      } catch (error) {
+        if (codeOf(error) !== 'ENOENT') throw error;
+        await mkdir(dirname(to), { recursive: true });
+        await rename(from, to);
+      }
       await sync(dirname(to));
     } catch (error) {
       throw toStorageError(error);
@@ -74,6 +78,7 @@ export function createDiskBlobStore({
       try {
         const temporary = await staging.freshPath();
         await writeFile(temporary, body, { mode: 0o600 });
+        await sync(temporary);
         await publish(temporary, key);
       } catch (error) {
         throw toStorageError(error);

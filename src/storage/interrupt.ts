@@ -30,7 +30,16 @@ function createInterrupt(): Interrupt {
       }
       return new Promise((resolve, reject) => {
         waiting.add(reject);
-        promise.then(resolve, reject).finally(() => waiting.delete(reject));
+        promise.then(
+          (value) => {
+            waiting.delete(reject);
+            resolve(value);
+          },
+          (error: unknown) => {
+            waiting.delete(reject);
+            reject(error);
+          },
+        );
       });
     },
   };

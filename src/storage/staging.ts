@@ -13,7 +13,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
 import type { Ids } from '../kernel/ids.ts';
 import { type Interrupt, withInterrupt } from './interrupt.ts';
-import { toStorageError } from './storage-errors.ts';
+import { codeOf, toStorageError } from './storage-errors.ts';
 
 const HEAD_BYTES = 64 * 1024;
 const PREFIX = 'staging/';
@@ -40,6 +40,17 @@ export function createStaging({ folder, ids, clock }: StagingOptions): Staging {
   async function freshPath(): Promise<string> {
     await mkdir(folder, { recursive: true });
     return join(folder, ids.uuid());
+  }
+
+  /** The folder is there but for the first time. */
+  async function openFresh(path: string): Promise<FileHandle> {
+    try {
+      return await open(path, 'wx', 0o600);
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error;
+      await mkdir(folder, { recursive: true });
+      return open(path, 'wx', 0o600);
+    }
   }
 
   function pathOf(key: string): string | undefined {
@@ -97,15 +108,16 @@ export function createStaging({ folder, ids, clock }: StagingOptions): Staging {
     const path = join(folder, stagingKey.slice(PREFIX.length));
     let file: FileHandle | undefined;
     try {
-      await mkdir(folder, { recursive: true });
-      const handle = await open(path, 'wx', 0o600);
+      const handle = await openFresh(path);
       file = handle;
       const staged = await withInterrupt(
         signal,
         ({ reason }) => reason,
         (interrupt) => copy(body, stagingKey, handle, maxBytes, interrupt),
       );
-      await file.close();
+      // Durable before anybody is told of it; whoever promotes it then only renames.
+      await handle.sync();
+      await handle.close();
       return staged;
     } catch (error) {
       await file?.close().catch(() => {});

@@ -11,7 +11,6 @@ import { type FileHandle, mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connect, type Sql } from '../../src/db/database.ts';
 import { acceptUpload } from '../../src/repositories/documents.ts';
-import { appendOutbox } from '../../src/repositories/outbox.ts';
 import { getTask } from '../../src/repositories/tasks.ts';
 
 const { DATABASE_URL = '', BLOB_FOLDER = '', POOL = '20' } = process.env;
@@ -85,15 +84,7 @@ const server = Bun.serve({
             traceparent: '',
             limits: { maxOutstanding: 10_000_000, maxOutstandingBytes: Number.MAX_SAFE_INTEGER },
           });
-          if (!accepted.admitted) return false;
-          await appendOutbox(tx, 'document.uploaded', {
-            document_id: documentId,
-            task_id: taskId,
-            title: 'notes',
-            visibility: 'tenant',
-            size: bytes.length,
-          });
-          return true;
+          return accepted.admitted;
         });
         if (!admitted) return new Response(null, { status: 429 });
         return Response.json(
