@@ -99,7 +99,7 @@ describe('a document', () => {
 
   test('that another attempt has taken over cannot be written by the one that was thought dead', async () => {
     const { provider, sold, state } = shop();
-    const rig = await rigWith({ embeddings: provider, leaseMs: 300 });
+    const rig = await rigWith({ embeddings: provider });
     const who = await rig.newTenant();
     const { receipt } = await rig.upload(who, linesOf(30));
     const frozen = Promise.withResolvers<void>();
