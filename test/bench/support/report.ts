@@ -2,7 +2,16 @@
 import type { Row, Target, Unit } from './benchmark.ts';
 import { median } from './rounds.ts';
 
-const DIGITS: Readonly<Record<Unit, number>> = { ratio: 2, 'requests/s': 0, ms: 1, µs: 0, MB: 1 };
+const DIGITS: Readonly<Record<Unit, number>> = {
+  ratio: 2,
+  'requests/s': 0,
+  'frames/s': 0,
+  ms: 1,
+  µs: 1,
+  MB: 1,
+  KB: 2,
+  'of them': 0,
+};
 
 function shown(value: number, unit: Unit): string {
   const digits = DIGITS[unit];

@@ -9,10 +9,10 @@ export interface Services extends AsyncDisposable {
   readonly env: Readonly<Record<string, string>>;
 }
 
-export async function startServices(): Promise<Services> {
+export async function startServices({ persist = true }: { persist?: boolean } = {}): Promise<Services> {
   const [database, redis, folder] = await Promise.all([
     createTestDatabase(),
-    startRedis({ persist: true }),
+    startRedis({ persist }),
     temporaryFolder(),
   ]);
   return {

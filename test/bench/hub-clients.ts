@@ -1,0 +1,252 @@
+/**
+ * The readers of the hub's benchmark: WebSocket connections over bare sockets that look at a frame's number and at the
+ * moment in it, and at nothing else, because what they use of a small machine is missing for the server, on every side alike.
+ */
+import type { Socket } from 'bun';
+import { type ClientsOrder, type Heard, type Kind, obey, type Reader, type ReadersOrder } from './support/hub.ts';
+
+interface Connection {
+  reader: Reader;
+  kind: Kind;
+  port: number;
+  received: Buffer;
+  upgraded: boolean;
+  last: number;
+  epoch: string;
+  /** Where the number stands in its events; 0 until one came. */
+  seqAt: number;
+  /** Resolves when it follows its topic. */
+  follows: PromiseWithResolvers<void>;
+  socket: Socket<Connection> | undefined;
+  expectsEnd: boolean;
+}
+
+const EMPTY = Buffer.alloc(0);
+const HEAD_END = Buffer.from('\r\n\r\n');
+const SEQ = Buffer.from('"seq":');
+const TEXT = Buffer.from('"text":"');
+const EPOCH = Buffer.from('"epoch":"');
+const COLON = 58;
+/** One frame in so many is timed. */
+const SAMPLE = 8;
+/** Connections that are being opened at one time. */
+const OPENING = 200;
+
+let connections: Connection[] = [];
+let latencies: number[] = [];
+let disorder = 0;
+let firstAt = 0;
+let lastAt = 0;
+let frames = 0;
+let wanted = Number.POSITIVE_INFINITY;
+let enough = Promise.withResolvers<void>();
+
+function frameOf(text: string): Buffer {
+  const payload = Buffer.from(text);
+  const head =
+    payload.length < 126 ? [0x81, 0x80 | payload.length] : [0x81, 0xfe, payload.length >> 8, payload.length & 0xff];
+  // A mask of zeros changes nothing.
+  return Buffer.concat([Buffer.from([...head, 0, 0, 0, 0]), payload]);
+}
+
+function numberAt(bytes: Buffer, from: number): number {
+  let value = 0;
+  for (let at = from; ; at++) {
+    const digit = (bytes[at] ?? 0) - 48;
+    if (digit < 0 || digit > 9) return value;
+    value = value * 10 + digit;
+  }
+}
+
+/** Where the number of an event stands: everything before it is the same in all events of a connection. */
+function learn(connection: Connection, payload: Buffer): boolean {
+  const seqAt = payload.indexOf(SEQ);
+  if (seqAt < 0 || payload.indexOf(TEXT) < 0) return false;
+  connection.seqAt = seqAt + SEQ.length;
+  const at = payload.indexOf(EPOCH) + EPOCH.length;
+  connection.epoch = payload.toString('latin1', at, payload.indexOf('"', at));
+  return true;
+}
+
+/** The event in `bytes` from `start` to `end`; false where that is something else. */
+function event(connection: Connection, bytes: Buffer, start: number, end: number): boolean {
+  if (connection.seqAt === 0 && !learn(connection, bytes.subarray(start, end))) return false;
+  const at = start + connection.seqAt;
+  if (at >= end || bytes[at - 1] !== COLON) return false;
+  const seq = numberAt(bytes, at);
+  if (seq !== connection.last + 1) disorder += 1;
+  connection.last = seq;
+  frames += 1;
+  if (frames % SAMPLE === 1) {
+    const now = performance.timeOrigin + performance.now();
+    latencies.push(now - numberAt(bytes, bytes.indexOf(TEXT, at) + TEXT.length) / 1_000);
+    if (frames === 1) firstAt = now;
+  }
+  if (frames === wanted) {
+    lastAt = performance.timeOrigin + performance.now();
+    enough.resolve();
+  }
+  return true;
+}
+
+/** Whatever is no event: greetings and answers, of each side its own. */
+function other(connection: Connection, payload: Buffer): void {
+  const { kind, reader, socket, last, epoch } = connection;
+  const text = payload.toString();
+  if (kind === 'bun') connection.follows.resolve();
+  else if (kind === 'socket.io') {
+    if (text === '2') socket?.write(frameOf('3'));
+    else if (text.startsWith('0{')) socket?.write(frameOf('40'));
+    else if (text.startsWith('40')) socket?.write(frameOf(JSON.stringify(['join', reader.topic]).replace(/^/, '42')));
+    else connection.follows.resolve();
+  } else if (text.includes('"hello"')) {
+    if (reader.topic === '') connection.follows.resolve();
+    else
+      socket?.write(
+        frameOf(
+          JSON.stringify({ type: 'subscribe', id: 1, topic: reader.topic, after: last, ...(epoch && { epoch }) }),
+        ),
+      );
+  } else if (text.includes('"ack"')) connection.follows.resolve();
+  else connection.follows.reject(new Error(`unexpected: ${text}`));
+}
+
+function takeFrames(connection: Connection): void {
+  const { received } = connection;
+  let at = 0;
+  while (received.length - at >= 2) {
+    const short = (received[at + 1] ?? 0) & 0x7f;
+    const head = short === 126 ? 4 : short === 127 ? 10 : 2;
+    if (received.length - at < head) break;
+    const size =
+      short === 126 ? received.readUInt16BE(at + 2) : short === 127 ? Number(received.readBigUInt64BE(at + 2)) : short;
+    const [start, end] = [at + head, at + head + size];
+    if (received.length < end) break;
+    const opcode = (received[at] ?? 0) & 0x0f;
+    if (opcode === 1 && !event(connection, received, start, end)) other(connection, received.subarray(start, end));
+    if (opcode === 9) connection.socket?.write(Buffer.from([0x8a, 0x80, 0, 0, 0, 0]));
+    at = end;
+  }
+  connection.received = at === received.length ? EMPTY : Buffer.from(received.subarray(at));
+}
+
+const handlers: Bun.SocketHandler<Connection> = {
+  data(socket, chunk) {
+    const connection = socket.data;
+    connection.received = connection.received.length === 0 ? chunk : Buffer.concat([connection.received, chunk]);
+    if (!connection.upgraded) {
+      const end = connection.received.indexOf(HEAD_END);
+      if (end < 0) return;
+      const status = connection.received.toString('latin1', 9, 12);
+      if (status !== '101') return connection.follows.reject(new Error(`the upgrade was answered ${status}`));
+      connection.upgraded = true;
+      connection.received = connection.received.subarray(end + HEAD_END.length);
+    }
+    takeFrames(connection);
+  },
+  close(socket) {
+    const { data } = socket;
+    if (!data.expectsEnd) data.follows.reject(new Error('the server closed a connection'));
+    if (!data.expectsEnd) enough.reject(new Error('the server closed a connection'));
+  },
+  error: (_, error) => enough.reject(error),
+};
+
+async function open(connection: Connection): Promise<void> {
+  const { kind, port, reader } = connection;
+  Object.assign(connection, { received: EMPTY, upgraded: false, expectsEnd: false, follows: Promise.withResolvers() });
+  const path = {
+    dreamhub: '/ws',
+    bun: `/?topic=${reader.topic}`,
+    'socket.io': '/socket.io/?EIO=4&transport=websocket',
+  }[kind];
+  const socket = await Bun.connect({ hostname: '127.0.0.1', port, data: connection, socket: handlers });
+  connection.socket = socket;
+  const lines = [
+    `GET ${path} HTTP/1.1`,
+    `host: 127.0.0.1:${port}`,
+    'connection: Upgrade',
+    'upgrade: websocket',
+    'sec-websocket-version: 13',
+    'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==',
+    ...(kind === 'dreamhub' ? [`authorization: Bearer ${reader.token}`] : []),
+  ];
+  socket.write(`${lines.join('\r\n')}\r\n\r\n`);
+  await connection.follows.promise;
+}
+
+async function openAll(): Promise<void> {
+  const waiting = [...connections];
+  const work = async () => {
+    for (let one = waiting.pop(); one; one = waiting.pop()) await open(one);
+  };
+  await Promise.all(Array.from({ length: OPENING }, work));
+}
+
+function closeAll(): void {
+  for (const connection of connections) {
+    connection.expectsEnd = true;
+    connection.socket?.terminate();
+  }
+}
+
+function listen(each: number): void {
+  latencies = [];
+  frames = 0;
+  disorder = 0;
+  wanted = each * connections.length;
+  enough = Promise.withResolvers();
+  enough.promise.catch(() => undefined);
+}
+
+async function hear(withinMs: number): Promise<Heard> {
+  const timer = setTimeout(() => enough.resolve(), withinMs);
+  await enough.promise;
+  clearTimeout(timer);
+  if (frames < wanted) lastAt = performance.timeOrigin + performance.now();
+  latencies.sort((a, b) => a - b);
+  const at = (share: number) => latencies[Math.floor((latencies.length - 1) * share)] ?? Number.NaN;
+  return { frames, ms: lastAt - firstAt, p50: at(0.5), p99: at(0.99), disorder };
+}
+
+async function begin({ kind, port, readers, after }: ReadersOrder): Promise<void> {
+  connections = readers.map((reader) => ({
+    reader,
+    kind,
+    port,
+    received: EMPTY,
+    upgraded: false,
+    last: after,
+    epoch: '',
+    seqAt: 0,
+    follows: Promise.withResolvers(),
+    socket: undefined,
+    expectsEnd: false,
+  }));
+  await openAll();
+}
+
+obey<ClientsOrder>(async (order) => {
+  if (order.do === 'open') {
+    await begin(order);
+    listen(Number.POSITIVE_INFINITY);
+    return;
+  }
+  if (order.do === 'hear') {
+    // Frames may have come since the last order: they count.
+    wanted = order.each * connections.length;
+    if (frames >= wanted) enough.resolve();
+    const heard = await hear(order.withinMs);
+    listen(Number.POSITIVE_INFINITY);
+    return heard;
+  }
+  closeAll();
+  if (order.do === 'close') {
+    connections = [];
+    return;
+  }
+  const started = performance.now();
+  await openAll();
+  listen(Number.POSITIVE_INFINITY);
+  return { ms: performance.now() - started, resumed: connections.length };
+});
