@@ -31,7 +31,7 @@ export interface Crowds<M extends Member> {
 }
 
 /** From so many on a crowd is formed; below the lower number it is given up. Below, a call each costs no more. */
-const ENOUGH = 8;
+export const ENOUGH = 8;
 const TOO_FEW = 4;
 const LOOK_BYTES = 32_768;
 

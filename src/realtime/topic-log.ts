@@ -13,7 +13,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { runAs, runDetached, type Scope } from '../kernel/context.ts';
 import { messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
-import { createCrowds } from './crowds.ts';
+import { createCrowds, ENOUGH } from './crowds.ts';
 import { type LogPage, type LogReader, PAGE_EVENTS } from './log-reader.ts';
 import { foldEvent, type LogState, startState } from './log-state.ts';
 
@@ -174,7 +174,8 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
   /** Whoever has all that was published may be told together from now on. */
   function gather(): void {
     const at = recent.at(-1);
-    if (alone.size === 0 || !at || FINAL_EVENTS.has(at.type)) return;
+    // Most topics have one reader: for them this is all that a crowd costs.
+    if (alone.size === 0 || readers.size < ENOUGH || !at || FINAL_EVENTS.has(at.type)) return;
     const candidates = [...alone].filter(
       (state) => state.live && state.reader.seat && state.epoch === at.epoch && state.last === at.seq && !full(state),
     );

@@ -35,9 +35,9 @@ const QUIET_PER_SECOND = 5;
 const PACED_MS = 3_000;
 const IDLE = 8_000;
 const STORM = 10_000;
-const STREAMING = [1_000, 2_000, 3_000, 4_000, 5_000];
+const STREAMING = [100, 250, 500, 750, 1_000, 1_500, 2_000, 3_000, 4_000, 5_000];
 const TOKENS_PER_SECOND = 30;
-/** A token that takes longer has been overtaken by the next ones. */
+/** By how much the last token may be later than it was due: more, and a backlog grows. */
 const KEEPS_UP_MS = 250;
 const PATIENCE_MS = 60_000;
 const TOKEN_SECONDS = 900;
@@ -254,7 +254,7 @@ async function room(servers: Servers, services: Services, rounds: number): Promi
   ];
 }
 
-/** How many turns at 30 tokens/s reach their readers before the next token is due; stops at the first that do not. */
+/** How many turns at 30 tokens/s reach their readers without a backlog; stops at the first number that does not. */
 async function streaming(server: Server, services: Services): Promise<Row[]> {
   let most = 0;
   let p99 = Number.NaN;
@@ -264,20 +264,20 @@ async function streaming(server: Server, services: Services): Promise<Row[]> {
     await side.measure({ do: 'flood', rounds: 2 }, 2);
     const each = (TOKENS_PER_SECOND * PACED_MS) / 1_000;
     const measured = await side.measure({ do: 'pace', perSecond: TOKENS_PER_SECOND, ms: PACED_MS }, each);
-    if (measured.p99 > KEEPS_UP_MS) break;
+    if (measured.ms > PACED_MS + KEEPS_UP_MS) break;
     most = count;
     p99 = measured.p99;
-    cores = (measured.cpu * each * count) / (measured.ms * 1_000);
+    cores = (measured.allCpu * each * count) / (measured.ms * 1_000);
   }
   return [
     {
-      label: `turns at ${TOKENS_PER_SECOND} tokens/s with p99 ≤ ${KEEPS_UP_MS} ms`,
+      label: `turns at ${TOKENS_PER_SECOND} tokens/s whose last is at most ${KEEPS_UP_MS} ms late`,
       unit: 'of them',
       values: [most],
       target: { atLeast: 5_000 },
     },
     { label: '… their p99', unit: 'ms', values: [p99] },
-    { label: '… cores that the server used', unit: 'ratio', values: [cores] },
+    { label: '… cores that server, producer and Redis used', unit: 'ratio', values: [cores] },
   ];
 }
 
