@@ -73,15 +73,17 @@ export async function startTcpProxy(upstream: Upstream): Promise<TcpProxy> {
     }
     from.on('data', (bytes: Buffer) => {
       if (link.frozen) return;
-      if (!isReply && mode.type === 'cut-after-request') {
-        to.write(bytes, () => sever(link));
+      if (mode.type === 'cut-after-request') {
+        // The reply to a request of before is lost with its connection.
+        if (isReply) sever(link);
+        else to.write(bytes, () => sever(link));
       } else if (isReply && mode.type === 'cut-mid-reply') {
         to.write(bytes.subarray(0, Math.ceil(bytes.length / 2)), () => sever(link));
       } else if (isReply && bytes.length >= link.left) {
         const passing = bytes.subarray(0, link.left);
         link.left = 0;
         pass(() => to.write(passing, () => sever(link)));
-      } else if (!(isReply && mode.type === 'cut-after-request')) {
+      } else {
         if (isReply) link.left -= bytes.length;
         pass(() => {
           if (to.write(bytes)) return;
