@@ -13,30 +13,46 @@ const WORKERS = 3;
 const FIRST = Number(process.env['SEED'] ?? 1);
 const RUNS = Number(process.env['RUNS'] ?? 20);
 
-let installation: Installation;
-beforeAll(async () => {
-  installation = await startInstallation({ workers: WORKERS, reply: chaosReply });
-}, 120_000);
-afterAll(() => installation?.stop());
+/** More than all waits of a run together may take: those fail with a reason. */
+const LIMIT_MS = 240_000;
+
+let installation: Installation | undefined;
+
+async function running(): Promise<Installation> {
+  installation ??= await startInstallation({ workers: WORKERS, reply: chaosReply });
+  return installation;
+}
+
+/** A run that failed may have left anything behind: the next one starts anew. */
+async function abandon(): Promise<void> {
+  const left = installation;
+  installation = undefined;
+  await left?.stop();
+}
+
+beforeAll(async () => void (await running()), LIMIT_MS);
+afterAll(abandon, LIMIT_MS);
 
 describe('whatever breaks, nothing accepted is lost and nothing is done twice', () => {
   for (let seed = FIRST; seed < FIRST + RUNS; seed++) {
-    test(`seed ${seed}`, async () => {
-      const plan = planOf({ seed, workers: WORKERS });
-      try {
-        const { violations, figures } = await checkHistory(installation, await runPlan(installation, plan));
-        say(
-          `seed ${seed}: ${Object.entries(figures)
-            .map(([name, value]) => `${name} ${value}`)
-            .join(', ')}`,
-        );
-        expect(violations).toEqual([]);
-      } catch (error) {
-        say(
-          `repeat with SEED=${seed} RUNS=1; the plan was\n${plan.steps.map((step) => JSON.stringify(step)).join('\n')}`,
-        );
-        throw error;
-      }
-    });
+    test(
+      `seed ${seed}`,
+      async () => {
+        const plan = planOf({ seed, workers: WORKERS });
+        try {
+          const whole = await running();
+          const { violations, figures } = await checkHistory(whole, await runPlan(whole, plan));
+          const told = Object.entries(figures).map(([name, value]) => `${name} ${value}`);
+          say(`seed ${seed}: ${told.join(', ')}`);
+          expect(violations).toEqual([]);
+        } catch (error) {
+          const steps = plan.steps.map((step) => JSON.stringify(step));
+          say(`repeat with SEED=${seed} RUNS=1; the plan was\n${steps.join('\n')}`);
+          await abandon();
+          throw error;
+        }
+      },
+      LIMIT_MS,
+    );
   }
 });

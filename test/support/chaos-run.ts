@@ -52,6 +52,7 @@ export interface History {
 /** How long people go on trying. */
 const PATIENCE_MS = 60_000;
 const PAUSE_MS = 100;
+const ANSWER_MS = 20_000;
 /** A half-open connection is found after 5 s and is made again after some more; loaded machines are slow. */
 const SLACK_MS = 20_000;
 const VIEWS_END_MS = 10_000;
@@ -70,6 +71,17 @@ export function chaosReply(body: Record<string, unknown>): string {
   const question = prompt.match(/question-[\w-]+/g)?.at(-1) ?? 'no question';
   const words = Array.from({ length: 40 }, (_, index) => `word${index}`).join(' ');
   return `An answer to ${question}: ${words}${prompt.includes('<passage-') ? ' [1]' : ''}.`;
+}
+
+/** The promise, or an error after so long: a request that hangs must not hang the run. */
+async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const cancel = systemClock.after(ms, () => late.reject(new Error(`no answer in ${ms} ms`)));
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    cancel();
+  }
 }
 
 const isAnswer = ({ status }: Answer<unknown>) => status < 500 && status !== 429 && status !== 409;
@@ -108,7 +120,7 @@ export async function runPlan(installation: Installation, plan: Plan): Promise<H
     const deadline = systemClock.now() + PATIENCE_MS;
     for (let last = 'nothing'; ; ) {
       try {
-        const answer = await ask();
+        const answer = await within(ANSWER_MS, ask());
         if (isAnswer(answer)) return answer;
         last = `${answer.status} ${JSON.stringify(answer.body)}`;
       } catch (error) {
@@ -194,7 +206,7 @@ export async function runPlan(installation: Installation, plan: Plan): Promise<H
         if (!target) return;
         tenant.retryAsked.add(target.taskId);
         // Refused where there is nothing to retry: asked once.
-        await person.call('POST', `/tasks/${target.taskId}/retry`).catch(() => undefined);
+        await within(ANSWER_MS, person.call('POST', `/tasks/${target.taskId}/retry`)).catch(() => undefined);
         return;
       }
       case 'stop-turn': {
