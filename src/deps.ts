@@ -90,6 +90,8 @@ const CHAT_CONCURRENCY = 64;
 const CHAT_TENANT_CONCURRENCY = 32;
 /** The row's lease ends before its stream entry is reclaimed, so whoever reclaims it can begin at once. */
 const LEASE_SHARE = 0.8;
+/** For how long a handed-out job may be in no stream and no worker's hands before it is handed out again. */
+const REPAIR_GRACE_MS = 10_000;
 const DRAIN_MS = 10_000;
 const WORKER_STOP_MS = 12_000;
 
@@ -366,7 +368,16 @@ function createWorkerSide(
   return [
     extractor,
     createCancelListener({ control, tenants }),
-    createReconciler({ database, producer, clients, keys, clock, logger }),
+    // What Redis lost is missed no later than what a dead worker held; a push that was only late is delivered twice, to no effect.
+    createReconciler({
+      database,
+      producer,
+      clients,
+      keys,
+      clock,
+      logger,
+      graceMs: Math.min(REPAIR_GRACE_MS, config.visibilityTimeoutMs, config.chatVisibilityTimeoutMs),
+    }),
     createQueueStats({ database, metrics, clock, logger }),
     createCounterCheck({ database, metrics, clock, logger }),
     createWebhookSender({ database, requests, clock, random, logger }),
