@@ -33,6 +33,16 @@ bench: ## the benchmarks, each beside its peer or limit; ARGS names some, or --r
 	@deploy/scripts/services.sh start >/dev/null
 	@exec bun test/bench/run.ts $(ARGS)
 
+.PHONY: chaos
+chaos: ## fault runs: RUNS=n of them (20), from SEED=s (1) on; a seed repeats what happens and when
+	@deploy/scripts/setup.sh
+	@deploy/scripts/services.sh start >/dev/null
+	@RUNS=$(or $(RUNS),20) SEED=$(or $(SEED),1) exec bun test test/chaos/seeded.test.ts
+
+.PHONY: soak
+soak: ## the long form of the fault runs: 200 of them, from a random seed on, which is printed
+	@$(MAKE) --no-print-directory chaos RUNS=$(or $(RUNS),200) SEED=$(or $(SEED),$$RANDOM)
+
 .PHONY: services
 services: ## real PostgreSQL + pgvector and Redis for tests, by the first way that works
 	@deploy/scripts/setup.sh

@@ -30,6 +30,7 @@ const GROUPS: readonly Group[] = [
   { name: 'integration', paths: ['test/integration/'], parallel: workers },
   // Whole installations, and what they measure should not be each other.
   { name: 'e2e', paths: ['test/e2e/'], parallel: 1 },
+  { name: 'chaos', paths: ['test/chaos/'], parallel: 1 },
 ];
 
 /** The count in bun's closing summary, which has a line ` N name` for each that is not 0. */
