@@ -181,7 +181,7 @@ export async function* slices(bytes: Uint8Array, size: number): AsyncGenerator<U
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
 }
 
-export async function bytesOf(
+async function bytesOf(
   store: BlobStore,
   key: string,
   range?: { start: number; end: number },

@@ -86,7 +86,7 @@ async function untilReady(processes: readonly Supervised[]): Promise<void> {
 
 const READY_MS = 30_000;
 const LOOK_EVERY_MS = 50;
-export const VISIBILITY_MS = 2_000;
+const VISIBILITY_MS = 2_000;
 
 export async function startInstallation({
   workers: count,

@@ -67,7 +67,7 @@ async function findCluster(): Promise<string> {
 let cluster: Promise<string> | undefined;
 
 /** The superuser's URL of the cluster that tests use; starts it when none runs. */
-export function testCluster(): Promise<string> {
+function testCluster(): Promise<string> {
   cluster ??= findCluster();
   return cluster;
 }
