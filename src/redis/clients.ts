@@ -39,7 +39,10 @@ export interface RedisClients {
   readonly servers: readonly string[];
   /** A new connection that only listens, at one server; its owner disconnects it. */
   subscriber(name: string, server?: string): RedisClient;
-  /** What `INFO` says, of each server that holds data. Throws where one of them does not answer. */
+  /**
+   * What `INFO` says, of each server that holds data. Throws where one of them does not answer. Producer and ops of a cluster
+   * can be used from now on: they have no queue for what comes before they know its servers.
+   */
   info(): Promise<string[]>;
   /** Throws `unavailable` when Redis, or one server of the cluster, does not answer within `timeoutMs`. */
   check(timeoutMs: number): Promise<void>;
@@ -175,7 +178,7 @@ export function createRedisClients({ url, logger }: { url: string; logger: Logge
       );
     },
     async info() {
-      if (own instanceof Cluster) await whenReady(own, CLUSTER_START_MS);
+      if (address.kind === 'cluster') await Promise.all([producer, own].map((client) => whenReady(client)));
       return Promise.all((await masters()).map((master) => master.info()));
     },
     async check(timeoutMs) {
@@ -201,16 +204,18 @@ function addressOf({ options: { host = '127.0.0.1', port = 6379 } }: Redis): Red
   return { host, port };
 }
 
-/** A cluster's client has no queue for what comes before it is ready. */
-async function whenReady(cluster: Cluster, timeoutMs: number): Promise<void> {
-  if (cluster.status === 'ready') return;
+async function whenReady(client: RedisClient): Promise<void> {
+  if (client.status === 'ready') return;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  cluster.once('ready', resolve);
-  const timer = setTimeout(() => reject(new AppError('unavailable', 'The Redis Cluster is not ready.')), timeoutMs);
+  client.on('ready', resolve);
+  const timer = setTimeout(
+    () => reject(new AppError('unavailable', 'The Redis Cluster is not ready.')),
+    CLUSTER_START_MS,
+  );
   try {
     await promise;
   } finally {
     clearTimeout(timer);
-    cluster.off('ready', resolve);
+    client.off('ready', resolve);
   }
 }

@@ -21,7 +21,7 @@ import type { RedisCluster } from '../support/redis-cluster.ts';
 
 const PARTITIONS = 16;
 
-const starting = useRedisCluster();
+const starting = useRedisCluster({ persist: true });
 let cluster: RedisCluster;
 let backlog: TestBacklog;
 let queue: TestQueue;

@@ -20,8 +20,8 @@ export interface AnyRedis {
 let cluster: Promise<RedisCluster> | undefined;
 
 /** From now on this file's tests share a cluster, which is emptied where they would start a server. */
-export function useRedisCluster(): Promise<RedisCluster> {
-  cluster = startRedisCluster();
+export function useRedisCluster(options: { persist?: boolean } = {}): Promise<RedisCluster> {
+  cluster = startRedisCluster(options);
   afterAll(async () => {
     await (await cluster)?.stop();
     cluster = undefined;

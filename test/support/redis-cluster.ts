@@ -1,7 +1,7 @@
 /**
- * A real Redis Cluster of three masters for tests: three `redis-server` processes on this machine, each with a folder and
- * an append-only file. There are no replicas, so a server that is killed takes its slots along until it is started again;
- * the others go on (`cluster-require-full-coverage no`).
+ * A real Redis Cluster of three masters for tests: three `redis-server` processes on this machine. There are no replicas, so
+ * a server that is killed takes its slots along until it is started again; the others go on
+ * (`cluster-require-full-coverage no`).
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -39,7 +39,7 @@ export interface RedisCluster {
   stop(): Promise<void>;
 }
 
-function createServer(folder: TemporaryFolder, index: number): Server {
+function createServer(folder: TemporaryFolder, index: number, persist: boolean): Server {
   const [port, busPort] = [freePort(), freePort()];
   const admin = new Redis({
     port,
@@ -55,7 +55,9 @@ function createServer(folder: TemporaryFolder, index: number): Server {
     bind: '127.0.0.1',
     dir: folder.path,
     save: '',
-    appendonly: 'yes',
+    appendonly: persist ? 'yes' : 'no',
+    // What was answered is kept, however busy the disk is; with `everysec` it may not be.
+    appendfsync: 'always',
     appenddirname: `aof-${index}`,
     'cluster-enabled': 'yes',
     'cluster-config-file': join(folder.path, `nodes-${index}.conf`),
@@ -73,8 +75,12 @@ function createServer(folder: TemporaryFolder, index: number): Server {
       const program = Bun.which('redis-server') ?? Bun.which('valkey-server') ?? 'redis-server';
       const command = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
       child = Bun.spawn([program, ...command], { stdin: 'ignore', stdout: 'ignore', stderr: 'ignore' });
+      const ended = child.exited.then((code) => {
+        throw new Error(`redis-server ended with ${code}; ${settings['logfile']} says why`);
+      });
+      ended.catch(() => undefined);
       if (admin.status === 'wait') await admin.connect().catch(() => undefined);
-      await admin.ping();
+      await Promise.race([admin.ping(), ended]);
     },
     isRunning: () => child !== undefined && !child.killed,
     async kill() {
@@ -97,9 +103,10 @@ async function whole(servers: readonly Server[]): Promise<boolean> {
   );
 }
 
-export async function startRedisCluster(): Promise<RedisCluster> {
+/** `persist`: what was answered is still there when a killed server is started again. */
+export async function startRedisCluster({ persist = false }: { persist?: boolean } = {}): Promise<RedisCluster> {
   const folder = await temporaryFolder();
-  const servers = Array.from({ length: SERVERS }, (_, index) => createServer(folder, index));
+  const servers = Array.from({ length: SERVERS }, (_, index) => createServer(folder, index, persist));
   const isWhole = () => eventually('the cluster is whole', () => whole(servers));
   async function stop(): Promise<void> {
     for (const { admin } of servers) admin.disconnect();
