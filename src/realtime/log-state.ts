@@ -25,7 +25,8 @@ export function foldEvent(state: LogState | null, entry: LogEntry): LogState | n
     case 'turn.started':
       return { status: 'running', attempt: event.data.attempt, text: '', sources: [], error: null };
     case 'turn.sources':
-      return state && { ...state, sources: event.data.sources };
+      // Told before the text: a log that was lost and begins anew with them has all of it.
+      return state && { text: '', ...state, sources: event.data.sources };
     case 'turn.delta':
       // A log that begins in mid-text has lost what came before.
       return typeof state?.['text'] === 'string'

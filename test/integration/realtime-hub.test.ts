@@ -194,6 +194,23 @@ describe('a log topic', () => {
     expect(reader.text()).toBe('before after');
   });
 
+  test('that was lost before the text came is told whole, though it begins with the sources', async () => {
+    const { scope, topic } = turnOf();
+    await append(one.publisher, scope, topic, 1, started(topic, 1));
+    await redis.everywhere('FLUSHALL');
+    const writer = runAs(scope, () => createDeltaWriter({ ...one, topic, attempt: 1, windowMs: 1 }));
+    await append(one.publisher, scope, topic, 1, { type: 'turn.sources', data: { sources: [] } });
+    writer.write('all ');
+    await writer.flush();
+    const reader = recorder();
+    await runAs(scope, () => two.hub.subscribe(topic, reader.reader, { after: 1, epoch: 'lost' }));
+    await reader.until(() => reader.resets.length === 1);
+    writer.write('of it');
+    await writer.finish(completed('all of it'));
+    await reader.untilType('turn.completed');
+    expect(reader.text()).toBe('all of it');
+  });
+
   test('feeds a thousand readers the same event objects', async () => {
     const { scope, topic } = turnOf();
     await append(one.publisher, scope, topic, 1, started(topic, 1));
