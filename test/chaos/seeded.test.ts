@@ -8,6 +8,7 @@ import { type Installation, startInstallation } from '../support/chaos-installat
 import { planOf } from '../support/chaos-plan.ts';
 import { chaosReply, runPlan } from '../support/chaos-run.ts';
 import { say } from '../support/chaos-say.ts';
+import { eventually } from '../support/eventually.ts';
 
 const WORKERS = 3;
 const FIRST = Number(process.env['SEED'] ?? 1);
@@ -15,6 +16,8 @@ const RUNS = Number(process.env['RUNS'] ?? 20);
 
 /** More than all waits of a run together may take: those fail with a reason. */
 const LIMIT_MS = 240_000;
+
+const OUTBOX_MS = 60_000;
 
 let installation: Installation | undefined;
 
@@ -31,7 +34,19 @@ async function abandon(): Promise<void> {
 }
 
 beforeAll(async () => void (await running()), LIMIT_MS);
-afterAll(abandon, LIMIT_MS);
+afterAll(async () => {
+  try {
+    // Here, because tests run in any order. A relay that was killed keeps its lease for half a minute.
+    const { sql } = await running();
+    await eventually(
+      'all that happened was told',
+      async () => (await sql`select 1 from outbox limit 1`).length === 0,
+      OUTBOX_MS,
+    );
+  } finally {
+    await abandon();
+  }
+}, LIMIT_MS);
 
 describe('whatever breaks, nothing accepted is lost and nothing is done twice', () => {
   for (let seed = FIRST; seed < FIRST + RUNS; seed++) {

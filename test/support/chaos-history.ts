@@ -2,6 +2,8 @@
  * Compares what was promised with what is there: after a run everything accepted has an end, everything ready is exactly
  * what its input makes, nothing was done twice, nothing is anybody else's, and nothing is left over.
  */
+import { readdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { type ExpectedChunk, expectedChunks } from './chaos-documents.ts';
 import type { Installation } from './chaos-installation.ts';
 import type { History, Tenant } from './chaos-run.ts';
@@ -81,11 +83,11 @@ async function rowsOf({ sql }: Installation, { id }: Tenant) {
     select id, status, attempt, text, answer_id, message_id, error_code, sources from turns where tenant_id = ${id}`;
   const messages = await sql<MessageRow[]>`
     select id, conversation_id, position, role, content, turn_id from messages where tenant_id = ${id} order by conversation_id, position`;
-  const [counts] = await sql<{ orphans: number; outstanding: number; bytes: number }[]>`
+  const [counts] = await sql<{ loose: number; outstanding: number; bytes: number }[]>`
     select (select count(*)::int from chunk_vectors v where v.tenant_id = ${id}
-        and not exists (select from chunks c where c.tenant_id = v.tenant_id and c.id = v.chunk_id)) as orphans,
+        and not exists (select from chunks c where c.tenant_id = v.tenant_id and c.id = v.chunk_id)) as loose,
       outstanding, outstanding_bytes::int as bytes from tenant_load where tenant_id = ${id}`;
-  return { documents, tasks, chunks, turns, messages, counts: counts ?? { orphans: -1, outstanding: -1, bytes: -1 } };
+  return { documents, tasks, chunks, turns, messages, counts: counts ?? { loose: -1, outstanding: -1, bytes: -1 } };
 }
 
 type Rows = Awaited<ReturnType<typeof rowsOf>>;
@@ -243,21 +245,50 @@ function checkPurchases(
   return repeated;
 }
 
+/**
+ * Every document has its original, and its text once it is ready. Returns how many blobs belong to no document: an upload
+ * or a deletion that its process did not survive leaves some, which cost space and are shown to nobody.
+ */
+async function checkBlobs(
+  { blobs }: Installation,
+  tenant: Tenant,
+  { documents }: Rows,
+  fail: (what: string) => void,
+): Promise<number> {
+  const files = async (kind: string) => {
+    const found = await readdir(join(blobs, 'blobs', kind, tenant.id), { recursive: true, withFileTypes: true }).catch(
+      () => [],
+    );
+    return found
+      .filter((entry) => entry.isFile())
+      .map(({ parentPath, name }) => (kind === 'texts' ? `${basename(parentPath)}/${name}` : name));
+  };
+  const [originals, texts] = [new Set(await files('originals')), new Set(await files('texts'))];
+  for (const { id, status, live_version: version } of documents) {
+    if (!originals.has(id)) fail(`the document ${id} has no original`);
+    if (status === 'ready' && !texts.has(`${id}/v${version}`)) fail(`the document ${id} has no text`);
+  }
+  const known = new Set(documents.map(({ id }) => id));
+  return [...originals, ...texts].filter((name) => !known.has(name.split('/')[0] ?? '')).length;
+}
+
 export async function checkHistory(installation: Installation, history: History): Promise<Verdict> {
   const violations = [...history.problems];
   const fail = (what: string) => void violations.push(what);
   const rows = new Map<Tenant, Rows>();
+  let orphans = 0;
   for (const tenant of history.tenants) {
     const own = await rowsOf(installation, tenant);
     rows.set(tenant, own);
     const unfinished = [...own.tasks, ...own.turns].filter(({ status }) => status === 'queued' || status === 'running');
     if (unfinished.length > 0) fail(`${tenant.tag} has ${unfinished.length} unfinished`);
-    const { orphans, outstanding, bytes } = own.counts;
-    if (orphans !== 0) fail(`${tenant.tag} has ${orphans} vectors without a chunk`);
+    const { loose, outstanding, bytes } = own.counts;
+    if (loose !== 0) fail(`${tenant.tag} has ${loose} vectors without a chunk`);
     if (outstanding !== 0 || bytes !== 0)
       fail(`${tenant.tag} counts ${outstanding} outstanding tasks of ${bytes} bytes`);
     await checkDocuments(tenant, own, fail);
     await checkTurns(tenant, own, fail);
+    orphans += await checkBlobs(installation, tenant, own, fail);
   }
   checkRequests(installation, history, fail);
   const repeated = checkPurchases(installation, history, rows, fail);
@@ -284,6 +315,7 @@ export async function checkHistory(installation: Installation, history: History)
       chunks: all.reduce((sum, { chunks }) => sum + chunks.length, 0),
       repeated,
       attempts: all.flatMap(({ tasks, turns }) => [...tasks, ...turns]).reduce((sum, { attempt }) => sum + attempt, 0),
+      orphans,
       crashes: crashes.length,
       quietMs: Math.round(history.quietAfterMs),
     },
