@@ -181,11 +181,7 @@ export async function* slices(bytes: Uint8Array, size: number): AsyncGenerator<U
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
 }
 
-async function bytesOf(
-  store: BlobStore,
-  key: string,
-  range?: { start: number; end: number },
-): Promise<Uint8Array> {
+async function bytesOf(store: BlobStore, key: string, range?: { start: number; end: number }): Promise<Uint8Array> {
   return new Uint8Array(await new Response(await store.read(key, range)).arrayBuffer());
 }
 
