@@ -68,22 +68,24 @@ export interface KnownDocument {
   size: number;
 }
 
-/** The document with the same bytes in the same visibility scope and source, locked against a second retry. */
+/** The document with the same bytes in the same visibility scope and source, locked against another try at it. */
 export async function findIdentical(
   sql: Sql,
   key: { sha256: string; sourceType: string; visibility: Visibility },
 ): Promise<KnownDocument | undefined> {
-  const [row] = await sql<KnownDocument[]>`
-    select d.id, d.task_id, d.status, d.title, d.size,
-      (select t.status from tasks t where t.tenant_id = d.tenant_id and t.id = d.task_id) as task_status
-    from documents d
+  const [document] = await sql<Omit<KnownDocument, 'task_status'>[]>`
+    select d.id, d.task_id, d.status, d.title, d.size from documents d
     where d.tenant_id = current_setting('app.tenant_id')::uuid and d.sha256 = decode(${key.sha256}, 'hex')
       and d.source_type = ${key.sourceType}
       and coalesce(d.private_to, '00000000-0000-0000-0000-000000000000'::uuid) =
         case when ${key.visibility} = 'private' then current_setting('app.user_id')::uuid
              else '00000000-0000-0000-0000-000000000000'::uuid end
     for update of d`;
-  return row;
+  if (!document) return undefined;
+  // A statement of its own: the one that waits for the lock still sees the tasks of before it.
+  const [task] = await sql<{ status: string }[]>`
+    select status from tasks where tenant_id = current_setting('app.tenant_id')::uuid and id = ${document.task_id}`;
+  return { ...document, task_status: task?.status ?? null };
 }
 
 type DocumentRow = Omit<DocumentResource, 'created_at' | 'error'> & {
@@ -163,6 +165,18 @@ export async function setDocumentStatus(
     update documents set status = case when live_version is not null and ${status} = 'processing' then status else ${status} end,
       error_code = ${error?.code ?? null}, error_message = ${error?.message ?? null}, updated_at = now()
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
+}
+
+/**
+ * Makes a document wait for its task again; false where a newer task has taken its place, which builds another version:
+ * two at work at once would each delete what the other one writes.
+ */
+export async function requeueDocument(sql: Sql, id: string, taskId: string): Promise<boolean> {
+  const rows = await sql`
+    update documents set status = 'queued', error_code = null, error_message = null, updated_at = now()
+    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and task_id = ${taskId}
+    returning 1`;
+  return rows.length > 0;
 }
 
 /** Makes a version the one that searches see. */

@@ -6,7 +6,7 @@ import { AppError } from '../kernel/errors.ts';
 import type { Feeder } from '../queue/feeder.ts';
 import type { Control } from '../realtime/control.ts';
 import type { QueueLimits } from '../repositories/admission.ts';
-import { getDocumentWork, setDocumentStatus } from '../repositories/documents.ts';
+import { getDocumentWork, requeueDocument, setDocumentStatus } from '../repositories/documents.ts';
 import { appendOutbox } from '../repositories/outbox.ts';
 import {
   admitTask,
@@ -72,7 +72,9 @@ export function createTasks({ database, announcer, feeder, control, limits }: Ta
           if (!(await getTask(sql, id))) throw new AppError('not_found', 'There is no such task.');
           throw new AppError('conflict', 'Only a task that failed, died or was cancelled can be tried again.');
         }
-        await setDocumentStatus(sql, revived.document_id, 'queued');
+        if (!(await requeueDocument(sql, revived.document_id, id))) {
+          throw new AppError('conflict', 'A newer task has taken the place of this one.');
+        }
         if (!(await admitTask(sql, revived.size, limits))) throw await refusalOf(sql, revived.size, limits);
         await appendTaskLog(sql, id, {
           attempt: revived.attempt,
