@@ -20,7 +20,7 @@ import type { Database } from '../db/database.ts';
 import { backoffMs } from '../kernel/backoff.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { currentScope } from '../kernel/context.ts';
-import { AppError, messageOf } from '../kernel/errors.ts';
+import { AppError, type ErrorKind, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { cancelled, done, failed, type Outcome, released, retryIn, superseded } from '../kernel/outcome.ts';
@@ -69,6 +69,8 @@ const PASSAGE_SHARE = 0.45;
 const RETRIEVED = 24;
 const PASSAGES = 8;
 const RETRY = { baseMs: 500, maxMs: 30_000 };
+/** Failures of ours, that another attempt is made after. */
+const OURS: ReadonlySet<ErrorKind> = new Set<ErrorKind>(['internal', 'unavailable']);
 const NO_USAGE: Usage = { prompt_tokens: 0, completion_tokens: 0, cost: 0 };
 
 /** A follow-up such as "and in 2023?" names its subject in the question before it. */
@@ -316,8 +318,9 @@ export function createAnswering(options: AnsweringOptions) {
     if (!attempt) throw error;
     const work = workOf(attempt);
     logger.warn({ err: error, turn_id: job.id, attempt: work.attempt }, `answer failed: ${messageOf(error)}`);
-    // The provider has been tried again already; somebody who waits is told rather than kept waiting.
-    const known = error instanceof AppError && error.kind !== 'internal' ? error : undefined;
+    // The provider has been tried again already; somebody who waits is told rather than kept waiting. A database that was
+    // away for a moment is no answer to a question: another attempt is.
+    const known = error instanceof AppError && !OURS.has(error.kind) ? error : undefined;
     if (!known && work.begun.retry_count + 1 < options.maxAttempts) {
       const afterMs = backoffMs(work.begun.retry_count, { ...RETRY, random: options.random });
       const requeued = await database.tenant((sql) =>

@@ -271,6 +271,30 @@ describe('a turn', () => {
     expect(await rig.deliver(who, 'chat', second.turn_id)).toEqual({ type: 'done' });
   });
 
+  test('that the database fails in the middle of is tried again, and nobody is told of a failure', async () => {
+    let attempts = 0;
+    const rig = await rigWith({
+      chat: scripted(async function* () {
+        attempts += 1;
+        yield { type: 'delta', text: `Answer ${attempts}` };
+        if (attempts === 1) throw new AppError('unavailable', 'The database is not available.', { retryAfterMs: 1_000 });
+        yield { type: 'usage', promptTokens: 1, completionTokens: 1, cost: 0 };
+      }),
+    });
+    const who = await rig.newTenant();
+    const { turn_id: turnId } = await rig.as(who, () => rig.chat.send({ content: 'Anything?' }));
+    const { told, final } = await follow(rig, who, turnId);
+    expect(await rig.deliver(who, 'chat', turnId)).toMatchObject({ type: 'retry' });
+    expect(await rig.deliver(who, 'chat', turnId)).toEqual({ type: 'done' });
+    await final;
+    expect(told.map(({ type }) => type)).not.toContain('turn.failed');
+    expect(await rig.as(who, () => rig.chat.turn(turnId))).toMatchObject({
+      status: 'completed',
+      text: 'Answer 2',
+      attempt: 2,
+    });
+  });
+
   test('that another worker takes over restarts its text under a higher attempt', async () => {
     const frozen = Promise.withResolvers<void>();
     const thaw = Promise.withResolvers<void>();
