@@ -44,8 +44,11 @@ export interface DatabaseOptions {
   silenceSeconds?: number;
 }
 
-/** In milliseconds. */
-const LIMITS = { statement_timeout: 60_000, lock_timeout: 20_000, idle_in_transaction_session_timeout: 60_000 };
+/**
+ * In milliseconds. Nobody waits for anything but the database inside a transaction, so one that is idle belongs to a
+ * process that stands still, and whoever takes over waits for its locks.
+ */
+const LIMITS = { statement_timeout: 60_000, lock_timeout: 20_000, idle_in_transaction_session_timeout: 10_000 };
 
 const SILENCE_SECONDS = 75;
 
@@ -118,7 +121,7 @@ function enterPooled(tx: Sql, role: Role, who: Who | undefined) {
 
 /** Codes of postgres.js and of the server for a connection that is gone or cannot be had; the outcome may be unknown. */
 const AWAY =
-  /^(CONNECTION_(CLOSED|ENDED|DESTROYED)|CONNECT_TIMEOUT|ECONNREFUSED|ECONNRESET|EPIPE|ENOENT|ETIMEDOUT|08\w{3}|57P0[123]|53300)$/;
+  /^(CONNECTION_(CLOSED|ENDED|DESTROYED|SILENT)|CONNECT_TIMEOUT|ECONNREFUSED|ECONNRESET|EPIPE|ENOENT|ETIMEDOUT|08\w{3}|57P0[123]|25P03|53300)$/;
 
 function isAway(error: unknown): boolean {
   return error instanceof Error && 'code' in error && AWAY.test(String(error.code));
