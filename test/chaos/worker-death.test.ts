@@ -101,7 +101,7 @@ test('killed in the middle of 1,000 chunks, is followed by another that goes on,
   expect(again).toBeLessThanOrEqual(BATCH);
   expect(task).toMatchObject({ attempt: 2, retry_count: 0 });
   await expectWhole(documentId, input);
-}, 60_000);
+}, 100_000);
 
 describe.each(['extracting', 'chunking', 'embedding', 'publishing'] as const)('a worker at %s', (stage) => {
   async function atStage(sections: number) {
@@ -122,7 +122,7 @@ describe.each(['extracting', 'chunking', 'embedding', 'publishing'] as const)('a
     expect(task).toMatchObject({ retry_count: 0 });
     expect(bought(input).length - 150).toBeLessThanOrEqual(BATCH * (Number(task['attempt']) - 1));
     await expectWhole(documentId, input);
-  }, 60_000);
+  }, 100_000);
 
   test('that stands still for longer than its claim cannot write when it comes back', async () => {
     const { input, documentId, taskId } = await atStage(150);
@@ -139,7 +139,7 @@ describe.each(['extracting', 'chunking', 'embedding', 'publishing'] as const)('a
     await eventually('the one that came back serves', async () => (await fetch(`${frozen?.url()}/readyz`)).ok);
     await eventually('its claims are given up', async () => (await installation.redis.keys('dh:*:q:*')).length === 0);
     await expectWhole(documentId, input);
-  }, 60_000);
+  }, 100_000);
 });
 
 test('killed while it answers, is followed by one whose answer the same reader gets whole', async () => {
@@ -168,4 +168,4 @@ test('killed while it answers, is followed by one whose answer the same reader g
     ['user', question],
     ['assistant', view.text],
   ]);
-}, 60_000);
+}, 100_000);
