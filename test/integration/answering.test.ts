@@ -277,7 +277,8 @@ describe('a turn', () => {
       chat: scripted(async function* () {
         attempts += 1;
         yield { type: 'delta', text: `Answer ${attempts}` };
-        if (attempts === 1) throw new AppError('unavailable', 'The database is not available.', { retryAfterMs: 1_000 });
+        if (attempts === 1)
+          throw new AppError('unavailable', 'The database is not available.', { retryAfterMs: 1_000 });
         yield { type: 'usage', promptTokens: 1, completionTokens: 1, cost: 0 };
       }),
     });

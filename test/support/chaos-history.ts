@@ -175,7 +175,8 @@ async function checkTurns(
       fail(`${label} ended as ${view.status} for its reader, who was told ${view.tail.join(', ')}`);
     if (turn.status === 'cancelled' && !stopAsked) fail(`${label} was cancelled by nobody`);
     // Only the provider may fail a question: what is ours is tried again.
-    if (turn.status === 'failed' && turn.error_code !== 'provider_unavailable') fail(`${label} failed: ${turn.error_code}`);
+    if (turn.status === 'failed' && turn.error_code !== 'provider_unavailable')
+      fail(`${label} failed: ${turn.error_code}`);
     const questions = messages.filter(({ turn_id, role }) => turn_id === turnId && role === 'user');
     const answers = messages.filter(({ turn_id, role }) => turn_id === turnId && role === 'assistant');
     if (questions.length !== 1) fail(`${label} has ${questions.length} questions`);
