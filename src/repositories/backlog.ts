@@ -141,17 +141,24 @@ export async function listUnattended(
     order by t.tenant_id, t.id limit ${limit}`;
 }
 
-/** Marks rows of a tenant as handed out anew, those of them that are still unattended. */
+/**
+ * Marks rows of a tenant as handed out anew, those of them that are still unattended. What somebody else holds at this
+ * moment is attended to; waiting for it, two reconcilers could wait for each other.
+ */
 export async function handOutAgain(
   sql: Sql,
   lane: Lane,
   tenantId: string,
   { ids, graceMs }: { ids: readonly string[]; graceMs: number },
 ): Promise<HandedOut> {
+  const table = tableOf(sql, lane);
   const rows = await sql<HandedOutRow[]>`
-    with marked as (
-      update ${tableOf(sql, lane)} t set handed_out_at = now()
+    with unattended as (
+      select t.tenant_id, t.id from ${table} t
       where t.tenant_id = ${tenantId} and t.id = any(${[...ids]}::uuid[]) and ${isUnattended(sql, graceMs)}
+      order by t.id for update skip locked
+    ), marked as (
+      update ${table} t set handed_out_at = now() from unattended u where t.tenant_id = u.tenant_id and t.id = u.id
       returning t.id, t.user_id, t.traceparent, ${versionOf(sql, lane)} as version, ${orderColumns(sql, lane)}
     )
     select m.id, m.user_id, m.traceparent, m.version,
