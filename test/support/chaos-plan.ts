@@ -126,7 +126,7 @@ function breakage(random: Random, workers: number): Break {
   ])();
 }
 
-export function planOf({ seed, workers, uses = 28, breaks = 5, lengthMs = 4_000 }: PlanOptions): Plan {
+export function planOf({ seed, workers, uses = 28, breaks = 5, lengthMs = 3_000 }: PlanOptions): Plan {
   const random = createRandom(seed);
   const at = () => random.between(0, lengthMs);
   const sizes = () =>
