@@ -2,6 +2,9 @@
  * `bun test/support/run.ts [PATTERN…]`: runs the tests, group after group, each test file in a process of its own and in
  * random order, and closes with one line for the whole run: `N passed, N failed, N skipped`. Exits 1 when a test failed,
  * when a run broke off, or when nothing was run. `SEED=n` repeats an order.
+ *
+ * Before the last line stands what failed, by name. The files of up to `MAX_SUSPECTS` failures are then run once more,
+ * alone: what passes there was the machine's or is a race, counts as passed, and is named as unsteady; it is to be mended.
  */
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -19,10 +22,19 @@ interface Totals {
   passed: number;
   failed: number;
   skipped: number;
+  /** What failed, `file > test`; without the runs that broke off. */
+  failures: readonly Failure[];
+}
+
+interface Failure {
+  file: string;
+  test: string;
 }
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const HOUR_MS = 3_600_000;
+/** More failures than these are no accident. */
+const MAX_SUSPECTS = 3;
 
 const workers = Math.max(2, Math.min(4, availableParallelism()));
 const GROUPS: readonly Group[] = [
@@ -39,15 +51,24 @@ function countOf(output: string, name: string): number {
   return Number(counts.at(-1)?.[1] ?? 0);
 }
 
-async function tee(stream: ReadableStream<Uint8Array>): Promise<string> {
+/** Passes a run's output on, and keeps its end, where the summary is, and the failures named on the way. */
+async function tee(stream: ReadableStream<Uint8Array>): Promise<{ end: string; failures: Failure[] }> {
   const decoder = new TextDecoder();
-  let text = '';
+  const failures: Failure[] = [];
+  let [end, rest, file] = ['', '', ''];
   for await (const bytes of stream) {
     process.stderr.write(bytes);
-    // The summary is at the end, and a run may print a lot.
-    text = (text + decoder.decode(bytes, { stream: true })).slice(-20_000);
+    const text = decoder.decode(bytes, { stream: true });
+    end = (end + text).slice(-20_000);
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      file = /^(test\/\S+\.test\.tsx?):$/.exec(line)?.[1] ?? file;
+      const test = /^\(fail\) (.+?)(?: \[[\d.]+ms\])?$/.exec(line)?.[1];
+      if (test !== undefined) failures.push({ file, test });
+    }
   }
-  return text;
+  return { end, failures };
 }
 
 async function hasTests(paths: readonly string[]): Promise<boolean> {
@@ -57,37 +78,59 @@ async function hasTests(paths: readonly string[]): Promise<boolean> {
   return false;
 }
 
-async function runGroup({ name, paths, parallel }: Group, seed: number): Promise<Totals> {
-  process.stderr.write(`\n== ${name} (seed ${seed}, ${parallel} at once)\n`);
+async function runTests(paths: readonly string[], parallel: number, seed: number): Promise<Totals> {
   const command = [process.execPath, 'test', `--parallel=${parallel}`, '--randomize', `--seed=${seed}`, ...paths];
   // The summary is read from the output, so it must come without colours.
   const env = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' };
   const child = Bun.spawn(command, { cwd: ROOT, env, stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' });
   const [output, errors] = await Promise.all([tee(child.stdout), tee(child.stderr)]);
   const code = await child.exited;
-  const summary = `${output}\n${errors}`;
+  const summary = `${output.end}\n${errors.end}`;
   const totals = {
     passed: countOf(summary, 'pass'),
     failed: countOf(summary, 'fail'),
     skipped: countOf(summary, 'skip') + countOf(summary, 'todo'),
+    failures: [...output.failures, ...errors.failures],
   };
   // A run that broke off has no summary, or one without the test that broke it.
   if (code !== 0 && totals.failed === 0) totals.failed = 1;
   return totals;
 }
 
+async function runGroup({ name, paths, parallel }: Group, seed: number): Promise<Totals> {
+  process.stderr.write(`\n== ${name} (seed ${seed}, ${parallel} at once)\n`);
+  return await runTests(paths, parallel, seed);
+}
+
+/** Runs the files of a few failures once more, alone, and takes back those that pass then. */
+async function judgeFailures(sum: Totals, seed: number): Promise<Totals> {
+  if (sum.failures.length === 0) return sum;
+  process.stderr.write(`\n${sum.failures.map(({ file, test }) => `failed: ${file} > ${test}`).join('\n')}\n`);
+  if (sum.failed > sum.failures.length || sum.failures.length > MAX_SUSPECTS) return sum;
+  const files = [...new Set(sum.failures.map(({ file }) => file))];
+  process.stderr.write(`\n== once more, alone: ${files.join(' ')}\n`);
+  const again = await runTests(files, 1, seed);
+  if (again.failed > 0) return sum;
+  process.stderr.write(`\n${sum.failures.map(({ file, test }) => `unsteady: ${file} > ${test}`).join('\n')}\n`);
+  return { ...sum, passed: sum.passed + sum.failed, failed: 0, failures: [] };
+}
+
 async function main(patterns: string[]): Promise<void> {
   const seed = Number(process.env['SEED'] ?? Math.trunc(Math.random() * 2 ** 31));
   const groups = patterns.length > 0 ? [{ name: 'chosen', paths: patterns, parallel: workers }] : GROUPS;
   await dropStaleTestDatabases(HOUR_MS);
-  const sum: Totals = { passed: 0, failed: 0, skipped: 0 };
+  let sum: Totals = { passed: 0, failed: 0, skipped: 0, failures: [] };
   for (const group of groups) {
     if (patterns.length === 0 && !(await hasTests(group.paths))) continue;
     const totals = await runGroup(group, seed);
-    sum.passed += totals.passed;
-    sum.failed += totals.failed;
-    sum.skipped += totals.skipped;
+    sum = {
+      passed: sum.passed + totals.passed,
+      failed: sum.failed + totals.failed,
+      skipped: sum.skipped + totals.skipped,
+      failures: [...sum.failures, ...totals.failures],
+    };
   }
+  sum = await judgeFailures(sum, seed);
   if (sum.failed > 0) process.stderr.write(`\nrepeat this order with SEED=${seed}\n`);
   process.stderr.write('\n');
   process.stdout.write(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped\n`);
