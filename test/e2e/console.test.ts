@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core';
+import type { Browser, BrowserContextOptions, FileChooser, Locator, Page } from 'playwright-core';
 import { findChromium, launchChromium } from '../support/browser.ts';
 import { startDreamhub } from '../support/dreamhub.ts';
 import { type FakeOpenAi, startFakeOpenAi } from '../support/fake-openai.ts';
@@ -166,6 +166,10 @@ describe.skipIf(CHROMIUM === undefined)('the console', () => {
       throw new Error(`The focus never came to it; it is on ${await focused()}`);
     };
 
+    // Listened for from the start: the browser is told only then to hand choosers over, and does not say when it does.
+    const chooser = Promise.withResolvers<FileChooser>();
+    page.once('filechooser', chooser.resolve);
+
     await tabTo(page.getByRole('tab').nth(1));
     await page.keyboard.press('Enter');
     await tabTo(page.locator('[name=organization]'));
@@ -178,9 +182,12 @@ describe.skipIf(CHROMIUM === undefined)('the console', () => {
     await page.locator('.connection[data-state=open]').waitFor();
 
     await tabTo(page.locator('.drop'));
-    const chooser = page.waitForEvent('filechooser');
     await page.keyboard.press('Enter');
-    await (await chooser).setFiles({ name: 'handbook.md', mimeType: 'text/markdown', buffer: Buffer.from(handbook()) });
+    await (await chooser.promise).setFiles({
+      name: 'handbook.md',
+      mimeType: 'text/markdown',
+      buffer: Buffer.from(handbook()),
+    });
     await page.locator('.row[data-phase=ready]').waitFor();
 
     await page.keyboard.press('/');
