@@ -26,6 +26,30 @@ export interface ExtractedDocument {
   headings: Heading[];
 }
 
+/** A file inside a document, such as a mail's attachment: a document of its own for whoever takes documents in. */
+export interface EmbeddedFile {
+  /** What its sender calls it: a label of up to 255 characters, never a path. */
+  name: string;
+  /** What its sender says it is; `sniffFile` decides. */
+  mediaType: string;
+  /** In bytes. */
+  size: number;
+  /** A local file with its bytes, until the extraction is released. */
+  path: string;
+}
+
+/** An extraction whose text stays in a file, so that its length costs no memory. */
+export interface ExtractedFile extends Omit<ExtractedDocument, 'text'> {
+  /** The text in UTF-8, without a byte order mark; `ingest/text-pieces.ts` reads it piece by piece. */
+  textPath: string;
+  /** UTF-16 code units of the text. */
+  chars: number;
+  /** In the document's order; empty where the format holds none. */
+  files: EmbeddedFile[];
+  /** Removes the text and the files. Must be called; twice is fine. */
+  release(): Promise<void>;
+}
+
 export interface ExtractRequest {
   /** A local file with the original bytes. */
   path: string;
