@@ -31,6 +31,17 @@ export interface Uploads {
     contentType: string;
     signal: AbortSignal;
   }): Promise<{ receipt: UploadReceipt; created: boolean }>;
+  /** The same for bytes that came by another way. They are promoted or discarded, however this ends. */
+  acceptStaged(upload: StagedUpload): Promise<{ receipt: UploadReceipt; created: boolean }>;
+}
+
+export interface StagedUpload {
+  staged: StagedBlob;
+  filename: string;
+  /** A form's fields, checked here. */
+  fields: Record<string, string>;
+  /** Runs in the accepting transaction: what must be there if the document is, and only then. */
+  within?(sql: Sql, receipt: UploadReceipt): Promise<void>;
 }
 
 export interface UploadsOptions {
@@ -68,7 +79,7 @@ function parseMetadata(text: string | undefined, errors: FieldError[]): Record<s
 }
 
 /** Throws `invalid_request` naming every field that is wrong. */
-function parseFields(fields: Record<string, string>): UploadFields {
+export function parseUploadFields(fields: Record<string, string>): UploadFields {
   const errors: FieldError[] = [];
   const title = fields['title']?.trim() || undefined;
   if (title !== undefined && title.length > MAX_TITLE) {
@@ -148,11 +159,12 @@ export function createUploads(options: UploadsOptions): Uploads {
     filename: string,
     type: Sniffed,
     fields: UploadFields,
+    within: StagedUpload['within'],
   ): Promise<UploadReceipt> {
     const taskId = ids.uuid();
     const title = fields.title ?? titleFrom(filename);
     const { visibility } = fields;
-    return database.tenant(async (sql) => {
+    const admit = async (sql: Sql): Promise<UploadReceipt> => {
       const accepted = await acceptUpload(sql, {
         documentId,
         taskId,
@@ -179,7 +191,40 @@ export function createUploads(options: UploadsOptions): Uploads {
       });
       if (!known) throw new AppError('conflict', 'The same document was being deleted: send it again.');
       return again(sql, known, fields);
+    };
+    return database.tenant(async (sql) => {
+      const receipt = await admit(sql);
+      await within?.(sql, receipt);
+      return receipt;
     });
+  }
+
+  async function acceptStaged({
+    staged,
+    filename,
+    fields: raw,
+    within,
+  }: StagedUpload): Promise<{ receipt: UploadReceipt; created: boolean }> {
+    const documentId = ids.uuid();
+    let promoted = false;
+    let kept = false;
+    try {
+      const fields = parseUploadFields(raw);
+      const type = await sniff(staged, filename);
+      await blobs.promote(staged, originalKey(documentId));
+      promoted = true;
+      const receipt = await commit(documentId, staged, filename, type, fields, within);
+      kept = receipt.document_id === documentId;
+      const created = !receipt.duplicate;
+      if (created) void announce(receipt, fields.title ?? titleFrom(filename), fields.visibility);
+      return { receipt, created };
+    } catch (error) {
+      if (error instanceof AppError && error.kind === 'queue_full') metrics.queueRefusals.inc();
+      throw error;
+    } finally {
+      if (!promoted) await blobs.discard(staged);
+      else if (!kept) await blobs.remove(originalKey(documentId));
+    }
   }
 
   return {
@@ -190,28 +235,9 @@ export function createUploads(options: UploadsOptions): Uploads {
         onFile: (stream) => blobs.stage(stream, { maxBytes: options.maxUploadBytes, signal }),
         discard: (staged) => blobs.discard(staged),
       });
-      const staged = upload.file;
-      const documentId = ids.uuid();
-      let promoted = false;
-      let kept = false;
-      try {
-        const fields = parseFields(upload.fields);
-        const type = await sniff(staged, upload.filename);
-        await blobs.promote(staged, originalKey(documentId));
-        promoted = true;
-        const receipt = await commit(documentId, staged, upload.filename, type, fields);
-        kept = receipt.document_id === documentId;
-        const created = !receipt.duplicate;
-        if (created) void announce(receipt, fields.title ?? titleFrom(upload.filename), fields.visibility);
-        return { receipt, created };
-      } catch (error) {
-        if (error instanceof AppError && error.kind === 'queue_full') metrics.queueRefusals.inc();
-        throw error;
-      } finally {
-        if (!promoted) await blobs.discard(staged);
-        else if (!kept) await blobs.remove(originalKey(documentId));
-      }
+      return acceptStaged({ staged: upload.file, filename: upload.filename, fields: upload.fields });
     },
+    acceptStaged,
   };
 
   /** Not waited for: the upload is accepted, and a Redis that is down must not hold its answer back. */
