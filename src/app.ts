@@ -15,6 +15,7 @@ import { bodyLimitPlugin } from './http/plugins/body-limit.ts';
 import { corsPlugin } from './http/plugins/cors.ts';
 import { createErrorRenderer, errorsPlugin } from './http/plugins/errors.ts';
 import { responseHeadersPlugin } from './http/plugins/response-headers.ts';
+import { tusHeadersPlugin } from './http/plugins/tus-headers.ts';
 import { urlPlugin } from './http/plugins/url.ts';
 import type { ApiServices, HealthPort, MetricsPort } from './http/ports.ts';
 import { createAdminRoutes } from './http/routes/admin.ts';
@@ -30,6 +31,7 @@ import { createTaskRoutes } from './http/routes/tasks.ts';
 import { createTicketRoutes } from './http/routes/tickets.ts';
 import { streamTopicAsSse } from './http/routes/turn-events.ts';
 import { createTurnRoutes } from './http/routes/turns.ts';
+import { createTusRoutes } from './http/routes/tus.ts';
 import { createUploadRoutes } from './http/routes/upload.ts';
 import { createWebhookRoutes } from './http/routes/webhooks.ts';
 import type { Clock } from './kernel/clock.ts';
@@ -90,6 +92,7 @@ export function createApp(deps: AppDeps): AnyElysia {
   const app = root
     .use(authPlugin({ tokens: deps.tokens, identity: services.identity, isOperator: deps.isOperator }))
     .use(urlPlugin)
+    .use(tusHeadersPlugin)
     .use(bodyLimitPlugin(deps))
     .use(corsPlugin(deps))
     .use(accessLogPlugin({ logger: deps.logger, render }))
@@ -100,6 +103,7 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createAuthRoutes(services))
         .use(createMeRoutes(services))
         .use(createUploadRoutes(services))
+        .use(createTusRoutes(services))
         .use(createDocumentRoutes(services))
         .use(createTaskRoutes(services))
         .use(createSearchRoutes(services))

@@ -49,6 +49,8 @@ import { createSearch } from './services/search.ts';
 import { createTasks } from './services/tasks.ts';
 import { createTickets } from './services/tickets.ts';
 import { createTopicSource } from './services/topics.ts';
+import { createResumableUploads } from './services/tus.ts';
+import { createUploadSweep } from './services/tus-sweep.ts';
 import { createUploads } from './services/uploads.ts';
 import { createWebhookRequests } from './services/webhook-request.ts';
 import { createWebhookSender } from './services/webhook-sender.ts';
@@ -201,6 +203,7 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
   const { maxUploadBytes } = config;
   const limits = { maxOutstanding: config.queueMaxDepth, maxOutstandingBytes: config.queueMaxBytes };
   const uploads = createUploads({ database, blobs, feeder, announcer, ids, metrics, maxUploadBytes, limits });
+  const resumable = createResumableUploads({ database, blobs, uploads, clock, ids, maxUploadBytes });
   const chat = createChat({ database, hub, announcer, feeder, control, clock, ids });
   const tickets = createTickets({ clients, keys, clock });
   const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });
@@ -208,6 +211,7 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
   const services = {
     identity,
     uploads,
+    resumable,
     documents: createDocuments({ database, blobs, announcer, control, logger }),
     tasks,
     search,
@@ -244,7 +248,7 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
     stop: async () => {},
   };
   return {
-    parts: [hub, ws.service, demo],
+    parts: [hub, ws.service, createUploadSweep({ database, resumable, clock, logger }), demo],
     // Open sockets and event streams would keep the server from stopping; the hub ends the streams.
     async leave() {
       await ws.closeAll();

@@ -8,6 +8,7 @@ import type {
   MessageResource,
   QueueState,
   Quotas,
+  ResumableUpload,
   SearchResult,
   Session,
   Source,
@@ -41,6 +42,20 @@ export const session: Session = {
   refresh_token: 'Zk1vR3…',
   expires_in: 900,
   ...me,
+};
+
+export const resumableUpload: ResumableUpload = {
+  id: '01985f2b-0fd2-7d11-8f5e-7c6b5a493001',
+  filename: 'handbook.pdf',
+  size: 184_320,
+  offset: 184_320,
+  status: 'finished',
+  document_id: DOCUMENT,
+  task_id: TASK,
+  duplicate: false,
+  error: null,
+  created_at: '2026-07-31T09:11:02.000Z',
+  expires_at: '2026-08-01T09:12:00.000Z',
 };
 
 export const document: DocumentResource = {

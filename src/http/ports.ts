@@ -34,6 +34,7 @@ import type {
   WebhookResource,
 } from '../contracts/index.ts';
 import type { Credentials, Origin, Registration } from '../services/identity.ts';
+import type { ResumableUploads } from '../services/tus.ts';
 
 /** The only service that is called without a scope: it is what proves who is calling. */
 export interface IdentityPort {
@@ -58,6 +59,8 @@ export interface UploadsPort {
   /** `created`: a new document or a new attempt at a failed one, else the same bytes were there already. */
   accept(request: UploadRequest): Promise<{ receipt: UploadReceipt; created: boolean }>;
 }
+
+export type ResumableUploadsPort = ResumableUploads;
 
 export interface DocumentQuery extends PageRequest {
   status?: DocumentStatus;
@@ -170,6 +173,7 @@ export interface MetricsPort {
 export interface ApiServices {
   identity: IdentityPort;
   uploads: UploadsPort;
+  resumable: ResumableUploadsPort;
   documents: DocumentsPort;
   tasks: TasksPort;
   search: SearchPort;

@@ -34,6 +34,8 @@ export interface AppErrorOptions {
   errors?: FieldError[];
   /** Milliseconds after which another try makes sense; becomes `Retry-After` on 429 and 503. */
   retryAfterMs?: number;
+  /** HTTP status where a protocol has one of its own for this (tus: 412, 460); default: the kind's. */
+  status?: number;
 }
 
 /** `detail` is shown to the caller word for word, so it never holds secrets, SQL or another tenant's data. */
@@ -42,16 +44,18 @@ export class AppError extends Error {
   readonly kind: ErrorKind;
   readonly errors: FieldError[] | undefined;
   readonly retryAfterMs: number | undefined;
+  readonly #status: number | undefined;
 
   constructor(kind: ErrorKind, detail: string, options: AppErrorOptions = {}) {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
     this.kind = kind;
     this.errors = options.errors;
     this.retryAfterMs = options.retryAfterMs;
+    this.#status = options.status;
   }
 
   get status(): number {
-    return ERROR_KINDS[this.kind].status;
+    return this.#status ?? ERROR_KINDS[this.kind].status;
   }
 
   /** The contract's `code`: `malformed` is `invalid_request` to the outside, with status 400. */

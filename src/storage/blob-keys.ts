@@ -15,6 +15,11 @@ export function textKey(documentId: string, version: number): string {
   return `texts/${currentScope().tenantId}/${documentId}/v${version}`;
 }
 
+/** A part of a resumable upload; each request that appends has a number of its own, so none overwrites another's. */
+export function uploadPartKey(uploadId: string, part: { start: number; writer: number }): string {
+  return `uploads/${currentScope().tenantId}/${uploadId}/${part.start}-${part.writer}`;
+}
+
 const KEY = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)+$/;
 
 /**

@@ -66,6 +66,13 @@ function scriptedServices(): ApiServices {
         return { receipt: examples.receipt, created: true };
       },
     },
+    resumable: {
+      maxBytes: 3_000_000,
+      create: async () => ({ ...examples.resumableUpload, metadata: '' }),
+      get: async () => ({ ...examples.resumableUpload, metadata: '' }),
+      append: async () => ({ ...examples.resumableUpload, metadata: '' }),
+      remove: async () => undefined,
+    },
     documents: {
       list: async () => page(examples.document),
       get: async () => examples.document,
@@ -145,6 +152,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
   const services: ApiServices = {
     identity: scripting('identity'),
     uploads: scripting('uploads'),
+    resumable: scripting('resumable'),
     documents: scripting('documents'),
     tasks: scripting('tasks'),
     search: scripting('search'),

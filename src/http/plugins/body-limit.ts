@@ -6,6 +6,7 @@
 import { Elysia } from 'elysia';
 import { AppError } from '../../kernel/errors.ts';
 import { stateOf } from '../request-state.ts';
+import { TUS_PATH } from '../tus-protocol.ts';
 
 export const MAX_JSON_BYTES = 1_048_576;
 /** Boundaries and the other fields of a multipart upload, beside the file itself. */
@@ -17,7 +18,8 @@ export function bodyLimitPlugin({ maxUploadBytes }: { maxUploadBytes: number }) 
   return new Elysia({ name: 'body-limit' }).onRequest(({ request }) => {
     const length = Number(request.headers.get('content-length') ?? 0);
     if (length <= MAX_JSON_BYTES) return;
-    const isUpload = stateOf(request).path.replace(/\/$/, '') === UPLOAD_PATH;
+    const path = stateOf(request).path.replace(/\/$/, '');
+    const isUpload = path === UPLOAD_PATH || path.startsWith(TUS_PATH);
     const most = isUpload ? maxUploadBytes : MAX_JSON_BYTES;
     if (length > (isUpload ? most + MULTIPART_OVERHEAD_BYTES : most)) {
       throw new AppError('payload_too_large', `At most ${most} bytes are accepted here.`);
