@@ -29,7 +29,9 @@ beforeAll(async () => {
     message: `What does ${CANARY} say?`,
   });
   const webhook = await owner.call<{ id: string }>('POST', '/webhooks', { url: `https://${CANARY}.example/` });
+  const upload = await owner.call('POST', '/uploads/tus', undefined, { 'upload-length': '5' });
   ids = {
+    uploads: upload.headers.get('location')?.split('/').at(-1) ?? '',
     webhooks: webhook.body.id,
     documents: learnt.document_id,
     tasks: learnt.task_id,
