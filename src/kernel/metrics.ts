@@ -76,6 +76,19 @@ export function createMetrics() {
       labelNames: ['kind', 'model'],
       registers,
     }),
+    quotaUsedPct: new Gauge({
+      name: name('quota_used_pct'),
+      help: 'Share of an allowance that is used, 0 to 100. Of a key: of the requests or tokens that the provider lets it have, as its last answer said.',
+      labelNames: ['scope', 'name'],
+      registers,
+    }),
+    providerWaitSeconds: new Histogram({
+      name: name('openai_limit_wait_seconds'),
+      help: "Time that requests to model providers were kept back because the key's allowance was used up.",
+      labelNames: ['key', 'kind'],
+      buckets: SECONDS,
+      registers,
+    }),
     wsConnections: new Gauge({ name: name('ws_connections'), help: 'Open WebSocket connections.', registers }),
     wsFrames: new Counter({ name: name('ws_frames_total'), help: 'Frames.', labelNames: ['direction'], registers }),
     wsOutboxBytes: new Gauge({

@@ -1,9 +1,11 @@
 /** Runs one request with the pool's keys: another key at once where one was refused, else a few tries with full jitter. */
+import { APIError } from 'openai';
 import type { Clock } from '../kernel/clock.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { KeyLease, KeyPool } from './key-pool.ts';
 import type { ProviderObserver } from './observer.ts';
 import { classify, type ProviderFailure, toAppError } from './provider-failure.ts';
+import type { Need } from './rate-limits.ts';
 
 export interface AttemptPolicy {
   /** Requests at most, the first included; a key that refuses does not count. */
@@ -21,6 +23,8 @@ export interface AttemptOptions {
   logger: Logger;
   observer: ProviderObserver;
   operation: 'chat' | 'embeddings';
+  /** What the request takes of the provider's limits. */
+  need: Need;
   policy: AttemptPolicy;
   signal: AbortSignal;
 }
@@ -33,7 +37,8 @@ export async function attempt<T>(options: AttemptOptions, call: (lease: KeyLease
   for (;;) {
     signal.throwIfAborted();
     if (failures > 0 && !pool.hasReady()) await waitForKey(options, false);
-    const lease = pool.acquire();
+    const lease = pool.acquire(options.need, policy.maxWaitMs);
+    if (!(await waitForLimit(options, lease))) continue;
     const started = clock.now();
     try {
       const result = await call(lease);
@@ -46,6 +51,7 @@ export async function attempt<T>(options: AttemptOptions, call: (lease: KeyLease
       });
       return result;
     } catch (error) {
+      if (error instanceof APIError) answered(options, lease, error.headers);
       if (signal.aborted) {
         lease.abandoned();
         options.observer.request?.({
@@ -74,6 +80,33 @@ export async function attempt<T>(options: AttemptOptions, call: (lease: KeyLease
       await clock.sleep(pause, signal);
     }
   }
+}
+
+/** Keeps what an answer's headers say of the key's limits, and tells the metrics. To be called with each answer. */
+export function answered(
+  { observer, operation }: Pick<AttemptOptions, 'observer' | 'operation'>,
+  lease: KeyLease,
+  headers: Headers | undefined,
+): void {
+  const limits = Object.values(lease.answered(headers));
+  if (limits.length === 0) return;
+  const usedPct = Math.max(...limits.map(({ limit, remaining }) => (100 * (limit - remaining)) / limit));
+  observer.limit?.({ operation, key: lease.label, usedPct });
+}
+
+/** Waits for the provider's limits; false when the key began to rest meanwhile and another is to be asked for. */
+async function waitForLimit({ clock, observer, operation, signal }: AttemptOptions, lease: KeyLease): Promise<boolean> {
+  if (lease.waitMs === 0) return true;
+  observer.waited?.({ operation, key: lease.label, kind: lease.waitsFor, ms: lease.waitMs });
+  try {
+    await clock.sleep(lease.waitMs, signal);
+  } catch (error) {
+    lease.giveBack();
+    throw error;
+  }
+  if (lease.isUsable()) return true;
+  lease.giveBack();
+  return false;
 }
 
 /** Tells the pool, the log and the metrics of a failure. */

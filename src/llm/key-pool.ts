@@ -1,7 +1,8 @@
 /**
  * Several API keys, used in turn. A key is `ready`; or `cooling` until a time, because the provider said so (429), because
  * it refused the key (401, 403), or because the key's breaker opened after failures in a row. When a breaker's time is
- * over the key is `probing`: one request may try it, and decides.
+ * over the key is `probing`: one request may try it, and decides. Beside that each key has the provider's allowance a minute
+ * (`rate-limits.ts`): a ready key whose allowance is used up is lent with the time to wait before the request is sent.
  *
  * Not cockatiel's breaker: that reads the wall clock and knows neither `Retry-After` nor other keys, and a key's three
  * reasons to rest must be one answer to "when can anybody try again".
@@ -9,6 +10,7 @@
 import type { Clock } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
 import type { ProviderFailure } from './provider-failure.ts';
+import { createRateLimits, type LimitKind, type Need, type RateLimits, readRateLimits } from './rate-limits.ts';
 
 export interface KeyPoolOptions {
   /** Empty: the server wants none. */
@@ -26,16 +28,28 @@ export interface KeyLease {
   readonly key: string;
   /** The key's place in the list, from 1: for logs and metrics. */
   readonly label: string;
+  /** Milliseconds that the provider's limits ask to wait before the request is sent, and which of them does. */
+  readonly waitMs: number;
+  readonly waitsFor: LimitKind;
+  /** False when the key began to rest while somebody waited. */
+  isUsable(): boolean;
+  /** Learns the limits from the headers of an answer, good or bad; returns them. */
+  answered(headers: Headers | undefined): ReturnType<typeof readRateLimits>;
   succeeded(): void;
   failed(failure: ProviderFailure): void;
   /** The request ended for a reason that says nothing about the key. */
   abandoned(): void;
+  /** The request was never sent. */
+  giveBack(): void;
 }
 
 export interface KeyPool {
-  /** The next usable key. Throws `provider_unavailable` with `retryAfterMs` when every key rests. */
-  acquire(): KeyLease;
-  /** True when `acquire` would not throw. */
+  /**
+   * The next usable key, of those that need not wait if there are any, else the one that waits least. Throws
+   * `provider_unavailable` with `retryAfterMs` when every key rests, or has to wait longer than `maxWaitMs`.
+   */
+  acquire(need?: Need, maxWaitMs?: number): KeyLease;
+  /** True when some key does not rest. */
   hasReady(): boolean;
   /** What `acquire` throws while every key rests: why, and when the first may be tried. */
   restingError(): AppError;
@@ -50,9 +64,11 @@ interface Key {
   failures: number;
   opened: number;
   probing: boolean;
+  readonly limits: RateLimits;
 }
 
-/** A 429 that does not say for how long. */
+const NO_NEED: Need = { model: '', tokens: 0 };
+/** A 429 that does not say for how long, of a key whose limits are not known either. */
 const UNSAID_COOLDOWN_MS = 1_000;
 const PROBE_WAIT_MS = 1_000;
 
@@ -71,6 +87,7 @@ export function createKeyPool({
     failures: 0,
     opened: 0,
     probing: false,
+    limits: createRateLimits(),
   }));
   let turn = 0;
 
@@ -81,23 +98,41 @@ export function createKeyPool({
     key.reason = reason;
   }
 
-  function lease(key: Key): KeyLease {
+  function lease(key: Key, need: Need, waitsFor: LimitKind): KeyLease {
     key.probing = key.opened > 0;
+    const share = key.limits.take(need, clock);
     return {
       key: key.key,
       label: key.label,
+      waitMs: share.waitMs,
+      waitsFor,
+      isUsable: () => key.coolUntil <= clock.now(),
+      answered(headers) {
+        const limits = readRateLimits(headers);
+        share.answered(limits);
+        return limits;
+      },
+      giveBack() {
+        key.probing = false;
+        share.giveBack();
+      },
       succeeded() {
+        share.ended();
         key.probing = false;
         key.failures = 0;
         key.opened = 0;
       },
       abandoned() {
+        share.ended();
         key.probing = false;
       },
       failed(failure) {
+        share.ended();
         key.probing = false;
-        if (failure.kind === 'rate_limited') rest(key, failure.retryAfterMs ?? UNSAID_COOLDOWN_MS, failure.message);
-        else if (failure.kind === 'key_rejected') rest(key, failure.retryAfterMs ?? rejectedMs, failure.message);
+        if (failure.kind === 'rate_limited') {
+          const learnt = Math.max(key.limits.waitFor(need, clock.now()).ms, UNSAID_COOLDOWN_MS);
+          rest(key, failure.retryAfterMs ?? learnt, failure.message);
+        } else if (failure.kind === 'key_rejected') rest(key, failure.retryAfterMs ?? rejectedMs, failure.message);
         else if (failure.kind === 'unavailable') {
           key.failures += 1;
           if (failure.retryAfterMs !== undefined) rest(key, failure.retryAfterMs, failure.message);
@@ -123,14 +158,22 @@ export function createKeyPool({
     size: pool.length,
     hasReady: () => pool.some(isReady),
     restingError,
-    acquire() {
-      for (let step = 0; step < pool.length; step += 1) {
-        const key = pool[(turn + step) % pool.length];
+    acquire(need = NO_NEED, maxWaitMs = Number.POSITIVE_INFINITY) {
+      let least: { key: Key; place: number; ms: number; kind: LimitKind } | undefined;
+      for (let step = 0; step < pool.length && least?.ms !== 0; step += 1) {
+        const place = (turn + step) % pool.length;
+        const key = pool[place];
         if (!key || !isReady(key)) continue;
-        turn = (turn + step + 1) % pool.length;
-        return lease(key);
+        const wait = key.limits.waitFor(need, clock.now());
+        if (!least || wait.ms < least.ms) least = { key, place, ...wait };
       }
-      throw restingError();
+      if (!least) throw restingError();
+      if (least.ms > maxWaitMs) {
+        const detail = `The limit of ${least.kind} that the model provider sets is used up for now.`;
+        throw new AppError('provider_unavailable', detail, { retryAfterMs: least.ms });
+      }
+      turn = (least.place + 1) % pool.length;
+      return lease(least.key, need, least.kind);
     },
   };
 }

@@ -7,7 +7,7 @@ import type { AnswerPart, AnswerRequest, ChatProvider } from '../contracts/index
 import type { Clock } from '../kernel/clock.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { estimateTokens } from '../kernel/text/tokens.ts';
-import { type AttemptOptions, type AttemptPolicy, attempt, report } from './attempts.ts';
+import { type AttemptOptions, type AttemptPolicy, answered, attempt, report } from './attempts.ts';
 import { createKeyPool, type KeyLease } from './key-pool.ts';
 import { factsOf } from './models.ts';
 import type { ProviderObserver } from './observer.ts';
@@ -98,6 +98,7 @@ export function createOpenAiChat(options: OpenAiChatOptions): ChatProvider {
           )
           .withResponse(),
       );
+      answered({ observer, operation: 'chat' }, lease, response.headers);
       const type = response.headers.get('content-type') ?? '';
       if (/text\/html|application\/json/i.test(type))
         throw malformed(`no stream but ${type.split(';')[0] ?? 'something else'}`);
@@ -158,7 +159,19 @@ export function createOpenAiChat(options: OpenAiChatOptions): ChatProvider {
         countTokens: estimateTokens,
         nonce,
       });
-      const attempts: AttemptOptions = { pool, clock, random, logger, observer, operation: 'chat', policy, signal };
+      const tokens = messages.reduce((sum, { content }) => sum + estimateTokens(content), 0);
+      const need = { model: used, tokens };
+      const attempts: AttemptOptions = {
+        pool,
+        clock,
+        random,
+        logger,
+        observer,
+        operation: 'chat',
+        need,
+        policy,
+        signal,
+      };
       const opened = await attempt(attempts, (lease) => open(lease, used, messages, signal));
       const started = clock.now();
       let answer = '';
@@ -176,8 +189,7 @@ export function createOpenAiChat(options: OpenAiChatOptions): ChatProvider {
       } finally {
         opened.deadline.end();
       }
-      const promptTokens =
-        opened.progress.promptTokens ?? messages.reduce((sum, { content }) => sum + estimateTokens(content), 0);
+      const promptTokens = opened.progress.promptTokens ?? tokens;
       const completionTokens = opened.progress.completionTokens ?? estimateTokens(answer);
       observer.tokens?.({ kind: 'prompt', model: used, count: promptTokens });
       observer.tokens?.({ kind: 'completion', model: used, count: completionTokens });

@@ -5,8 +5,8 @@ import { AppError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { truncate } from '../kernel/text/normalise.ts';
 import { estimateTokens } from '../kernel/text/tokens.ts';
-import { type AttemptPolicy, attempt } from './attempts.ts';
-import { createKeyPool } from './key-pool.ts';
+import { type AttemptPolicy, answered, attempt } from './attempts.ts';
+import { createKeyPool, type KeyLease } from './key-pool.ts';
 import type { ProviderObserver } from './observer.ts';
 import { createDeadline, createOpenAiClients } from './openai-client.ts';
 import { malformed, ProviderFailure } from './provider-failure.ts';
@@ -48,19 +48,22 @@ export function createOpenAiEmbeddings(options: OpenAiEmbeddingOptions): OpenAiE
   let dimensions = options.dimensions ?? KNOWN_DIMENSIONS[model] ?? 0;
   const maxBatch = 128;
 
-  async function request(key: string, input: string[], signal: AbortSignal): Promise<Embeddings> {
+  async function request(lease: KeyLease, input: string[], estimate: number, signal: AbortSignal): Promise<Embeddings> {
     const deadline = createDeadline(clock, signal, timeoutMs);
     try {
-      const response: unknown = await deadline.race(
-        clientOf(key).embeddings.create(
-          { model, input, encoding_format: 'base64', ...(options.dimensions && { dimensions: options.dimensions }) },
-          { signal: deadline.signal },
-        ),
+      const { data, response } = await deadline.race(
+        clientOf(lease.key)
+          .embeddings.create(
+            { model, input, encoding_format: 'base64', ...(options.dimensions && { dimensions: options.dimensions }) },
+            { signal: deadline.signal },
+          )
+          .withResponse(),
       );
-      const { vectors, tokens } = read(response, input.length);
+      answered({ observer, operation: 'embeddings' }, lease, response.headers);
+      const { vectors, tokens } = read(data, input.length);
       assertDimensions(vectors, dimensions);
       dimensions = vectors[0]?.length ?? dimensions;
-      return { vectors, tokens: tokens ?? input.reduce((sum, text) => sum + estimateTokens(text), 0) };
+      return { vectors, tokens: tokens ?? estimate };
     } finally {
       deadline.end();
     }
@@ -79,9 +82,11 @@ export function createOpenAiEmbeddings(options: OpenAiEmbeddingOptions): OpenAiE
       if (texts.length > maxBatch)
         throw new AppError('internal', `At most ${maxBatch} texts are embedded in one call.`);
       const input = texts.map((text) => prepareInput(text, model, purpose));
+      const tokens = input.reduce((sum, text) => sum + estimateTokens(text), 0);
+      const need = { model, tokens };
       const result = await attempt(
-        { pool, clock, random, logger, observer, operation: 'embeddings', policy, signal },
-        ({ key }) => request(key, input, signal),
+        { pool, clock, random, logger, observer, operation: 'embeddings', need, policy, signal },
+        (lease) => request(lease, input, tokens, signal),
       );
       observer.tokens?.({ kind: 'embedding', model, count: result.tokens });
       return result;

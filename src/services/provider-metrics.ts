@@ -3,7 +3,10 @@ import type { Clock } from '../kernel/clock.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 
 export interface ProviderMetricsOptions {
-  metrics: Pick<Metrics, 'providerRequests' | 'providerTokens' | 'providerErrorRate'>;
+  metrics: Pick<
+    Metrics,
+    'providerRequests' | 'providerTokens' | 'providerErrorRate' | 'quotaUsedPct' | 'providerWaitSeconds'
+  >;
   clock: Clock;
 }
 
@@ -26,6 +29,12 @@ export function createProviderMetrics({ metrics, clock }: ProviderMetricsOptions
       // Somebody who presses Stop is no failure of the provider.
       if (status !== 'aborted') recent.push({ at: clock.now(), failed: !/^2\d\d$/.test(status) });
       metrics.providerErrorRate.set(errorRate());
+    },
+    limit({ operation, key, usedPct }: { operation: string; key: string; usedPct: number }): void {
+      metrics.quotaUsedPct.set({ scope: 'key', name: `${operation}/${key}` }, usedPct);
+    },
+    waited({ key, kind, ms }: { key: string; kind: string; ms: number }): void {
+      metrics.providerWaitSeconds.observe({ key, kind }, ms / 1_000);
     },
     tokens({ kind, model, count }: { kind: string; model: string; count: number }): void {
       metrics.providerTokens.inc({ kind, model }, count);

@@ -50,6 +50,14 @@ export interface FakeRequest {
   state: 'open' | 'done' | 'aborted';
 }
 
+/** What one key may do a minute; both fill steadily, as OpenAI's do. */
+export interface FakeLimits {
+  requests?: number;
+  tokens?: number;
+  /** Milliseconds; default the wall clock. */
+  now?(): number;
+}
+
 export interface FakeOpenAi {
   /** `http://127.0.0.1:PORT/v1` */
   readonly url: string;
@@ -62,6 +70,8 @@ export interface FakeOpenAi {
   always(route: FakeRoute, fault: Fault | null): void;
   /** Refuses this key on every route from now on. */
   failKey(key: string, fault: Fault | null): void;
+  /** Sends each key its `x-ratelimit-…` headers from now on, and answers 429 past them; `null` ends it. */
+  limitKeys(limits: FakeLimits | null): void;
   /** Lets requests that hang, or wait in mid-stream, go on. */
   release(): void;
   /** Lets each stepwise stream send one more token; remembered when none waits yet. */
@@ -95,6 +105,7 @@ export function startFakeOpenAi({
   const gates = new Set<() => void>();
   const steps = new Set<() => void>();
   let allowed = 0;
+  let limiter: ReturnType<typeof createLimiter> | undefined;
 
   const changed = (): void => {
     for (const watcher of watchers) watcher();
@@ -146,7 +157,16 @@ export function startFakeOpenAi({
       changed();
       return response;
     };
-    if (fault?.type === 'status') return finish(errorResponse(fault));
+    const verdict = route === 'models' ? undefined : limiter?.(record.key, tokensIn(record.body));
+    const limited = (response: Response): Response => {
+      for (const [name, value] of Object.entries(verdict?.headers ?? {})) response.headers.set(name, value);
+      return response;
+    };
+    if (verdict?.refused) {
+      record.fault = 'status';
+      return finish(limited(errorResponse({ type: 'status', status: 429, code: 'rate_limit_exceeded' })));
+    }
+    if (fault?.type === 'status') return finish(limited(errorResponse(fault)));
     if (fault?.type === 'html')
       return finish(
         new Response('<!doctype html><title>Sign in</title>', { headers: { 'content-type': 'text/html' } }),
@@ -159,12 +179,14 @@ export function startFakeOpenAi({
           data: MODELS.map((id) => ({ id, object: 'model', created: 0, owned_by: 'fake' })),
         }),
       );
-    if (route === 'embeddings') return finish(embed(record.body, fault));
+    if (route === 'embeddings') return finish(limited(embed(record.body, fault)));
     const text = reply(record.body);
-    if (record.body['stream'] !== true) return finish(Response.json(completion(record.body, text)));
-    return new Response(chatStream(record, text, fault, gone.signal, leave), {
-      headers: { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' },
-    });
+    if (record.body['stream'] !== true) return finish(limited(Response.json(completion(record.body, text))));
+    return limited(
+      new Response(chatStream(record, text, fault, gone.signal, leave), {
+        headers: { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' },
+      }),
+    );
   }
 
   function embed(body: Record<string, unknown>, fault: Fault | undefined): Response {
@@ -298,6 +320,9 @@ export function startFakeOpenAi({
     next: (route, ...faults) => void queued.set(route, [...(queued.get(route) ?? []), ...faults]),
     always: (route, fault) => void (fault ? standing.set(route, fault) : standing.delete(route)),
     failKey: (key, fault) => void (fault ? badKeys.set(key, fault) : badKeys.delete(key)),
+    limitKeys(limits) {
+      limiter = limits ? createLimiter(limits) : undefined;
+    },
     release: () => releaseAll(gates),
     step() {
       allowed += 1;
@@ -318,6 +343,7 @@ export function startFakeOpenAi({
       queued.clear();
       standing.clear();
       badKeys.clear();
+      limiter = undefined;
       requests.length = 0;
       allowed = Number.POSITIVE_INFINITY;
       releaseAll(gates);
@@ -361,6 +387,51 @@ function errorResponse({
     { status, headers: retryAfter === undefined ? {} : { 'retry-after': retryAfter } },
   );
 }
+
+const MINUTE_MS = 60_000;
+
+/** Takes a request's share of its key's buckets, and says what OpenAI's headers would. */
+function createLimiter({ requests, tokens, now = Date.now }: FakeLimits) {
+  const keys = new Map<string, { at: number; left: number[] }>();
+  const limits = [requests ?? Number.POSITIVE_INFINITY, tokens ?? Number.POSITIVE_INFINITY];
+  return (key: string, tokenCount: number): { refused: boolean; headers: Record<string, string> } => {
+    const known = keys.get(key) ?? { at: now(), left: [...limits] };
+    const needs = [1, tokenCount];
+    const filled = limits.map((limit, index) =>
+      Number.isFinite(limit)
+        ? Math.min(limit, (known.left[index] ?? 0) + ((now() - known.at) * limit) / MINUTE_MS)
+        : limit,
+    );
+    const refused = filled.some((left, index) => left + 1e-9 < (needs[index] ?? 0));
+    const left = filled.map((amount, index) => (refused ? amount : amount - (needs[index] ?? 0)));
+    keys.set(key, { at: now(), left });
+    const headers: Record<string, string> = {};
+    for (const [index, kind] of ['requests', 'tokens'].entries()) {
+      const limit = limits[index] ?? 0;
+      const amount = left[index] ?? 0;
+      if (!Number.isFinite(limit)) continue;
+      headers[`x-ratelimit-limit-${kind}`] = String(limit);
+      headers[`x-ratelimit-remaining-${kind}`] = String(Math.floor(amount));
+      headers[`x-ratelimit-reset-${kind}`] = durationOf(((limit - amount) * MINUTE_MS) / limit);
+    }
+    return { refused, headers };
+  };
+}
+
+/** As Go prints it, and OpenAI sends it: `6m0s`, `1.5s`, `120ms`. */
+function durationOf(ms: number): string {
+  if (ms < 1_000) return `${Math.ceil(ms)}ms`;
+  const minutes = Math.floor(ms / MINUTE_MS);
+  const seconds = `${Number(((ms - minutes * MINUTE_MS) / 1_000).toFixed(3))}s`;
+  return minutes > 0 ? `${minutes}m${seconds}` : seconds;
+}
+
+/** Of the request, as it is charged before the answer is known. */
+const tokensIn = (body: Record<string, unknown>): number =>
+  [body['input'] ?? []]
+    .flat()
+    .concat(messagesOf(body))
+    .reduce<number>((sum, text) => sum + tokensOf(String(text)).length, 0);
 
 function completion(body: Record<string, unknown>, text: string): Record<string, unknown> {
   const prompt = promptTokens(body);
