@@ -19,7 +19,7 @@ export const Filter = Type.Object({
 
 export const SearchBody = Type.Object(
   {
-    query: Type.String({ minLength: 1, maxLength: 2_000 }),
+    query: Type.String({ minLength: 1, maxLength: 8_000 }),
     top_k: Type.Integer({ minimum: 1, maximum: 100, default: 10 }),
     mode: oneOf(SEARCH_MODES, { default: 'hybrid' }),
     filter: Type.Optional(Filter),

@@ -1,0 +1,135 @@
+/** Somebody who uses the API: a tenant of their own, documents uploaded one by one, questions asked. */
+import type { SearchMode } from '../../contracts/index.ts';
+import type { EvalDocument } from './sets.ts';
+
+export interface Login {
+  readonly tenant: string;
+  readonly email: string;
+  readonly password: string;
+}
+
+export interface Asked {
+  readonly query: string;
+  readonly mode: SearchMode;
+  readonly rerank: boolean;
+}
+
+export interface Person {
+  readonly login: Login;
+  /** Uploads a document; its id. */
+  upload(document: EvalDocument, index: number): Promise<string>;
+  /** Unfinished tasks, and those that failed. */
+  progress(): Promise<{ waiting: boolean; failed: { document: string; message: string }[] }>;
+  /** Ids of the best 100 documents, best first, and milliseconds that the server took. */
+  search(asked: Asked): Promise<{ documents: string[]; took: number }>;
+  /** The model that embedded, by the metrics; `builtin` where none was asked. */
+  provider(): Promise<string>;
+}
+
+const TOP = 100;
+const JSON_TYPE = { 'content-type': 'application/json' };
+/** The longest query that the API takes, in UTF-16 units; what is beyond says little more. */
+export const MAX_QUERY = 8_000;
+/** Tries of one request that was told to come back. */
+const MOST_TRIES = 200;
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+const items = (value: Fields, name: string): Fields[] => (Array.isArray(value[name]) ? (value[name] as Fields[]) : []);
+
+/** Registers, or signs in where `known` is given. */
+export async function createPerson(url: string, known?: Login): Promise<Person> {
+  const login: Login = known ?? {
+    tenant: `eval-${crypto.randomUUID()}`,
+    email: 'eval@example.com',
+    password: crypto.randomUUID(),
+  };
+  let token = await signIn(known === undefined);
+
+  async function signIn(register: boolean): Promise<string> {
+    const response = await fetch(`${url}/api/v1/auth/${register ? 'register' : 'login'}`, {
+      method: 'POST',
+      headers: JSON_TYPE,
+      body: JSON.stringify(login),
+    });
+    const answer = (await response.json()) as Fields;
+    if (!response.ok) throw new Error(`signing in answered ${response.status}: ${JSON.stringify(answer)}`);
+    return text(answer['access_token']);
+  }
+
+  async function call(path: string, init: () => RequestInit = () => ({})): Promise<Fields> {
+    for (let attempt = 1; ; attempt += 1) {
+      const { headers, ...rest } = init();
+      const response = await fetch(`${url}/api/v1${path}`, {
+        ...rest,
+        headers: { ...(headers as Record<string, string>), authorization: `Bearer ${token}` },
+      });
+      const answer = (await response.json()) as Fields;
+      if (response.ok) return answer;
+      if (attempt > MOST_TRIES) throw new Error(`${path} answered ${response.status}: ${JSON.stringify(answer)}`);
+      if (response.status === 401) token = await signIn(false);
+      else if (response.status === 429 || response.status === 503) {
+        await Bun.sleep(Number(response.headers.get('retry-after') ?? 1) * 1_000);
+      } else throw new Error(`${path} answered ${response.status}: ${JSON.stringify(answer)}`);
+    }
+  }
+
+  /** A title is a heading of the text, as it would be in a file; the text itself stays as it is. */
+  function formOf({ id, title, text: body }: EvalDocument, index: number, copy: number): FormData {
+    const form = new FormData();
+    form.append('title', (title || id).slice(0, 500).toWellFormed());
+    // The same bytes from the same kind of source are the same document: a set may have them under several ids.
+    form.append('source_type', copy === 0 ? 'eval' : `eval-${copy}`);
+    const heading = title.replaceAll(/\s+/g, ' ').trim();
+    const [content, name] = heading ? [`# ${heading}\n\n${body}`, `${index}.md`] : [body, `${index}.txt`];
+    form.append('file', new Blob([content]), name);
+    return form;
+  }
+
+  return {
+    login,
+    async upload(document, index) {
+      for (let copy = 0; ; copy += 1) {
+        const receipt = await call('/upload', () => ({ method: 'POST', body: formOf(document, index, copy) }));
+        if (receipt['duplicate'] !== true) return text(receipt['document_id']);
+      }
+    },
+    async progress() {
+      const ask = (status: string, limit: number) => call(`/tasks?status=${status}&limit=${limit}`);
+      const [queued, running, failed, dead] = await Promise.all([
+        ask('queued', 1),
+        ask('running', 1),
+        ask('failed', 200),
+        ask('dead', 200),
+      ]);
+      return {
+        waiting: items(queued, 'items').length + items(running, 'items').length > 0,
+        failed: [...items(failed, 'items'), ...items(dead, 'items')].map((task) => ({
+          document: text(task['document_id']),
+          message: text((task['error'] as Fields | null)?.['message']),
+        })),
+      };
+    },
+    async search({ query, mode, rerank }) {
+      const answer = await call('/search', () => ({
+        method: 'POST',
+        headers: JSON_TYPE,
+        body: JSON.stringify({
+          query: query.slice(0, MAX_QUERY).toWellFormed(),
+          mode,
+          top_k: TOP,
+          ...(rerank && { rerank }),
+        }),
+      }));
+      const documents = items(answer, 'results').map((result) => text(result['document_id']));
+      return { documents: [...new Set(documents)], took: Number(answer['took_ms']) };
+    },
+    async provider() {
+      const metrics = await (await fetch(`${url}/metrics`)).text();
+      return (
+        /^dreamhub_openai_tokens_total\{[^}]*kind="embedding"[^}]*model="([^"]+)"/m.exec(metrics)?.[1] ?? 'builtin'
+      );
+    },
+  };
+}

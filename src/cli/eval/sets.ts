@@ -1,0 +1,154 @@
+/**
+ * Test sets from files: BEIR's layout (`corpus.jsonl`, `queries.jsonl`, `qrels/SPLIT.tsv`) and SQuAD's JSON, where each
+ * paragraph is a document and its questions ask for it. What is wrong with a set is told with file and line.
+ */
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import type { Judgements } from './metrics.ts';
+
+export interface EvalDocument {
+  readonly id: string;
+  readonly title: string;
+  readonly text: string;
+}
+
+export interface EvalQuery {
+  readonly id: string;
+  readonly text: string;
+  readonly relevant: Judgements;
+}
+
+export interface EvalSet {
+  readonly name: string;
+  readonly documents: readonly EvalDocument[];
+  /** Only those with at least one relevant document in the corpus. */
+  readonly queries: readonly EvalQuery[];
+  /** What was left out, for people. */
+  readonly notes: readonly string[];
+}
+
+/** A set that cannot be used, or a command that makes no sense: the person who asked can mend it. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** All sets of a folder: one in BEIR's layout, or one for each SQuAD file. Throws `UsageError`. */
+export async function readSets(folder: string, split: string): Promise<EvalSet[]> {
+  const info = await stat(folder).catch(() => undefined);
+  if (!info?.isDirectory()) throw new UsageError(`${folder} is no folder.`);
+  const names = (await readdir(folder)).sort();
+  if (names.includes('corpus.jsonl') || names.includes('queries.jsonl')) return [await readBeir(folder, split)];
+  const files = names.filter((name) => name.endsWith('.json'));
+  if (files.length === 0) {
+    throw new UsageError(
+      `${folder} holds no set: neither corpus.jsonl, queries.jsonl and qrels/${split}.tsv (BEIR) nor a .json file (SQuAD).`,
+    );
+  }
+  return Promise.all(files.map((name) => readSquad(join(folder, name))));
+}
+
+async function read(path: string): Promise<string> {
+  try {
+    return (await readFile(path, 'utf8')).replace(/^\ufeff/, '');
+  } catch (error) {
+    throw new UsageError(`${path} cannot be read: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+const isFields = (value: unknown): value is Fields =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function parse(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`${where} is no JSON: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+async function readLines(path: string): Promise<{ id: string; title: string; text: string }[]> {
+  const found: { id: string; title: string; text: string }[] = [];
+  const seen = new Set<string>();
+  for (const [index, line] of (await read(path)).split('\n').entries()) {
+    if (line.trim() === '') continue;
+    const where = `${path}:${index + 1}`;
+    const value = parse(line, where);
+    const id = isFields(value) ? value['_id'] : undefined;
+    const text = isFields(value) ? value['text'] : undefined;
+    const title = isFields(value) ? (value['title'] ?? '') : '';
+    if ((typeof id !== 'string' && typeof id !== 'number') || typeof text !== 'string' || typeof title !== 'string') {
+      throw new UsageError(`${where} needs an _id and a text, both strings (and a string for a title).`);
+    }
+    if (seen.has(String(id))) throw new UsageError(`${where} has the _id ${id} again.`);
+    seen.add(String(id));
+    found.push({ id: String(id), title, text });
+  }
+  if (found.length === 0) throw new UsageError(`${path} is empty.`);
+  return found;
+}
+
+async function readJudgements(path: string): Promise<Map<string, Map<string, number>>> {
+  const judgements = new Map<string, Map<string, number>>();
+  for (const [index, line] of (await read(path)).split('\n').entries()) {
+    if (line.trim() === '') continue;
+    const [query = '', document = '', score = ''] = line.trimEnd().split('\t');
+    const grade = Number(score);
+    if (query === '' || document === '' || score.trim() === '' || !Number.isFinite(grade)) {
+      if (index === 0) continue;
+      throw new UsageError(`${path}:${index + 1} needs three columns with tabs between: query, document, a number.`);
+    }
+    if (grade <= 0) continue;
+    const grades = judgements.get(query) ?? new Map<string, number>();
+    judgements.set(query, grades.set(document, grade));
+  }
+  return judgements;
+}
+
+async function readBeir(folder: string, split: string): Promise<EvalSet> {
+  const [documents, questions, judgements] = await Promise.all([
+    readLines(join(folder, 'corpus.jsonl')),
+    readLines(join(folder, 'queries.jsonl')),
+    readJudgements(join(folder, 'qrels', `${split}.tsv`)),
+  ]);
+  const known = new Set(documents.map(({ id }) => id));
+  let unknown = 0;
+  const queries = questions.flatMap(({ id, text }): EvalQuery[] => {
+    const grades = [...(judgements.get(id) ?? [])];
+    const relevant = new Map(grades.filter(([document]) => known.has(document)));
+    unknown += grades.length - relevant.size;
+    return relevant.size > 0 ? [{ id, text, relevant }] : [];
+  });
+  if (queries.length === 0) {
+    throw new UsageError(`${folder}: no query of queries.jsonl has a relevant document of corpus.jsonl by its qrels.`);
+  }
+  const notes = unknown > 0 ? [`${unknown} judgements name documents that the corpus does not have`] : [];
+  return { name: basename(resolve(folder)), documents, queries, notes };
+}
+
+async function readSquad(path: string): Promise<EvalSet> {
+  const file = parse(await read(path), path);
+  const articles = isFields(file) ? file['data'] : undefined;
+  if (!Array.isArray(articles)) throw new UsageError(`${path} is no SQuAD file: it has no list "data".`);
+  const documents: EvalDocument[] = [];
+  const queries: EvalQuery[] = [];
+  for (const [number, article] of articles.entries()) {
+    const paragraphs = isFields(article) ? article['paragraphs'] : undefined;
+    if (!Array.isArray(paragraphs)) throw new UsageError(`${path}: data[${number}] has no list "paragraphs".`);
+    for (const [at, paragraph] of paragraphs.entries()) {
+      const where = `${path}: data[${number}].paragraphs[${at}]`;
+      const text = isFields(paragraph) ? paragraph['context'] : undefined;
+      const asked = isFields(paragraph) ? paragraph['qas'] : undefined;
+      if (typeof text !== 'string' || !Array.isArray(asked)) throw new UsageError(`${where} needs a context and qas.`);
+      const id = `${number}-${at}`;
+      documents.push({ id, title: '', text });
+      for (const [index, one] of asked.entries()) {
+        const question = isFields(one) ? one['question'] : undefined;
+        if (typeof question !== 'string') throw new UsageError(`${where}.qas[${index}] has no question.`);
+        queries.push({ id: `${id}-${index}`, text: question, relevant: new Map([[id, 1]]) });
+      }
+    }
+  }
+  if (queries.length === 0) throw new UsageError(`${path} has no questions.`);
+  return { name: basename(path, '.json'), documents, queries, notes: [] };
+}

@@ -1,0 +1,79 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { readSets } from '../../../src/cli/eval/sets.ts';
+import { type TemporaryFolder, temporaryFolder } from '../../support/temporary-folder.ts';
+
+let folder: TemporaryFolder;
+beforeAll(async () => {
+  folder = await temporaryFolder();
+});
+afterAll(() => folder.remove());
+
+const CORPUS = '{"_id": "d1", "title": "One", "text": "first"}\n{"_id": "d2", "text": "second"}\n';
+const QUERIES = '{"_id": "q1", "text": "what is first?"}\n{"_id": "q2", "text": "nobody knows"}\n';
+const QRELS = 'query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\tgone\t1\nq2\td2\t0\n';
+
+async function beir(name: string, files: Partial<Record<'corpus' | 'queries' | 'qrels', string>>): Promise<string> {
+  const path = join(folder.path, name);
+  await mkdir(join(path, 'qrels'), { recursive: true });
+  const { corpus = CORPUS, queries = QUERIES, qrels = QRELS } = files;
+  await Bun.write(join(path, 'corpus.jsonl'), corpus);
+  await Bun.write(join(path, 'queries.jsonl'), queries);
+  await Bun.write(join(path, 'qrels', 'test.tsv'), qrels);
+  return path;
+}
+
+async function squad(name: string, content: string): Promise<string> {
+  const path = join(folder.path, name);
+  await mkdir(path, { recursive: true });
+  await Bun.write(join(path, 'part.json'), content);
+  return path;
+}
+
+describe('a set', () => {
+  test("in BEIR's layout keeps grades, and only questions that can be answered", async () => {
+    const [set] = await readSets(await beir('good', {}), 'test');
+    expect(set).toMatchObject({ name: 'good', notes: ['1 judgements name documents that the corpus does not have'] });
+    expect(set?.documents.map(({ id, title }) => [id, title])).toEqual([
+      ['d1', 'One'],
+      ['d2', ''],
+    ]);
+    expect(set?.queries).toEqual([{ id: 'q1', text: 'what is first?', relevant: new Map([['d1', 2]]) }]);
+  });
+
+  test("in SQuAD's form has a document a paragraph", async () => {
+    const data = [{ title: 'T', paragraphs: [{ context: 'first', qas: [{ question: 'a?' }, { question: 'b?' }] }] }];
+    const [set] = await readSets(await squad('squad', JSON.stringify({ data })), 'test');
+    expect(set?.name).toBe('part');
+    expect(set?.documents).toEqual([{ id: '0-0', title: '', text: 'first' }]);
+    expect(set?.queries.map(({ relevant }) => [...relevant.keys()])).toEqual([['0-0'], ['0-0']]);
+  });
+
+  test.each([
+    ['a line that is no JSON', { corpus: '{"_id": "d1", "text": "a"}\n{oops\n' }, /corpus\.jsonl:2 is no JSON/],
+    ['a document without a text', { corpus: '{"_id": "d1"}\n' }, /corpus\.jsonl:1 needs an _id and a text/],
+    [
+      'the same id twice',
+      { corpus: `${CORPUS}{"_id": "d2", "text": "again"}\n` },
+      /corpus\.jsonl:3 has the _id d2 again/,
+    ],
+    ['an empty file', { queries: '\n' }, /queries\.jsonl is empty/],
+    ['judgements without tabs', { qrels: `${QRELS}q1 d2 1\n` }, /test\.tsv:5 needs three columns/],
+    ['no question with an answer', { qrels: 'q9\td1\t1\n' }, /no query of queries\.jsonl has a relevant document/],
+  ])('with %s is refused, and says where', async (name, files, message) => {
+    const path = await beir(name.replaceAll(/\W/g, '-'), files);
+    await expect(readSets(path, 'test')).rejects.toThrow(message);
+  });
+
+  test('that is not there, holds nothing, lacks its split or is no SQuAD is refused', async () => {
+    await expect(readSets(join(folder.path, 'nowhere'), 'test')).rejects.toThrow('is no folder');
+    await mkdir(join(folder.path, 'empty'));
+    await expect(readSets(join(folder.path, 'empty'), 'test')).rejects.toThrow('holds no set');
+    await expect(readSets(await beir('split', {}), 'dev')).rejects.toThrow('dev.tsv cannot be read');
+    await expect(readSets(await squad('list', '[]'), 'test')).rejects.toThrow('is no SQuAD file');
+    await expect(readSets(await squad('bare', '{"data": [{"paragraphs": [{}]}]}'), 'test')).rejects.toThrow(
+      'data[0].paragraphs[0] needs a context and qas',
+    );
+  });
+});
