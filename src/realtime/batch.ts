@@ -1,18 +1,19 @@
 /**
- * What travels over a partition's channel: lines. A header says whom the lines after it concern; every other line is one
- * JSON object. JSON escapes newlines, and a header never starts with `{`, so nothing needs quoting.
+ * What travels over a partition's channel: lines. A header says whom the lines after it concern. JSON escapes newlines, and
+ * neither an entry nor a frame begins like a header, so nothing needs quoting.
  *
- *     L <tenant> <topic> <epoch> <seq of the first event>        then finished frames, numbered on from there
+ *     L <key of the log's metadata> <state after it>             then its entries: `<type> <ts> <data>`
  *     H <tenant> <user, or *> <topic>                            then frames that lack `epoch` and `seq`
  *
- * Frames of a log are finished where they are numbered (in Lua), so that no node encodes them again; a hint is numbered
- * by the connection that it reaches.
+ * The frame of a log's event is put together once a node, from what the log keeps; a hint is numbered by the connection
+ * that it reaches.
  */
 import type { EventType, HubEvent } from '../contracts/index.ts';
+import { parsePosition } from './log-position.ts';
 
 export interface LogBatch {
   kind: 'log';
-  /** `<tenant> <topic>` */
+  /** The key of the log's metadata. */
   route: string;
   events: HubEvent[];
 }
@@ -24,8 +25,6 @@ export interface HintBatch {
   topic: string;
   frames: string[];
 }
-
-export const logRoute = (tenantId: string, topic: string) => `${tenantId} ${topic}`;
 
 /** What is everybody's in the tenant has `*` for the user. */
 export const hintRoute = (tenantId: string, userId: string, topic: string) =>
@@ -48,42 +47,57 @@ export function numberHint(frame: string, topic: string, epoch: string, seq: num
   return { topic, epoch, seq, type, json: `${head},"epoch":"${epoch}","seq":${seq}${frame.slice(head.length)}` };
 }
 
-/** The frame of a stream entry, exactly as `append.lua` writes it. */
-export function logEvent(topic: string, epoch: string, seq: number, type: string, ts: string, data: string): HubEvent {
+/** An entry of a log, as the log keeps it and the channel carries it. */
+export const logEntry = (type: EventType, ts: string, data: string) => `${type} ${ts} ${data}`;
+
+/** Takes an entry apart and makes the frame that clients get. */
+export function logEvent(topic: string, epoch: string, seq: number, entry: string): HubEvent & { data: string } {
+  const typeEnd = entry.indexOf(' ');
+  const tsEnd = entry.indexOf(' ', typeEnd + 1);
+  const type = entry.slice(0, typeEnd) as EventType;
+  const ts = entry.slice(typeEnd + 1, tsEnd);
+  const data = entry.slice(tsEnd + 1);
   const json = `{"type":"${type}","topic":"${topic}","epoch":"${epoch}","seq":${seq},"ts":"${ts}","data":${data}}`;
-  return { topic, epoch, seq, type: type as EventType, json };
+  return { topic, epoch, seq, type, json, data };
 }
 
-/** Takes a message apart, leaving out what `wanted` says no to before looking at its frames. */
-export function decodeBatch(message: string, wanted: (route: string) => boolean): (LogBatch | HintBatch)[] {
+export interface Wanted {
+  /** The topic of a log that has readers here. */
+  log(route: string): string | undefined;
+  hint(route: string): boolean;
+}
+
+/** Takes a message apart, leaving out what nobody wants before looking at its lines. */
+export function decodeBatch(message: string, wanted: Wanted): (LogBatch | HintBatch)[] {
   const batches: (LogBatch | HintBatch)[] = [];
-  let current: LogBatch | HintBatch | undefined;
-  let epoch = '';
-  let seq = 0;
-  for (const line of message.split('\n')) {
-    if (line.startsWith('{')) {
-      if (current?.kind === 'hint') current.frames.push(line);
-      else if (current)
-        current.events.push({ topic: topicOf(current.route), epoch, seq: seq++, type: typeOf(line), json: line });
-      continue;
+  const lines = message.split('\n');
+  for (let at = 0; at < lines.length; ) {
+    const header = lines[at] ?? '';
+    let end = at + 1;
+    while (end < lines.length && !isHeader(lines[end] ?? '')) end++;
+    const kind = header.charCodeAt(0);
+    if (kind === LOG) {
+      const cut = header.indexOf(' ', 2);
+      const route = header.slice(2, cut);
+      const topic = wanted.log(route);
+      if (topic !== undefined) {
+        const { epoch, seq } = parsePosition(header.slice(cut + 1));
+        const events: HubEvent[] = [];
+        for (let i = at + 1; i < end; i++) events.push(logEvent(topic, epoch, seq - (end - 1 - i), lines[i] ?? ''));
+        batches.push({ kind: 'log', route, events });
+      }
+    } else if (kind === HINT) {
+      const route = header.slice(2);
+      if (wanted.hint(route)) {
+        const topic = route.slice(route.lastIndexOf(' ') + 1);
+        batches.push({ kind: 'hint', route, topic, frames: lines.slice(at + 1, end) });
+      }
     }
-    const fields = line.split(' ');
-    const [kind, tenant = '', second = '', third = '', first = ''] = fields;
-    current = undefined;
-    if (kind === 'L') {
-      const route = logRoute(tenant, second);
-      epoch = third;
-      seq = Number(first);
-      if (wanted(route)) current = { kind: 'log', route, events: [] };
-    } else if (kind === 'H') {
-      const route = `${tenant} ${second} ${third}`;
-      if (wanted(route)) current = { kind: 'hint', route, topic: third, frames: [] };
-    }
-    if (current) batches.push(current);
+    at = end;
   }
   return batches;
 }
 
-function topicOf(route: string): string {
-  return route.slice(route.indexOf(' ') + 1);
-}
+const LOG = 'L'.charCodeAt(0);
+const HINT = 'H'.charCodeAt(0);
+const isHeader = (line: string) => (line.charCodeAt(0) === LOG || line.charCodeAt(0) === HINT) && line[1] === ' ';

@@ -16,7 +16,7 @@ import type { Service } from '../kernel/service.ts';
 import type { RedisClients } from '../redis/clients.ts';
 import type { Keys } from '../redis/keys.ts';
 import { createSubscriber } from '../redis/subscriber.ts';
-import { decodeBatch, hintRoute, logRoute, numberHint } from './batch.ts';
+import { decodeBatch, hintRoute, numberHint } from './batch.ts';
 import { createLogReader, type LogPage } from './log-reader.ts';
 import { createTopicLog, type SnapshotSource, type TopicLog } from './topic-log.ts';
 import { parseTopic } from './topics.ts';
@@ -57,13 +57,18 @@ export function createHub({ clients, keys, clock, logger, source, lingerMs = 10_
   /** Grows with every stop: what was begun before it must not outlive it. */
   let life = 0;
 
+  const wanted = {
+    log: (route: string) => logs.get(route)?.topicLog.topic,
+    hint: (route: string) => hints.has(route),
+  };
+
   const subscriber = createSubscriber({
     name: 'hub',
     clients,
     clock,
     logger,
     message(text) {
-      for (const batch of decodeBatch(text, (route) => logs.has(route) || hints.has(route))) {
+      for (const batch of decodeBatch(text, wanted)) {
         if (batch.kind === 'log') logs.get(batch.route)?.topicLog.publish(batch.events);
         else for (const frame of batch.frames) tellHint(batch.route, batch.topic, frame);
       }
@@ -126,7 +131,7 @@ export function createHub({ clients, keys, clock, logger, source, lingerMs = 10_
 
   /** The topic's log on this node, for as long as somebody holds it. */
   function hold(tenantId: string, topic: string): { topicLog: TopicLog; letGo: () => void } {
-    const route = logRoute(tenantId, topic);
+    const route = keys.logMeta(tenantId, topic);
     const held = logs.get(route) ?? {
       topicLog: createTopicLog({ tenantId, topic, log, source, clock, logger, track }),
       holders: 0,

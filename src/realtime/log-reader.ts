@@ -4,6 +4,7 @@ import type { HubEvent } from '../contracts/index.ts';
 import type { RedisClients } from '../redis/clients.ts';
 import type { Keys } from '../redis/keys.ts';
 import { logEvent } from './batch.ts';
+import { emptyState, parsePosition } from './log-position.ts';
 import { beginScript, readScript } from './scripts.ts';
 
 /** A log's metadata and the events after a given one, as of one moment. */
@@ -52,10 +53,7 @@ export function createLogReader({ clients, keys }: { clients: RedisClients; keys
       const scriptKeys = [keys.logMeta(tenantId, topic), keys.log(tenantId, topic)];
       const reply = await readScript.run(clients.ops, scriptKeys, [after, PAGE_EVENTS]);
       if (!Array.isArray(reply)) return null;
-      const [epoch, seq, userId, audience, attempt, _final, first, baseSeq, baseText, baseSources, flat] = reply as [
-        string,
-        string,
-        string,
+      const [state, userId, audience, first, baseSeq, baseText, baseSources, flat] = reply as [
         string,
         string,
         string,
@@ -65,18 +63,17 @@ export function createLogReader({ clients, keys }: { clients: RedisClients; keys
         string,
         string[],
       ];
+      const { epoch, seq, attempt } = parsePosition(state);
       const events: LogEntry[] = [];
-      for (let i = 0; i + 3 < flat.length; i += 4) {
-        const [at = '', type = '', ts = '', data = ''] = flat.slice(i, i + 4);
-        events.push({ ...logEvent(topic, epoch, Number(at), type, ts, data), data });
-      }
+      for (let i = 0; i + 1 < flat.length; i += 2)
+        events.push(logEvent(topic, epoch, Number(flat[i]), flat[i + 1] ?? ''));
       return {
         epoch,
-        seq: Number(seq),
+        seq,
         userId,
         audience: audience === 'tenant' ? 'tenant' : 'user',
-        attempt: Number(attempt),
-        first: Number(first),
+        attempt,
+        first: first === '' ? seq + 1 : Number(first),
         base:
           baseSeq === ''
             ? null
@@ -86,9 +83,12 @@ export function createLogReader({ clients, keys }: { clients: RedisClients; keys
     },
     async begin(tenantId, topic) {
       const epoch = randomBytes(8).toString('hex');
-      const reply = await beginScript.run(clients.ops, [keys.logMeta(tenantId, topic)], [epoch, BEGUN_SECONDS]);
-      const [known, seq] = reply as [string, string];
-      return { epoch: known, seq: Number(seq) };
+      const reply = await beginScript.run(
+        clients.ops,
+        [keys.logMeta(tenantId, topic)],
+        [emptyState(epoch), BEGUN_SECONDS],
+      );
+      return parsePosition(String(reply));
     },
   };
 }

@@ -3,16 +3,19 @@
  * goes out with the next one (group commit): many streams share a round trip, an idle partition waits for nobody, and
  * order is kept because only one script per partition is under way.
  *
- * A group that was sent again, by us or by the Redis client, is recognised by its number and appends nothing twice.
+ * A group that was sent again, by us or by the Redis client, is recognised by its number and appends nothing twice. Where
+ * a log is gone, or has lost what this process had appended, it begins anew under another epoch with what the attempt has
+ * told before; so numbers that readers have already are never given out for something else.
  */
 import { randomBytes } from 'node:crypto';
-import { type EventOf, type EventPublisher, FINAL_EVENTS, type LogAppend } from '../contracts/index.ts';
+import type { EventPublisher, LogAppend } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
-import { currentScope, runDetached, type Scope } from '../kernel/context.ts';
+import { currentScope, runDetached } from '../kernel/context.ts';
 import { AppError, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { RedisClients } from '../redis/clients.ts';
 import type { Keys } from '../redis/keys.ts';
+import { CHANGED, createAppendBatches, type Group, isFinal, type Reply, ROLLED_BACK } from './append-batches.ts';
 import { encodeHint, hintRoute } from './batch.ts';
 import type { ScriptArgument } from './script.ts';
 import { appendScript } from './scripts.ts';
@@ -37,27 +40,11 @@ export interface EventPublisherOptions {
   newName?: () => string;
 }
 
-interface Group {
-  scope: Scope;
-  append: LogAppend;
-  events: EventOf[];
-  /** Grows in the order of sending, and stays the same when a script is sent again. */
-  number: number;
-  epoch: string;
-  /** How many events `restore` put in front. */
-  restored: number;
-  /** Set once it is tried again behind its caller's back. */
-  until?: number;
-  resolve(appended: number): void;
-  reject(error: unknown): void;
-}
-
 interface Lane {
   waiting: Group[];
   busy: boolean;
 }
 
-const MAX_GROUPS = 256;
 const FIRST_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 500;
 const LATE_PAUSE_MS = 1_000;
@@ -72,44 +59,17 @@ export function createEventPublisher(options: EventPublisherOptions): EventPubli
   const giveUpMs = options.giveUpMs ?? 4_000;
   const finalGiveUpMs = options.finalGiveUpMs ?? 600_000;
   const newName = options.newName ?? (() => randomBytes(8).toString('hex'));
-  const writer = newName();
   const lanes = new Map<number, Lane>();
-  let groups = 0;
+  const batches = createAppendBatches({ clock, ttlSeconds, finalTtlSeconds, maxLen, newName });
   let late = 0;
 
-  function argumentsOf(group: Group): ScriptArgument[] {
-    const { scope, append, events } = group;
-    const { topic, attempt } = append;
-    const audience = append.audience ?? (topic.startsWith('turn:') ? 'user' : 'tenant');
-    const mode = append.rebuild ? 'rebuild' : append.restore ? 'restorable' : 'plain';
-    const ts = new Date(clock.now()).toISOString();
-    const args: ScriptArgument[] = [
-      scope.tenantId,
-      topic,
-      attempt,
-      scope.userId,
-      audience,
-      group.number,
-      mode,
-      group.epoch,
-      events.length,
-    ];
-    for (const event of events) args.push(event.type, classOf(event), ts, dataOf(event));
-    return args;
-  }
-
-  async function send(partition: number, batch: Group[]): Promise<number[]> {
-    const scriptKeys = batch.flatMap(({ scope, append: { topic } }) => [
-      keys.logMeta(scope.tenantId, topic),
-      keys.log(scope.tenantId, topic),
-    ]);
-    const now = Math.floor(clock.now() / 1_000);
-    const args: ScriptArgument[] = [keys.events(partition), writer, ttlSeconds, finalTtlSeconds, maxLen, now];
-    for (const group of batch) args.push(...argumentsOf(group));
+  async function send(batch: readonly Group[], args: readonly ScriptArgument[]): Promise<Reply[]> {
+    const scriptKeys: string[] = [];
+    for (const { meta, log } of batch) scriptKeys.push(meta, log);
     const deadline = clock.now() + giveUpMs;
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, MAX_PAUSE_MS)) {
       try {
-        return (await appendScript.run(clients.producer, scriptKeys, args)) as number[];
+        return (await appendScript.run(clients.producer, scriptKeys, args)) as Reply[];
       } catch (error) {
         const final = error instanceof Error && error.name === 'ReplyError' && !PASSING.test(error.message);
         if (final || clock.now() + pause >= deadline) {
@@ -121,24 +81,30 @@ export function createEventPublisher(options: EventPublisherOptions): EventPubli
     }
   }
 
-  function settle(lane: Lane, group: Group, appended: number): void {
+  /** Settles the group, or returns what is to be sent in its place. */
+  function settle(group: Group, reply: Reply): Group | undefined {
+    const appended = batches.learn(group, reply);
+    if (appended === CHANGED) return group;
     if (appended >= 0) {
       group.resolve(appended - group.restored);
       return;
     }
-    // The log is gone: a new one begins with what the attempt has told before.
+    // The log is gone, or a part of it: a new one begins with what the attempt has told before.
     try {
       const before = group.append.restore?.() ?? [];
       const { restore: _, ...append } = group.append;
-      lane.waiting.unshift({
+      const events = [...before, ...group.events];
+      const rebuild = appended === ROLLED_BACK;
+      return {
         ...group,
-        append,
-        events: [...before, ...group.events],
+        append: { ...append, ...(rebuild && { rebuild }) },
+        events,
         restored: before.length,
-        epoch: newName(),
-      });
+        number: 0,
+      };
     } catch (error) {
       group.reject(error);
+      return;
     }
   }
 
@@ -146,18 +112,18 @@ export function createEventPublisher(options: EventPublisherOptions): EventPubli
     lane.busy = true;
     // Whoever appends in the same moment comes along.
     await null;
+    const channel = keys.events(partition);
     while (lane.waiting.length > 0) {
-      const batch = lane.waiting.splice(0, MAX_GROUPS);
-      for (const group of batch) group.number = ++groups;
+      const { batch, args } = batches.take(lane.waiting, channel);
       try {
-        const replies = await send(partition, batch);
-        // Backwards, because restored groups go in front of what waits and must keep their order.
-        for (let i = batch.length - 1; i >= 0; i--) {
-          const group = batch[i];
-          if (group) settle(lane, group, replies[i] ?? 0);
-        }
+        const replies = await send(batch, args);
+        const again = batch
+          .map((group, index) => settle(group, replies[index] ?? 0))
+          .filter((group) => group !== undefined);
+        if (again.length > 0) lane.waiting.unshift(...again);
       } catch (error) {
         for (const group of batch) {
+          batches.doubt(group);
           group.reject(error);
           if (group.events.some(isFinal)) tryLater(partition, group);
         }
@@ -179,7 +145,15 @@ export function createEventPublisher(options: EventPublisherOptions): EventPubli
       late -= 1;
       const { restore, ...append } = group.append;
       const events = [...(restore?.() ?? []), ...group.events];
-      enqueue(partition, { ...group, append: { ...append, rebuild: true }, events, until, resolve() {}, reject() {} });
+      enqueue(partition, {
+        ...group,
+        append: { ...append, rebuild: true },
+        events,
+        number: 0,
+        until,
+        resolve() {},
+        reject() {},
+      });
     });
   }
 
@@ -194,18 +168,31 @@ export function createEventPublisher(options: EventPublisherOptions): EventPubli
     async append(appends) {
       const scope = currentScope();
       const partition = keys.partitionOf(scope.tenantId);
-      const outcomes: Promise<boolean[]>[] = [];
-      for (const run of runsOf(appends)) {
+      const outcomes = runsOf(appends).map((run): Promise<boolean[]> => {
         const [append] = run;
-        if (!append) continue;
+        if (!append) return Promise.resolve([]);
+        const meta = keys.logMeta(scope.tenantId, append.topic);
         if (parseTopic(append.topic)?.kind !== 'log')
           throw new AppError('internal', `No log has the name "${append.topic}".`);
-        const { promise, resolve, reject } = Promise.withResolvers<number>();
+        const log = keys.log(scope.tenantId, append.topic);
         const events = run.map(({ event }) => event);
-        outcomes.push(promise.then((appended) => run.map((_, index) => index < appended)));
-        enqueue(partition, { scope, append, events, number: 0, epoch: newName(), restored: 0, resolve, reject });
-      }
-      return (await Promise.all(outcomes)).flat();
+        return new Promise((resolve, reject) => {
+          enqueue(partition, {
+            scope,
+            append,
+            events,
+            meta,
+            log,
+            number: 0,
+            restored: 0,
+            continuesTo: 0,
+            resolve: (appended) => resolve(run.map((_, index) => index < appended)),
+            reject,
+          });
+        });
+      });
+      const [only] = outcomes;
+      return outcomes.length === 1 && only ? only : (await Promise.all(outcomes)).flat();
     },
 
     async hint(topic, event) {
@@ -239,18 +226,4 @@ function runsOf(appends: readonly LogAppend[]): LogAppend[][] {
     else runs.push([append]);
   }
   return runs;
-}
-
-const isFinal = ({ type }: EventOf) => FINAL_EVENTS.has(type);
-
-function classOf(event: EventOf): 'final' | 'queued' | '-' {
-  if (isFinal(event)) return 'final';
-  return event.type.endsWith('.queued') ? 'queued' : '-';
-}
-
-/** Deltas and sources have exactly this form, which folding (in `scripts.ts`) takes apart by position. */
-function dataOf(event: EventOf): string {
-  if (event.type === 'turn.delta') return JSON.stringify({ text: event.data.text });
-  if (event.type === 'turn.sources') return JSON.stringify({ sources: event.data.sources });
-  return JSON.stringify(event.data);
 }

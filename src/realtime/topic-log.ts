@@ -40,6 +40,7 @@ export interface Read {
 }
 
 export interface TopicLog {
+  readonly topic: string;
   /** What is after `after`. Readers who ask for the same at the same time share one read, and its event objects. */
   read(after: number): Promise<Read>;
   /** Feeds a reader from its position on; `first` is what `read` gave for it. Returns what ends it. */
@@ -69,6 +70,8 @@ interface ReaderState {
 
 /** Events kept for those who are a little behind; what is older is read from Redis. */
 const RECENT_EVENTS = 64;
+/** No log has it, so that nothing continues it. */
+const NO_EPOCH = '';
 const RETRY_MS = [100, 250, 500, 1_000, 2_000];
 
 export function createTopicLog(options: TopicLogOptions): TopicLog {
@@ -105,20 +108,28 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
     state.wake();
   }
 
-  /** Hands over what comes next for the reader. A reader that throws is the caller's mistake and is not called again. */
+  /** A reader that throws is the caller's mistake and is not called again. */
+  function broke(state: ReaderState, error: unknown): void {
+    logger.error({ err: error, topic }, `a reader failed: ${messageOf(error)}`);
+    drop(state);
+  }
+
   function hand(state: ReaderState, give: (reader: TopicReader) => void): void {
     try {
       give(state.reader);
     } catch (error) {
-      logger.error({ err: error, topic }, `a reader failed: ${messageOf(error)}`);
-      drop(state);
+      broke(state, error);
     }
   }
 
   function deliver(state: ReaderState, event: HubEvent): void {
     state.epoch = event.epoch;
     state.last = event.seq;
-    hand(state, (reader) => reader.event(event));
+    try {
+      state.reader.event(event);
+    } catch (error) {
+      broke(state, error);
+    }
   }
 
   /** The promise that a full reader waits for, or `null`. */
@@ -164,10 +175,23 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
   }
 
   function tellAlone(event: HubEvent): void {
-    for (const state of [...alone]) {
+    for (const state of alone) {
       if (!state.live || (state.epoch === event.epoch && event.seq <= state.last)) continue;
       if (state.epoch !== event.epoch || event.seq !== state.last + 1 || full(state)) fallBack(state);
       else deliver(state, event);
+    }
+  }
+
+  /**
+   * A number that was given out before comes again with something else: Redis has lost what it had acknowledged, and whoever
+   * writes now did not know. What readers have is no part of the log any more: each is told the whole state.
+   */
+  function distrust(): void {
+    recent = [];
+    for (const state of crowds.disperse()) alone.add(state);
+    for (const state of [...readers]) {
+      state.epoch = NO_EPOCH;
+      if (state.live) fallBack(state);
     }
   }
 
@@ -278,6 +302,7 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
   }
 
   return {
+    topic,
     read,
     attach(reader, scope, position, first) {
       const state: ReaderState = { reader, scope, ...position, live: false, gone: false, wake: () => {} };
@@ -289,7 +314,10 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
     publish(events) {
       arrivals += 1;
       for (const event of events) {
-        if (event.epoch === epoch && event.seq <= newest()) continue;
+        if (event.epoch === epoch && event.seq <= newest()) {
+          if (recent.some(({ seq, json }) => seq === event.seq && json === event.json)) continue;
+          distrust();
+        }
         if (event.epoch !== epoch || event.seq !== newest() + 1) recent = [];
         epoch = event.epoch;
         recent.push(event);

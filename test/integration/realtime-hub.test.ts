@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import Redis from 'ioredis';
 import type { EventOf } from '../../src/contracts/index.ts';
 import { runAs, scopeIfAny } from '../../src/kernel/context.ts';
 import { createDeltaWriter } from '../../src/realtime/delta-writer.ts';
@@ -16,6 +17,8 @@ import {
   turnTopic,
   uuid,
 } from '../support/realtime.ts';
+import { rememberAll } from '../support/redis-rollback.ts';
+import { startRedis } from '../support/services.ts';
 
 let redis: AnyRedis;
 let one: RealtimeNode;
@@ -192,6 +195,72 @@ describe('a log topic', () => {
     await reader.untilType('turn.completed');
     expect(reader.resets.length).toBe(1);
     expect(reader.text()).toBe('before after');
+  });
+
+  test('begins a new epoch when Redis forgets what it had acknowledged, so that no number means two events', async () => {
+    const rolled = await startRedis();
+    const [writing, reading] = [
+      await startNode({ url: rolled.url, source }),
+      await startNode({ url: rolled.url, source }),
+    ];
+    const saboteur = new Redis({ path: rolled.socketPath });
+    const { scope, topic } = turnOf();
+    const reader = recorder();
+    const writer = runAs(scope, () => createDeltaWriter({ ...writing, topic, attempt: 1, windowMs: 1 }));
+    await append(writing.publisher, scope, topic, 1, started(topic, 1));
+    await runAs(scope, () => reading.hub.subscribe(topic, reader.reader));
+    writer.write('kept ');
+    await writer.flush();
+    const rollBack = await rememberAll(saboteur);
+    for (const piece of ['told ', 'and ', 'forgotten ']) {
+      writer.write(piece);
+      await writer.flush();
+    }
+    await reader.until(() => reader.text() === 'kept told and forgotten ');
+    const { epoch, seq } = reader.events.at(-1) ?? { epoch: '', seq: 0 };
+    await rollBack();
+    for (const piece of ['then ', 'said', '.']) {
+      writer.write(piece);
+      await writer.flush();
+    }
+    const whole = 'kept told and forgotten then said.';
+    expect(await writer.finish(completed(whole))).toBe(true);
+    await reader.untilType('turn.completed');
+    expect(reader.text()).toBe(whole);
+    expect(reader.resets).toHaveLength(1);
+    expect(reader.events.at(-1)?.epoch).not.toBe(epoch);
+    // As whoever was away meanwhile, and has numbers of before.
+    const late = recorder();
+    await runAs(scope, () => reading.hub.subscribe(topic, late.reader, { after: seq, epoch }));
+    await late.untilType('turn.completed');
+    expect(late.resets).toHaveLength(1);
+    expect(late.text()).toBe(whole);
+    saboteur.disconnect();
+    await writing.stop();
+    await reading.stop();
+    await rolled.stop();
+  });
+
+  test('whose numbers are given out again by a writer who knows of no rollback is told anew to those who listen', async () => {
+    const rolled = await startRedis();
+    const [one, another] = [await startNode({ url: rolled.url, source }), await startNode({ url: rolled.url, source })];
+    const saboteur = new Redis({ path: rolled.socketPath });
+    const { scope, topic } = turnOf();
+    const reader = recorder();
+    await append(one.publisher, scope, topic, 1, started(topic, 1), delta('kept '));
+    await runAs(scope, () => one.hub.subscribe(topic, reader.reader));
+    const rollBack = await rememberAll(saboteur);
+    await append(one.publisher, scope, topic, 1, delta('a'), delta('b'), delta('c'));
+    await reader.until(() => reader.text() === 'kept abc');
+    await rollBack();
+    await append(another.publisher, scope, topic, 2, started(topic, 2), delta('new '));
+    await append(another.publisher, scope, topic, 2, delta('text'), completed('new text'));
+    await reader.untilType('turn.completed');
+    expect(reader.text()).toBe('new text');
+    saboteur.disconnect();
+    await one.stop();
+    await another.stop();
+    await rolled.stop();
   });
 
   test('that was lost before the text came is told whole, though it begins with the sources', async () => {

@@ -1,5 +1,5 @@
 /**
- * Whatever happens to readers, their subscriptions, their nodes and Redis while a text is written: each reader's numbers
+ * Whatever happens to readers, their subscriptions, their nodes and Redis (which may also forget what it had acknowledged) while a text is written: each reader's numbers
  * are contiguous between resets, and the text that it shows in the end is the text that was written.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
@@ -17,6 +17,7 @@ import {
   startNode,
   turnTopic,
 } from '../support/realtime.ts';
+import { rememberAll } from '../support/redis-rollback.ts';
 import { startRedis, type TestRedis } from '../support/services.ts';
 
 let redis: TestRedis;
@@ -56,6 +57,8 @@ const step = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('lose' as const) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('remember' as const) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('roll back' as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('take over' as const) }) },
 );
 
@@ -89,6 +92,7 @@ test(
         const publisher = nodes[0].publisher;
         const clients = Array.from({ length: READERS }, client);
         let attempt = 1;
+        let rollBack = async () => {};
         const write = () =>
           runAs(scope, () => createDeltaWriter({ ...nodes[0], topic, attempt, windowMs: 1, maxBytes: 32 }));
         let writer = write();
@@ -118,6 +122,8 @@ test(
           else if (one.do === 'come') await come(one.who, one.where);
           else if (one.do === 'cut') await saboteur.call('CLIENT', 'KILL', 'TYPE', one.what, 'SKIPME', 'yes');
           else if (one.do === 'lose') await saboteur.flushall();
+          else if (one.do === 'remember') rollBack = await rememberAll(saboteur);
+          else if (one.do === 'roll back') await rollBack();
           else if (one.do === 'leave') {
             clients[one.who]?.leave?.();
             Object.assign(clients[one.who] ?? {}, { leave: undefined });
