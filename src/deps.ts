@@ -324,7 +324,7 @@ function createWorkerSide(
   });
   const tenants = createTenantActors({ ingestion, answering, logger });
   const bury = createBurial({ ingestion, answering });
-  const handle = createLaneHandler({ tenants, feeder, logger });
+  const handle = createLaneHandler({ tenants, logger });
 
   async function onPoison(poison: Poison): Promise<void> {
     if (poison.reason === 'undecodable') {
@@ -364,6 +364,7 @@ function createWorkerSide(
       drainMs: DRAIN_MS,
       handle,
       onPoison,
+      onAcknowledged: (tenantId, undelivered) => feeder.finished(lane, tenantId, undelivered),
     }),
     stopMs: WORKER_STOP_MS,
   });

@@ -2,19 +2,21 @@
  * Acknowledges entries, those of a partition together: what is settled in one turn of the event loop, or while a call is on
  * its way, goes with one call. Sending the first at once was measured: calls stay small for ever, and half the jobs a second.
  */
-import type { EntryName, Ownership } from './consumer-group.ts';
+import type { Acknowledged, EntryName } from './consumer-group.ts';
 
-type Send = (partition: number, names: readonly EntryName[]) => Promise<Ownership[]>;
+type Send = (partition: number, names: readonly EntryName[]) => Promise<Acknowledged[]>;
 
 interface Waiting {
   name: EntryName;
-  resolve(ownership: Ownership): void;
+  resolve(acknowledged: Acknowledged): void;
   reject(error: unknown): void;
 }
 
+const GONE: Acknowledged = { ownership: 'gone', undelivered: 0 };
+
 export interface Acknowledger {
   /** Rejects where Redis did not say what became of it. */
-  ack(partition: number, name: EntryName): Promise<Ownership>;
+  ack(partition: number, name: EntryName): Promise<Acknowledged>;
 }
 
 export function createAcknowledger(send: Send): Acknowledger {
@@ -31,7 +33,7 @@ export function createAcknowledger(send: Send): Acknowledger {
           partition,
           batch.map(({ name }) => name),
         );
-        for (const [index, { resolve }] of batch.entries()) resolve(results[index] ?? 'gone');
+        for (const [index, { resolve }] of batch.entries()) resolve(results[index] ?? GONE);
       } catch (error) {
         for (const { reject } of batch) reject(error);
       }

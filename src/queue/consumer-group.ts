@@ -26,6 +26,13 @@ export interface Caps {
   total: number;
 }
 
+/** What became of an acknowledgement. */
+export interface Acknowledged {
+  ownership: Ownership;
+  /** Entries of the same stream that nobody was given yet, about; 0 where the entry was not ours. */
+  undelivered: number;
+}
+
 /** Stream → number of its entries that this consumer holds. */
 export type HeldCounts = ReadonlyMap<string, number>;
 
@@ -50,9 +57,19 @@ export function partitionKeys(keys: Keys, lane: Lane, partition: number): string
 
 const counted = (held: HeldCounts) => [...held].flat();
 
-function toOwnership(value: unknown): Ownership {
-  const code = asInteger(value);
-  return code === 1 ? 'own' : code === 0 ? 'gone' : 'foreign';
+function toOwnership(code: number): Ownership {
+  return code > 0 ? 'own' : code === 0 ? 'gone' : 'foreign';
+}
+
+/** The entries of one read: their stream, then an id and a payload each. */
+function toFirstDeliveries(value: unknown): Entry[] {
+  const [name, ...fields] = asList(value);
+  const stream = asText(name);
+  const entries: Entry[] = [];
+  for (let i = 0; i < fields.length; i += 2) {
+    entries.push({ stream, id: asText(fields[i]), payload: asText(fields[i + 1]), deliveries: 1 });
+  }
+  return entries;
 }
 
 function toEntry(value: unknown): Entry {
@@ -61,7 +78,7 @@ function toEntry(value: unknown): Entry {
     stream: asText(stream),
     id: asText(id),
     payload: asText(payload),
-    deliveries: deliveries === undefined ? 1 : asInteger(deliveries),
+    deliveries: asInteger(deliveries),
   };
 }
 
@@ -88,20 +105,18 @@ export function createConsumerGroup({
   async function aboutEach(
     script: 'ack' | 'renew' | 'release',
     partition: number,
-    args: readonly ScriptArgument[],
+    args: ScriptArgument[],
     names: readonly EntryName[],
-  ): Promise<Ownership[]> {
+  ): Promise<number[]> {
     const streams = Map.groupBy(names.keys(), (index) => names[index]?.stream ?? '');
-    const listed = [...streams].flatMap(([stream, own]) => [
-      stream,
-      own.length,
-      ...own.map((index) => names[index]?.id ?? ''),
-    ]);
-    const answers = asList(await call(script, partition, [...args, ...listed])).map(toOwnership);
-    const result = new Array<Ownership>(names.length).fill('gone');
-    [...streams.values()].flat().forEach((index, place) => {
-      result[index] = answers[place] ?? 'gone';
-    });
+    for (const [stream, own] of streams) {
+      args.push(stream, own.length);
+      for (const index of own) args.push(names[index]?.id ?? '');
+    }
+    const answers = asList(await call(script, partition, args));
+    const result = new Array<number>(names.length).fill(0);
+    let place = 0;
+    for (const own of streams.values()) for (const index of own) result[index] = asInteger(answers[place++]);
     return result;
   }
 
@@ -116,24 +131,25 @@ export function createConsumerGroup({
       const [ready, ...entries] = asList(
         await call('take', partition, [slots, caps.own, caps.total, ...counted(held)]),
       );
-      return { ready: asInteger(ready), entries: entries.map(toEntry) };
+      return { ready: asInteger(ready), entries: entries.flatMap(toFirstDeliveries) };
     },
 
-    ack(partition: number, names: readonly EntryName[], capped: boolean): Promise<Ownership[]> {
-      return aboutEach('ack', partition, [capped ? 1 : 0], names);
+    async ack(partition: number, names: readonly EntryName[], capped: boolean): Promise<Acknowledged[]> {
+      const codes = await aboutEach('ack', partition, [capped ? 1 : 0], names);
+      return codes.map((code) => ({ ownership: toOwnership(code), undelivered: Math.max(0, code - 1) }));
     },
 
-    renew(partition: number, names: readonly EntryName[]): Promise<Ownership[]> {
-      return aboutEach('renew', partition, [], names);
+    async renew(partition: number, names: readonly EntryName[]): Promise<Ownership[]> {
+      return (await aboutEach('renew', partition, [], names)).map(toOwnership);
     },
 
     /** `idleMs`: for how long they count as idle already; `counted`: whether their last delivery counts. */
-    release(
+    async release(
       partition: number,
       names: readonly EntryName[],
       how: { idleMs: number; counted: boolean },
     ): Promise<Ownership[]> {
-      return aboutEach('release', partition, [how.idleMs, how.counted ? 0 : 1], names);
+      return (await aboutEach('release', partition, [how.idleMs, how.counted ? 0 : 1], names)).map(toOwnership);
     },
 
     /** Claims what stayed idle; `vanished` are entries that were trimmed away while somebody held them. */

@@ -27,8 +27,8 @@ export interface Handlers {
   handle(delivery: Delivery, signal: AbortSignal): Promise<void>;
   /** Writes down that the entry is given up; resolves when it may be deleted. */
   onPoison(poison: Poison): Promise<void>;
-  /** A handler has resolved: the tenant's next job may be handed out. */
-  onSettled?(tenantId: string): void;
+  /** A job's entry was acknowledged; so many of its tenant's that are handed out are not delivered yet. */
+  onAcknowledged?(tenantId: string, undelivered: number): void;
 }
 
 export interface DeliveriesOptions {
@@ -66,9 +66,10 @@ export function createDeliveries(options: DeliveriesOptions) {
     }
   }
 
-  async function acknowledge(entry: Held): Promise<void> {
+  async function acknowledge(entry: Held, job: Job | undefined): Promise<void> {
     try {
-      const ownership = await acknowledger.ack(entry.partition, entry);
+      const { ownership, undelivered } = await acknowledger.ack(entry.partition, entry);
+      if (job) handlers.onAcknowledged?.(job.tenantId, undelivered);
       if (ownership !== 'own') {
         logger.warn({ lane, entry: entry.id, ownership }, 'an entry was no longer ours when its work had ended');
       }
@@ -84,14 +85,13 @@ export function createDeliveries(options: DeliveriesOptions) {
     let isSettled = true;
     try {
       await run();
-      if (job) handlers.onSettled?.(job.tenantId);
     } catch (error) {
       isSettled = false;
       logger.error({ err: error, lane, entry: entry.id, job: job?.id }, `a handler failed: ${messageOf(error)}`);
     }
     metrics?.workersBusy.dec();
     options.onFreed(entry, held.settle(entry));
-    if (!entry.lost) await (isSettled ? acknowledge(entry) : giveBack(entry.partition, entry, true));
+    if (!entry.lost) await (isSettled ? acknowledge(entry, job) : giveBack(entry.partition, entry, true));
     held.remove(entry);
     options.onRemoved();
   }

@@ -3,7 +3,8 @@
  * unfinished. Priority and delays are decided here, at the last moment, by SQL; Redis only ever sees the front.
  *
  * A nudge (after an accept, after a finish) asks for one tenant and costs a set entry; nudges for a tenant that is being
- * fed or waits already are one. A sweep finds what no nudge came for: delays that have ended, and all that was accepted
+ * fed or waits already are one. A finish is worth one only once a part of the window is left that nobody was given yet:
+ * else each job would be fetched by a transaction of its own. A sweep finds what no nudge came for: delays that have ended, and all that was accepted
  * while Redis was away. Nothing is handed out while Redis is known to be away; a push that fails all the same leaves rows
  * that are marked and in no stream, which the reconciler finds.
  *
@@ -26,6 +27,8 @@ export interface Feeder {
    * to be full waits for the finish that makes room, or for the sweep.
    */
   nudge(lane: Lane, tenantId: string, because?: 'accepted' | 'finished'): void;
+  /** Nudges where few enough of the jobs that are handed out wait for a worker: `undelivered` of them. */
+  finished(lane: Lane, tenantId: string, undelivered: number): void;
   readonly service: Service;
 }
 
@@ -44,6 +47,8 @@ export interface FeederOptions {
 /** Wide enough to keep a tenant's workers busy over a round trip, small enough that an urgent job overtakes soon. */
 const DEFAULT_WINDOWS: Readonly<Record<Lane, number>> = { ingest: 32, chat: 64 };
 
+/** Of a window: what must be left for the workers while the next jobs are fetched. */
+const REFILL_SHARE = 1 / 4;
 const TENANTS_A_SWEEP = 1_000;
 /** No longer than between two sweeps, which look at every window. */
 const FULL_MS = 1_000;
@@ -109,6 +114,10 @@ export function createFeeder(options: FeederOptions): Feeder {
     for (const loop of feeding) loop.wake();
   }
 
+  function finished(lane: Lane, tenantId: string, undelivered: number): void {
+    if (undelivered <= windows[lane] * REFILL_SHARE) nudge(lane, tenantId);
+  }
+
   const feeding = Array.from({ length: parallel }, (_, index) =>
     createLoop({
       name: `feeder-${index + 1}`,
@@ -157,6 +166,7 @@ export function createFeeder(options: FeederOptions): Feeder {
   return {
     feed,
     nudge,
+    finished,
     service: {
       name: 'feeder',
       start: async () => void (await Promise.all(loops.map((loop) => loop.start()))),

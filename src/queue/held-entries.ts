@@ -13,17 +13,16 @@ export interface Held extends EntryName {
   running: boolean;
 }
 
-interface Partition {
+interface Stream {
   entries: Map<string, Held>;
-  /** Running ones by stream. */
-  running: Map<string, number>;
+  /** Those that have a slot. */
+  running: number;
 }
 
+/** By name. Names within names: joined, they would be written and hashed anew several times an entry. */
+type Partition = Map<string, Stream>;
+
 export type HeldEntries = ReturnType<typeof createHeldEntries>;
-
-const NONE: ReadonlyMap<string, number> = new Map();
-
-const keyOf = ({ stream, id }: EntryName) => `${stream} ${id}`;
 
 export function createHeldEntries() {
   const partitions = new Map<number, Partition>();
@@ -31,14 +30,24 @@ export function createHeldEntries() {
   let running = 0;
   let onEmpty: (() => void)[] = [];
 
-  function of(partition: number): Partition {
-    let found = partitions.get(partition);
-    if (!found) {
-      found = { entries: new Map(), running: new Map() };
-      partitions.set(partition, found);
-    }
-    return found;
+  const find = (partition: number, stream: string) => partitions.get(partition)?.get(stream);
+
+  function make(partition: number, name: string): Stream {
+    const own: Partition = partitions.get(partition) ?? new Map();
+    partitions.set(partition, own);
+    const stream: Stream = own.get(name) ?? { entries: new Map(), running: 0 };
+    own.set(name, stream);
+    return stream;
   }
+
+  function forget(partition: number, name: string): void {
+    const own = partitions.get(partition);
+    own?.delete(name);
+    if (own?.size === 0) partitions.delete(partition);
+  }
+
+  const listIn = (partition: number): Held[] =>
+    [...(partitions.get(partition)?.values() ?? [])].flatMap(({ entries }) => [...entries.values()]);
 
   return {
     /** All that is held. */
@@ -49,40 +58,46 @@ export function createHeldEntries() {
     get running() {
       return running;
     },
-    has: (partition: number, name: EntryName) => partitions.get(partition)?.entries.has(keyOf(name)) ?? false,
+    has: (partition: number, { stream, id }: EntryName) => find(partition, stream)?.entries.has(id) ?? false,
     add(held: Held): void {
-      const own = of(held.partition);
-      own.entries.set(keyOf(held), held);
-      own.running.set(held.stream, (own.running.get(held.stream) ?? 0) + 1);
+      const stream = make(held.partition, held.stream);
+      stream.entries.set(held.id, held);
+      stream.running++;
       size++;
       running++;
     },
     /** Frees the entry's slot; returns how many of its stream are still running. */
     settle(held: Held): number {
-      const counts = of(held.partition).running;
-      if (!held.running) return counts.get(held.stream) ?? 0;
-      held.running = false;
-      running--;
-      const left = (counts.get(held.stream) ?? 1) - 1;
-      if (left > 0) counts.set(held.stream, left);
-      else counts.delete(held.stream);
-      return left;
+      const stream = find(held.partition, held.stream);
+      if (!stream) return 0;
+      if (held.running) {
+        held.running = false;
+        running--;
+        stream.running--;
+      }
+      return stream.running;
     },
     /** Forgets a settled entry. */
     remove(held: Held): void {
-      const own = partitions.get(held.partition);
-      if (!own?.entries.delete(keyOf(held))) return;
-      if (own.entries.size === 0) partitions.delete(held.partition);
+      const stream = find(held.partition, held.stream);
+      if (!stream?.entries.delete(held.id)) return;
+      if (stream.entries.size === 0) forget(held.partition, held.stream);
       size--;
       if (size > 0) return;
       for (const resolve of onEmpty) resolve();
       onEmpty = [];
     },
     /** Stream → number of its running entries, in one partition. */
-    runningIn: (partition: number): ReadonlyMap<string, number> => partitions.get(partition)?.running ?? NONE,
-    in: (partition: number): Held[] => [...(partitions.get(partition)?.entries.values() ?? [])],
+    runningIn(partition: number): ReadonlyMap<string, number> {
+      const counts = new Map<string, number>();
+      for (const [name, stream] of partitions.get(partition) ?? []) {
+        if (stream.running > 0) counts.set(name, stream.running);
+      }
+      return counts;
+    },
+    in: listIn,
     partitions: (): number[] => [...partitions.keys()],
-    all: (): Held[] => [...partitions.values()].flatMap(({ entries }) => [...entries.values()]),
+    all: (): Held[] => [...partitions.keys()].flatMap(listIn),
     whenEmpty(): Promise<void> {
       return size === 0 ? Promise.resolve() : new Promise((resolve) => onEmpty.push(resolve));
     },

@@ -1,5 +1,5 @@
 /** The queue side of delivery: what a job that was taken from a stream is done with, a lane each. */
-import type { Delivery, Lane } from '../contracts/index.ts';
+import type { Delivery } from '../contracts/index.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Service } from '../kernel/service.ts';
 import type { Control } from '../realtime/control.ts';
@@ -7,7 +7,6 @@ import type { TenantActors } from './tenants.ts';
 
 export interface LaneHandlerOptions {
   tenants: Pick<TenantActors, 'run'>;
-  feeder: { nudge(lane: Lane, tenantId: string): void };
   logger: Logger;
 }
 
@@ -15,13 +14,12 @@ export interface LaneHandlerOptions {
  * Runs a delivery to its outcome. Resolving means that its row is settled and the entry may be acknowledged; rejecting
  * that nothing could be written down, so the entry has to come again.
  */
-export function createLaneHandler({ tenants, feeder, logger }: LaneHandlerOptions) {
+export function createLaneHandler({ tenants, logger }: LaneHandlerOptions) {
   return async (delivery: Delivery): Promise<void> => {
     const { job } = delivery;
     const outcome = await tenants.run(delivery);
     logger.debug({ tenant_id: job.tenantId, job: job.id, lane: job.lane, outcome: outcome.type }, 'job ended');
     if (outcome.type === 'abandoned') throw new Error(`the ${job.lane} job ${job.id} was abandoned`);
-    feeder.nudge(job.lane, job.tenantId);
   };
 }
 

@@ -152,7 +152,7 @@ describe('Redis that loses something', () => {
     await queue.admin.flushall();
     await queue.admin.script('FLUSH');
     worker.finishAll();
-    await worker.until(() => worker.settled.length === 2);
+    await worker.until(() => worker.acknowledged.length === 2);
     const job = jobFor(tenant);
     await queue.producer.push('ingest', [job]);
     await worker.until(() => worker.jobIds().includes(job.id));

@@ -169,9 +169,9 @@ describe('the whole way', () => {
     const { settled, handle } = settling();
     services.push(feeder.service, reconcilerWith({ graceMs: 200 }));
     for (const service of services) await service.start();
-    const onSettled = (tenantId: string) => feeder.nudge('ingest', tenantId);
-    await queue.worker('a', { handle, onSettled, visibilityMs: 1_000 });
-    await queue.worker('b', { handle, onSettled, visibilityMs: 1_000 });
+    const onAcknowledged = (tenantId: string, undelivered: number) => feeder.finished('ingest', tenantId, undelivered);
+    await queue.worker('a', { handle, onAcknowledged, visibilityMs: 1_000 });
+    await queue.worker('b', { handle, onAcknowledged, visibilityMs: 1_000 });
     for (let blow = 1; blow <= 3; blow++) {
       await eventually('some have ended', () => settled.length >= blow * 40);
       await breakIt();

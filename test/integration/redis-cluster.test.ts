@@ -134,7 +134,7 @@ test('killing a server in the middle, its files lost too: every task ends, once'
   for (const service of services) await service.start();
   const options = {
     visibilityMs: 1_000,
-    onSettled: (tenantId: string) => feeder.nudge('ingest', tenantId),
+    onAcknowledged: (tenantId: string, undelivered: number) => feeder.finished('ingest', tenantId, undelivered),
     async handle({ job }: Delivery) {
       const rows = await backlog.sql`
         update tasks set status = 'succeeded', finished_at = now() where id = ${job.id} and status = 'queued' returning 1`;

@@ -119,7 +119,7 @@ export async function startQueue({ partitions = 2 }: { partitions?: number } = {
 function recordingHandlers({ auto = false }: { auto?: boolean } = {}) {
   const deliveries: Delivery[] = [];
   const poison: Poison[] = [];
-  const settled: string[] = [];
+  const acknowledged: string[] = [];
   const open = new Map<string, { resolve(): void; reject(error: Error): void; signal: AbortSignal }>();
   let isAuto = auto;
   let waiting: { holds(): boolean; resolve(): void }[] = [];
@@ -132,7 +132,7 @@ function recordingHandlers({ auto = false }: { auto?: boolean } = {}) {
   return {
     deliveries,
     poison,
-    settled,
+    acknowledged,
     jobIds: () => deliveries.map(({ job }) => job.id),
     tenants: () => deliveries.map(({ job }) => job.tenantId),
     openIds: () => [...open.keys()],
@@ -163,8 +163,8 @@ function recordingHandlers({ auto = false }: { auto?: boolean } = {}) {
         poison.push(found);
         changed();
       },
-      onSettled(tenantId: string): void {
-        settled.push(tenantId);
+      onAcknowledged(tenantId: string): void {
+        acknowledged.push(tenantId);
         changed();
       },
     },

@@ -92,19 +92,23 @@ end
 
 -- Goes through entries named in ARGV from an index on, as stream, number of ids, ids…; those of one stream together.
 -- `fn(stream, ids, own)` gets the ids that are pending to the consumer. Returns for each entry, in order: 1 where it is,
--- 0 where it is pending to nobody, -1 where another consumer has it.
+-- and what `fn` returned on top of that; 0 where it is pending to nobody, -1 where another consumer has it.
 local function eachOwn(consumer, index, fn)
   local result = {}
   while index < #ARGV do
     local stream, last = ARGV[index], index + 1 + tonumber(ARGV[index + 1])
     local own = pendingTo(consumer, stream)
-    local ids = {}
+    local ids, places = {}, {}
     for i = index + 2, last do
-      local isOwn = own[ARGV[i]] ~= nil
-      if isOwn then ids[#ids + 1] = ARGV[i] end
-      result[#result + 1] = isOwn and 1 or notOwn(stream, ARGV[i])
+      result[#result + 1] = 1
+      if own[ARGV[i]] then
+        ids[#ids + 1], places[#places + 1] = ARGV[i], #result
+      else
+        result[#result] = notOwn(stream, ARGV[i])
+      end
     end
-    if #ids > 0 then fn(stream, ids, own) end
+    local more = #ids > 0 and fn(stream, ids, own) or 0
+    for _, place in ipairs(places) do result[place] = 1 + more end
     index = last + 1
   end
   return result

@@ -4,7 +4,7 @@
 -- ARGV[3]  most entries of one stream that this consumer may hold
 -- ARGV[4]  most entries of one stream that all consumers together may hold; 0: no limit
 -- ARGV[5…] stream, number of its entries that this consumer holds; for those of which it holds some
--- Returns {streams that were ready, {stream, id, job}…}. Fewer than asked: nothing more may be taken now.
+-- Returns {streams that were ready, {stream, id, job, id, job…}…}, a list a read. Fewer than asked: nothing more may be taken now.
 local consumer, slots = ARGV[1], tonumber(ARGV[2])
 local ownLimit, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
 local held = {}
@@ -57,11 +57,13 @@ while slots > 0 do
       forgetEmpty(stream)
     else
       now = math.max(now, time)
-      for _, entry in ipairs(entries) do
+      local taken = { stream }
+      for i, entry in ipairs(entries) do
         local job = jobOf(entry)
         time = time + costOf(job)
-        result[#result + 1] = { stream, entry[1], job }
+        taken[2 * i], taken[2 * i + 1] = entry[1], job
       end
+      if #entries > 0 then result[#result + 1] = taken end
       slots = slots - #entries
       held[stream] = (held[stream] or 0) + #entries
       local last = #entries == count and redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1][1]

@@ -1,17 +1,18 @@
 import { expect, test } from 'bun:test';
 import { createAcknowledger } from '../../../src/queue/acknowledger.ts';
-import type { EntryName, Ownership } from '../../../src/queue/consumer-group.ts';
+import type { Acknowledged, EntryName, Ownership } from '../../../src/queue/consumer-group.ts';
 
 const name = (id: number): EntryName => ({ stream: 's', id: String(id) });
+const became = (ownership: Ownership): Acknowledged => ({ ownership, undelivered: 0 });
 
 function recordedSends() {
-  const sends: { partition: number; ids: string[]; answer(results: Ownership[]): void; fail(error: Error): void }[] =
+  const sends: { partition: number; ids: string[]; answer(results: Acknowledged[]): void; fail(error: Error): void }[] =
     [];
   let changed: () => void = () => undefined;
   return {
     sends,
-    async send(partition: number, names: readonly EntryName[]): Promise<Ownership[]> {
-      const { promise, resolve, reject } = Promise.withResolvers<Ownership[]>();
+    async send(partition: number, names: readonly EntryName[]): Promise<Acknowledged[]> {
+      const { promise, resolve, reject } = Promise.withResolvers<Acknowledged[]>();
       sends.push({ partition, ids: names.map(({ id }) => id), answer: resolve, fail: reject });
       changed();
       return promise;
@@ -31,11 +32,11 @@ test('sends what is settled together as one call, and what comes meanwhile as th
   await sent(1);
   const second = [ack(0, name(3)), ack(0, name(4))];
   expect(sends.map(({ ids }) => ids)).toEqual([['1', '2']]);
-  sends[0]?.answer(['own', 'foreign']);
-  expect(await Promise.all(first)).toEqual(['own', 'foreign']);
+  sends[0]?.answer([became('own'), became('foreign')]);
+  expect(await Promise.all(first)).toEqual([became('own'), became('foreign')]);
   await sent(2);
-  sends[1]?.answer(['gone', 'own']);
-  expect(await Promise.all(second)).toEqual(['gone', 'own']);
+  sends[1]?.answer([became('gone'), became('own')]);
+  expect(await Promise.all(second)).toEqual([became('gone'), became('own')]);
 });
 
 test('partitions do not wait for each other', async () => {
@@ -44,8 +45,8 @@ test('partitions do not wait for each other', async () => {
   void ack(0, name(1));
   const other = ack(1, name(2));
   await sent(2);
-  sends.find(({ partition }) => partition === 1)?.answer(['own']);
-  expect(await other).toBe('own');
+  sends.find(({ partition }) => partition === 1)?.answer([became('own')]);
+  expect(await other).toEqual(became('own'));
 });
 
 test('a failed call fails its own acknowledgements alone', async () => {
@@ -57,6 +58,6 @@ test('a failed call fails its own acknowledgements alone', async () => {
   sends[0]?.fail(new Error('lost'));
   await expect(failing).rejects.toThrow('lost');
   await sent(2);
-  sends[1]?.answer(['own']);
-  expect(await next).toBe('own');
+  sends[1]?.answer([became('own')]);
+  expect(await next).toEqual(became('own'));
 });
