@@ -32,7 +32,7 @@ export interface Loop extends Service {
 /** A background loop in no tenant's scope. `stop` aborts the round's signal and waits for the round to return. */
 export function createLoop({ name, everyMs, clock, logger, round }: LoopOptions): Loop {
   let controller: AbortController | undefined;
-  let running: Promise<void> | undefined;
+  let running: Promise<void> = Promise.resolve();
   let awake = false;
   let endPause: (() => void) | undefined;
 
@@ -63,14 +63,14 @@ export function createLoop({ name, everyMs, clock, logger, round }: LoopOptions)
       if (controller) return;
       const own = new AbortController();
       controller = own;
-      running = runDetached(() => run(own.signal));
+      // A round that a stop has not ended yet is waited for: there is never more than one.
+      running = runDetached(() => running.then(() => run(own.signal)));
     },
     async stop() {
       controller?.abort(new Error(`${name} stopped`));
+      controller = undefined;
       endPause?.();
       await running;
-      controller = undefined;
-      running = undefined;
     },
     wake() {
       awake = true;

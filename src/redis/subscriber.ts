@@ -62,6 +62,11 @@ export function createSubscriber(options: SubscriberOptions): Subscriber {
   const links = new Map<string, Link>();
   const isCluster = clients.servers.length > 1 || clients.servers[0] !== '';
   let running = false;
+  /** Whoever waits to hear a channel is told when this stops. */
+  let stopped = Promise.withResolvers<never>();
+  stopped.promise.catch(() => undefined);
+
+  const notListening = () => new AppError('unavailable', 'This process is not listening.', { retryAfterMs: 1_000 });
 
   /** The promise, or `unavailable` after so long: the connection's own commands wait for as long as Redis is away. */
   async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
@@ -215,18 +220,21 @@ export function createSubscriber(options: SubscriberOptions): Subscriber {
     async start() {
       if (running) return;
       running = true;
+      stopped = Promise.withResolvers();
+      stopped.promise.catch(() => undefined);
       linkTo(clients.servers[0] ?? '');
       await probe.start();
     },
     async stop() {
       running = false;
+      stopped.reject(notListening());
       for (const { client } of links.values()) client.disconnect();
       links.clear();
       channels.clear();
       await probe.stop();
     },
     async add(name) {
-      if (!running) throw new AppError('unavailable', 'This process is not listening.', { retryAfterMs: 1_000 });
+      if (!running) throw notListening();
       const channel = channels.get(name) ?? {
         name,
         server: clients.servers[0] ?? '',
@@ -244,7 +252,7 @@ export function createSubscriber(options: SubscriberOptions): Subscriber {
         );
       }
       try {
-        await within(ADD_TIMEOUT_MS, promise);
+        await within(ADD_TIMEOUT_MS, Promise.race([promise, stopped.promise]));
       } finally {
         channel.waiting.delete(resolve);
       }
