@@ -52,6 +52,7 @@ import { createTopicSource } from './services/topics.ts';
 import { createResumableUploads } from './services/tus.ts';
 import { createUploadSweep } from './services/tus-sweep.ts';
 import { createUploads } from './services/uploads.ts';
+import { createVectorTiers } from './services/vector-tiers.ts';
 import { createWebhookRequests } from './services/webhook-request.ts';
 import { createWebhookSender } from './services/webhook-sender.ts';
 import { createWebhooks } from './services/webhooks.ts';
@@ -385,6 +386,7 @@ function createWorkerSide(
     }),
     createQueueStats({ database, metrics, clock, logger }),
     createCounterCheck({ database, metrics, clock, logger }),
+    createVectorTiers({ database, clock, ids, random, logger }),
     createWebhookSender({ database, requests, clock, random, logger }),
     createOutboxRelay({ database, stream: createDomainEventStream({ clients, keys }), clock, ids, logger }),
     dispatcher('ingest'),

@@ -21,6 +21,14 @@ export interface Database {
   system<T>(fn: (sql: Sql) => Promise<T>): Promise<T>;
   /** Runs `fn` in a transaction as `dreamhub_owner`: new partitions and indexes, nothing else. */
   owner<T>(fn: (sql: Sql) => Promise<T>): Promise<T>;
+  /**
+   * Runs statements as `dreamhub_owner` one by one, outside of transactions and without time limits, in a session of their
+   * own: what PostgreSQL refuses inside a transaction (an index built beside writers, VACUUM). Undefined where sessions are
+   * not ours to keep: behind a pooler, and in the embedded database.
+   */
+  readonly maintain: ((statements: readonly string[]) => Promise<void>) | undefined;
+  /** The server can COPY: the embedded one hangs on it. */
+  readonly copies: boolean;
   /** Throws `unavailable` when the database does not answer within `timeoutMs`. */
   check(timeoutMs: number): Promise<void>;
   close(): Promise<void>;
@@ -129,6 +137,21 @@ function isAway(error: unknown): boolean {
 
 const insideTransaction = new AsyncLocalStorage<true>();
 
+/** As `Database.maintain`. Building an index is silent for as long as it takes. */
+async function runAlone(url: string, statements: readonly string[]): Promise<void> {
+  const sql = postgres(url, {
+    max: 1,
+    onnotice: () => {},
+    connect_timeout: 10,
+    connection: { application_name: 'dreamhub maintenance', role: 'dreamhub_owner', statement_timeout: 0 },
+  });
+  try {
+    for (const statement of statements) await sql.unsafe(statement);
+  } finally {
+    await sql.end({ timeout: 5 });
+  }
+}
+
 export function createDatabase(options: DatabaseOptions): Database {
   const pool = connect(options.url, options);
   const ownerPool =
@@ -171,7 +194,12 @@ export function createDatabase(options: DatabaseOptions): Database {
     return (result as { value: T }).value;
   }
 
+  const ownerUrl = options.ownerUrl ?? options.url;
+  const isOwnerPooled = isPooled(ownerPool);
+
   return {
+    maintain: options.embedded || isOwnerPooled ? undefined : (statements) => runAlone(ownerUrl, statements),
+    copies: !options.embedded,
     tenant: async (fn) => transaction(pool, 'dreamhub_tenant', currentScope(), fn),
     system: async (fn) => transaction(pool, 'dreamhub_system', undefined, fn),
     owner: async (fn) => transaction(ownerPool, 'dreamhub_owner', undefined, fn),

@@ -17,15 +17,27 @@ export interface Space extends SpaceIdentity {
 /** Rows up to this many dimensions stay in the page (2 bytes each, PLAIN); larger ones go to TOAST uncompressed. */
 const PLAIN_DIMENSIONS = 2_000;
 
-async function createPartitions(sql: Sql, space: Space): Promise<void> {
-  const table = `chunk_vectors_s${space.id}`;
-  const storage = space.dimensions <= PLAIN_DIMENSIONS ? 'plain' : 'external';
-  await sql.unsafe(
-    `create table ${table} partition of chunk_vectors for values in (${space.id}) partition by list (shard)`,
-  );
-  await sql.unsafe(`create table ${table}_0 partition of ${table} for values in (0)`);
-  await sql.unsafe(`alter table ${table}_0 alter column embedding set storage ${storage}`);
-  await sql.unsafe(`alter table ${table}_0 add check (vector_dims(embedding::vector) = ${space.dimensions}) not valid`);
+/**
+ * Autovacuum's defaults wait until a fifth of a table is dead and a tenth is new. Here that fifth would be read by every
+ * scan of a tenant, dead elements of a graph cost a search each step over them, and a tenant that has just loaded a tenth
+ * of everybody's rows would be planned for as if it had none. Each run costs what changed, so often and little it is.
+ */
+export const AUTOVACUUM = `autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05,
+  autovacuum_analyze_scale_factor = 0.02`;
+
+async function createPartitions(sql: Sql, { id, dimensions }: Space): Promise<void> {
+  const storage = dimensions <= PLAIN_DIMENSIONS ? 'plain' : 'external';
+  await sql.unsafe(`
+    create table chunk_vectors_s${id} partition of chunk_vectors for values in (${id}) partition by list (shard);
+    create table chunk_vectors_s${id}_0 partition of chunk_vectors_s${id} for values in (0);
+    alter table chunk_vectors_s${id}_0 alter column embedding set storage ${storage};
+    alter table chunk_vectors_s${id}_0 add check (vector_dims(embedding::vector) = ${dimensions}) not valid;
+    alter table chunk_vectors_s${id}_0 set (${AUTOVACUUM});
+    create table chunk_codes_s${id} partition of chunk_codes for values in (${id}) partition by list (shard);
+    create table chunk_codes_s${id}_0 partition of chunk_codes_s${id} for values in (0);
+    alter table chunk_codes_s${id}_0 alter column code set storage plain;
+    alter table chunk_codes_s${id}_0 add check (length(code) = ${dimensions}) not valid;
+    alter table chunk_codes_s${id}_0 set (${AUTOVACUUM})`);
 }
 
 /**

@@ -1,29 +1,7 @@
 import type { SearchFilter } from '../contracts/index.ts';
 import type { Sql } from '../db/database.ts';
 import { whereDocument } from './document-filter.ts';
-
-export interface Scored {
-  id: string;
-  score: number;
-}
-
-/**
- * The nearest chunks by cosine similarity (vectors are unit length, so by inner product), exactly: every live vector of
- * the tenant is looked at, and no index shared by tenants could be chosen. Scores are in [-1, 1], best first.
- */
-export async function nearestChunks(
-  sql: Sql,
-  query: { spaceId: number; embedding: string; limit: number; filter: SearchFilter },
-): Promise<Scored[]> {
-  return sql<Scored[]>`
-    select v.chunk_id as id, -(v.embedding <#> ${query.embedding}::halfvec) as score
-    from chunk_vectors v
-    join documents d on d.tenant_id = v.tenant_id and d.id = v.document_id and d.live_version = v.version
-    where v.tenant_id = current_setting('app.tenant_id')::uuid and v.space_id = ${query.spaceId}
-      and ${whereDocument(sql, query.filter)}
-    order by v.embedding <#> ${query.embedding}::halfvec, v.chunk_id
-    limit ${query.limit}`;
-}
+import type { Scored } from './vectors.ts';
 
 export interface LexicalQuery {
   terms: readonly { term: string; weight: number }[];
