@@ -4,6 +4,9 @@
  *
  * An entry is one field `job` with `version weight tenant user id traceparent`, apart by single spaces; a newer version
  * begins with its number, too. A field for each was measured: scripts take half as long again, because Lua converts them all.
+ *
+ * Versions: a newer one is left to workers that know it; an older one is brought up to date step by step before it is read.
+ * So a new version is deployed in any order, and back again: `PAYLOAD_VERSION` grows together with an entry in `UPGRADES`.
  */
 import { type Job, type Lane, PAYLOAD_VERSION } from '../contracts/index.ts';
 import { isUuid } from '../kernel/ids.ts';
@@ -19,6 +22,22 @@ export function jobIdOf(payload: string): string {
   return payload.split(' ')[4] ?? '';
 }
 
+/** The parts of a payload after its version, of one version, as the next version has them. */
+type Upgrade = (parts: readonly string[]) => string[];
+
+/**
+ * From the version that is the key to the one after it. It has an entry for every version before `PAYLOAD_VERSION`, and keeps
+ * them for as long as streams may hold one. Weight, tenant and id keep their places: scripts read them.
+ */
+export const UPGRADES: Readonly<Record<number, Upgrade>> = {};
+
+export interface PayloadVersions {
+  current: number;
+  upgrades: Readonly<Record<number, Upgrade>>;
+}
+
+const VERSIONS: PayloadVersions = { current: PAYLOAD_VERSION, upgrades: UPGRADES };
+
 export type Decoded =
   | { type: 'job'; job: Job }
   /** Written by a newer version of this program, which knows what it means. */
@@ -30,7 +49,8 @@ export type DecodeJob = (stream: string, payload: string) => Decoded;
 /** Streams whose tenant is remembered: finding out costs a hash, which is as much as all the rest of an entry. */
 const KNOWN_STREAMS = 10_000;
 
-export function createDecoder(keys: Keys, lane: Lane): DecodeJob {
+/** `versions`: those of this program, but for tests of what a later one will do. */
+export function createDecoder(keys: Keys, lane: Lane, versions: PayloadVersions = VERSIONS): DecodeJob {
   const tenants = new Map<string, string>();
 
   function belongs(stream: string, tenant: string): boolean {
@@ -41,14 +61,25 @@ export function createDecoder(keys: Keys, lane: Lane): DecodeJob {
     return true;
   }
 
-  return (stream, payload) => decode(lane, payload, (tenant) => belongs(stream, tenant));
+  return (stream, payload) => decode(lane, payload, versions, (tenant) => belongs(stream, tenant));
 }
 
-function decode(lane: Lane, payload: string, belongs: (tenant: string) => boolean): Decoded {
-  const [v = '', _weight, tenant = '', user = '', id = '', trace = '', ...more] = payload.split(' ');
+function decode(
+  lane: Lane,
+  payload: string,
+  { current, upgrades }: PayloadVersions,
+  belongs: (tenant: string) => boolean,
+): Decoded {
+  const [v = '', ...written] = payload.split(' ');
   if (!/^[1-9]\d{0,8}$/.test(v)) return { type: 'undecodable', problem: `its version is "${v.slice(0, 20)}"` };
-  const version = Number(v);
-  if (version > PAYLOAD_VERSION) return { type: 'newer', version };
+  let parts = written;
+  for (let version = Number(v); version !== current; version += 1) {
+    if (version > current) return { type: 'newer', version };
+    const upgrade = upgrades[version];
+    if (!upgrade) return { type: 'undecodable', problem: `its version ${version} is not known any more` };
+    parts = upgrade(parts);
+  }
+  const [_weight, tenant = '', user = '', id = '', trace = '', ...more] = parts;
   for (const [name, value] of [
     ['tenant', tenant],
     ['user', user],
@@ -58,5 +89,5 @@ function decode(lane: Lane, payload: string, belongs: (tenant: string) => boolea
   }
   if (more.length > 0) return { type: 'undecodable', problem: 'it has more parts than its version' };
   if (!belongs(tenant)) return { type: 'undecodable', problem: 'it belongs into another stream' };
-  return { type: 'job', job: { v: version, lane, tenantId: tenant, userId: user, id, traceparent: trace } };
+  return { type: 'job', job: { v: current, lane, tenantId: tenant, userId: user, id, traceparent: trace } };
 }

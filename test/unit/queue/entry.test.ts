@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { LANES, PAYLOAD_VERSION } from '../../../src/contracts/index.ts';
-import { createDecoder, encodeJob, jobIdOf } from '../../../src/queue/entry.ts';
+import { createDecoder, encodeJob, jobIdOf, type PayloadVersions, UPGRADES } from '../../../src/queue/entry.ts';
 import { createKeys } from '../../../src/redis/keys.ts';
 
 const keys = createKeys({ partitions: 4 });
@@ -49,6 +49,40 @@ test('a newer version is told apart from nonsense', () => {
   for (const payload of ['', ' ', '0 1', '-1 1', '1.5 1', '1', 'a b c d e f']) {
     expect(decode('any', payload).type).toBe('undecodable');
   }
+});
+
+test('every version before this one has a step to the next', () => {
+  const steps = Object.keys(UPGRADES).map(Number);
+  expect(steps).toEqual(Array.from({ length: PAYLOAD_VERSION - 1 }, (_, index) => index + 1));
+});
+
+/** As a program two versions from now: the first had no user, the second no trace. */
+const later: PayloadVersions = {
+  current: 3,
+  upgrades: {
+    1: ([weight = '', tenant = '', id = '']) => [weight, tenant, tenant, id],
+    2: (parts) => [...parts, ''],
+  },
+};
+
+test('an older version is brought up to date step by step, and says that it is', () => {
+  const decode = createDecoder(keys, 'ingest', later);
+  const [tenant, user, id] = [crypto.randomUUID(), crypto.randomUUID(), crypto.randomUUID()];
+  const stream = keys.stream('ingest', tenant);
+  const upToDate = (userId: string) => ({
+    type: 'job' as const,
+    job: { v: 3, lane: 'ingest' as const, tenantId: tenant, userId, id, traceparent: '' },
+  });
+  expect(decode(stream, `1 1 ${tenant} ${id}`)).toEqual(upToDate(tenant));
+  expect(decode(stream, `2 1 ${tenant} ${user} ${id}`)).toEqual(upToDate(user));
+  expect(decode(stream, `3 1 ${tenant} ${user} ${id} `)).toEqual(upToDate(user));
+  expect(decode(stream, `4 1 ${tenant} ${user} ${id} `)).toEqual({ type: 'newer', version: 4 });
+});
+
+test('a version that no step leads from is nonsense, and so is what a step makes no job of', () => {
+  const decode = createDecoder(keys, 'ingest', { ...later, upgrades: { 2: (parts) => [...parts] } });
+  expect(decode('any', '1 1 a b')).toMatchObject({ type: 'undecodable', problem: expect.stringContaining('1') });
+  expect(decode('any', '2 1 a b').type).toBe('undecodable');
 });
 
 test('nothing that an entry may hold makes decoding throw', () => {
