@@ -1,7 +1,8 @@
 /** What is uploaded, and what ingestion must make of it. Every section says whose it is, so that nothing can hide where it came from. */
 import { join } from 'node:path';
-import { createStructuralChunker } from '../../src/ingest/chunker.ts';
-import { extractFile } from '../../src/ingest/extract-file.ts';
+import { chunkDocument, createChunker } from '../../src/ingest/chunker.ts';
+import { createSandboxedExtractor } from '../../src/ingest/sandbox.ts';
+import { silentLogger } from '../../src/kernel/logger.ts';
 import { createRandom } from './chaos-random.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
@@ -55,14 +56,16 @@ export function expectedChunks(input: Input): Promise<ExpectedChunk[]> {
 
 async function computeChunks({ filename, content }: Input): Promise<ExpectedChunk[]> {
   const folder = await temporaryFolder();
+  const extractor = createSandboxedExtractor({ logger: silentLogger, temporaryFolder: folder.path });
   try {
     const path = join(folder.path, filename);
     await Bun.write(path, content);
-    const document = await extractFile({ path, filename, mediaType: 'text/markdown' }, { outputChars: 10_000_000 });
-    return createStructuralChunker()
-      .chunk(document)
-      .map(({ ordinal, text, start, end }) => ({ ordinal, text, start, end }));
+    const request = { path, filename, mediaType: 'text/markdown' };
+    const document = await extractor.extract(request, AbortSignal.timeout(60_000));
+    const chunks = await chunkDocument(createChunker(), document);
+    return chunks.map(({ ordinal, text, start, end }) => ({ ordinal, text, start, end }));
   } finally {
+    await extractor.stop();
     await folder.remove();
   }
 }

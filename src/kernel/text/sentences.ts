@@ -2,6 +2,7 @@
  * Sentences with their exact places. Ends are decided by punctuation of both worlds; headings, list items and table rows
  * are sentences of their own; a line break inside a paragraph is a space. One pass, no sentence longer than `MAX_SENTENCE`.
  */
+import { isBlank } from './blanks.ts';
 
 interface Span {
   readonly start: number;
@@ -17,13 +18,27 @@ export interface Sentence extends Span {
 /** A longer one is cut at a space, or else between two characters. */
 const MAX_SENTENCE = 2_000;
 
-const END = /[.!?\u2026\u3002\uff01\uff1f\uff61]/;
-const CJK_END = /[\u3002\uff01\uff1f\uff61]/;
-/** Quotes and brackets that close after the end of a sentence and belong to it. */
-const CLOSER = /["'\u2019\u201d\u300d\u300f\uff09)\]\u3011\u300b\u00bb]/;
+/** What a sentence ends with, and what closes after that and belongs to it. */
+const LATIN_MARK = 1;
+const CJK_MARK = 2;
+const CLOSER = 3;
+const SIGNS = new Map<number, number>([
+  ...[...'.!?…'].map((sign) => [sign.charCodeAt(0), LATIN_MARK] as const),
+  ...[...'。！？｡'].map((sign) => [sign.charCodeAt(0), CJK_MARK] as const),
+  ...[...'"\'’”」』）)]】》〉»}'].map((sign) => [sign.charCodeAt(0), CLOSER] as const),
+]);
+/** Most characters are letters, digits and ideographs: they need no look-up. */
+const signOf = (code: number): number => {
+  if ((code >= 0x30 && code <= 0x39) || (code >= 0x41 && code <= 0x5a) || (code >= 0x61 && code <= 0x7a)) return 0;
+  return code >= 0x3041 && code <= 0xff00 ? 0 : (SIGNS.get(code) ?? 0);
+};
+const isMark = (code: number): boolean => {
+  const sign = signOf(code);
+  return sign === LATIN_MARK || sign === CJK_MARK;
+};
 /** Titles and references: a name or a number follows, never a new sentence. */
 const BEFORE_NAME = new Set(
-  'mr mrs ms dr prof st sr jr gen col lt sgt capt rev hon gov sen rep pres fr vs no nos fig figs eq eqs sec ch vol vols pp ed eds al approx ca cf eg ie viz resp art para ref refs dept univ bros messrs mme mlle inc ltd co corp'.split(
+  'mr mrs ms dr prof st sr jr gen col lt sgt capt rev hon gov sen rep pres fr vs no nos fig figs eq eqs sec ch vol vols pp ed eds al approx ca cf eg ie viz resp art para ref refs dept univ bros messrs mme mlle inc ltd co corp jan feb mar apr jun jul aug sep sept oct nov dec bzw ca nr abs zb dh'.split(
     ' ',
   ),
 );
@@ -63,36 +78,67 @@ function* blocks(text: string): Generator<Span> {
 
 const continues = (text: string, at: number): boolean => text.startsWith('  ', at) || text.startsWith('\t', at);
 
+/**
+ * Where sentences end in `text[start, end)`: behind their marks and what closes after them. A mark at `end` counts. What
+ * comes after the last one is a sentence without a mark. One pass, with no pattern over more than some characters.
+ */
+export function* sentenceEnds(text: string, start: number, end: number): Generator<number> {
+  let from = start;
+  for (let at = start; at < end; at += 1) {
+    if (!isMark(text.charCodeAt(at))) continue;
+    let cjk = false;
+    let behind = at;
+    for (; behind < end && isMark(text.charCodeAt(behind)); behind += 1) {
+      cjk ||= signOf(text.charCodeAt(behind)) === CJK_MARK;
+    }
+    while (behind < end && signOf(text.charCodeAt(behind)) === CLOSER) behind += 1;
+    if (cjk || isEnd(text, from, at, behind, end)) {
+      yield behind;
+      from = behind;
+    }
+    at = behind - 1;
+  }
+}
+
+/** Starts of the sentences after the first in `text[start, end)`, each behind the blanks that follow an end. */
+export function* sentenceStarts(text: string, start: number, end: number): Generator<number> {
+  for (let at of sentenceEnds(text, start, end)) {
+    while (at < end && isBlank(text.charCodeAt(at))) at += 1;
+    if (at < end) yield at;
+  }
+}
+
 function splitBlock(text: string, block: Span, found: Sentence[]): void {
   let start = block.start;
-  for (let at = block.start; at < block.end; at += 1) {
-    if (at - start >= MAX_SENTENCE) {
-      const cut = cutBefore(text, start, at);
-      push(text, start, cut, found);
-      start = cut;
-    }
-    const character = text.charAt(at);
-    if (!END.test(character)) continue;
-    let end = at + 1;
-    while (end < block.end && END.test(text.charAt(end))) end += 1;
-    while (end < block.end && CLOSER.test(text.charAt(end))) end += 1;
-    if (isEnd(text, start, at, end, block.end)) {
-      push(text, start, end, found);
-      start = end;
-    }
-    at = end - 1;
+  for (const end of sentenceEnds(text, block.start, block.end)) {
+    start = pushCut(text, start, end, found);
   }
-  push(text, start, block.end, found);
+  pushCut(text, start, block.end, found);
+}
+
+/** Takes a sentence in, in pieces where it is too long; returns its end. */
+function pushCut(text: string, from: number, end: number, found: Sentence[]): number {
+  let start = from;
+  while (end - start > MAX_SENTENCE) {
+    const cut = cutBefore(text, start, start + MAX_SENTENCE);
+    push(text, start, cut, found);
+    start = cut;
+  }
+  push(text, start, end, found);
+  return end;
 }
 
 function isEnd(text: string, start: number, at: number, end: number, limit: number): boolean {
-  if (CJK_END.test(text.charAt(at))) return true;
   if (end >= limit) return true;
-  const after = text.slice(end, end + 24);
-  if (!/^\s/.test(after))
-    return text.charAt(at) === '\u2026' || text.charAt(at) === '.' ? false : /^[\p{Lu}\p{Script=Han}]/u.test(after);
-  const next = after.trimStart().charAt(0);
-  if (text.charAt(at) !== '.') return !/\p{Ll}/u.test(next);
+  const mark = text.charAt(at);
+  if (!isBlank(text.charCodeAt(end))) {
+    return mark === '…' || mark === '.' ? false : /^[\p{Lu}\p{Script=Han}]/u.test(text.slice(end, end + 2));
+  }
+  const next = text
+    .slice(end, end + 24)
+    .trimStart()
+    .charAt(0);
+  if (mark !== '.') return !/\p{Ll}/u.test(next);
   if (/\p{Ll}/u.test(next)) return false;
   const word = /([\p{L}\p{N}.]+)$/u.exec(text.slice(Math.max(start, at - 24), at))?.[1] ?? '';
   // A number or letter that opens the line counts a list ("1. First"); one letter is an initial ("J. Smith").
@@ -122,7 +168,7 @@ function cutBefore(text: string, start: number, at: number): number {
 function push(text: string, from: number, to: number, found: Sentence[]): void {
   let start = from;
   let end = to;
-  while (start < end && text.charAt(start).trim() === '') start += 1;
-  while (end > start && text.charAt(end - 1).trim() === '') end -= 1;
+  while (start < end && isBlank(text.charCodeAt(start))) start += 1;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1;
   if (end > start) found.push({ start, end, text: text.slice(start, end) });
 }

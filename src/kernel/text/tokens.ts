@@ -1,45 +1,48 @@
 /**
- * How many tokens a text takes in a language model, near enough to budget with. Exact counting needs a model's own
- * vocabulary (one takes 0.3 s and 100 MB to load, and the server behind an OpenAI-compatible address may use any), so
- * this estimates by kind of character; `test/unit/text/tokens.test.ts` holds it against a real vocabulary.
+ * How many tokens a text takes in a language model, near enough to cut and to budget with. Exact counting needs a model's
+ * own vocabulary, and the server behind an OpenAI-compatible address may use any. A sum over characters, so that costs of
+ * pieces add up and cutting is linear; weights were fitted to o200k and cl100k: within 5 % of both on English prose,
+ * between the two (which differ by a factor of two) for other languages, up to a third too low for tables of numbers.
  */
-import { scriptOf } from './script.ts';
 
-/** Letters that one token holds in a long word. */
-const LETTERS_A_TOKEN = 7.5;
-const DIGITS_A_TOKEN = 2.5;
-/** Tokens of one character. */
-const PUNCTUATION = 0.65;
-const LINE_BREAK = 0.5;
-const BY_SCRIPT = { han: 0.85, kana: 0.65, hangul: 0.62, spaceless: 0.6, latin: 0.4, other: 0.25, none: 0.9 } as const;
+/** Hundredths of a token, for each UTF-16 code unit. */
+const COST = buildTable();
+
+/** In hundredths of a token. Additive: the cost of a text is the sum of the costs of its parts. */
+export function tokenCost(text: string, start = 0, end = text.length): number {
+  let sum = 0;
+  for (let i = start; i < end; i++) sum += COST[text.charCodeAt(i)] ?? 100;
+  return sum;
+}
+
+/** In hundredths of a token, of one code unit. */
+export function unitCost(code: number): number {
+  return COST[code] ?? 100;
+}
 
 /** Estimated tokens of a text: one pass, no allocation. */
 export function estimateTokens(text: string): number {
-  let tokens = 0;
-  let letters = 0;
-  let digits = 0;
-  let spaces = 0;
-  for (let index = 0; index < text.length; index += 1) {
-    const unit = text.charCodeAt(index);
-    const letter = (unit | 0x20) >= 0x61 && (unit | 0x20) <= 0x7a;
-    const digit = unit >= 0x30 && unit <= 0x39;
-    if (!letter && letters > 0) {
-      tokens += Math.ceil(letters / LETTERS_A_TOKEN);
-      letters = 0;
-    }
-    if (!digit && digits > 0) {
-      tokens += Math.ceil(digits / DIGITS_A_TOKEN);
-      digits = 0;
-    }
-    if (letter) letters += 1;
-    else if (digit) digits += 1;
-    else if (unit === 0x20) {
-      spaces += 1;
-      continue;
-    } else if (unit < 0x80) tokens += unit === 0x0a ? LINE_BREAK : PUNCTUATION;
-    else tokens += BY_SCRIPT[scriptOf(unit)];
-    if (spaces > 1) tokens += 1;
-    spaces = 0;
-  }
-  return Math.ceil(tokens + Math.ceil(letters / LETTERS_A_TOKEN) + Math.ceil(digits / DIGITS_A_TOKEN));
+  return Math.ceil(tokenCost(text) / 100);
+}
+
+function buildTable(): Uint8Array {
+  const table = new Uint8Array(0x10000).fill(100);
+  const set = (from: number, to: number, cost: number) => table.fill(cost, from, to + 1);
+  set(0x00, 0x20, 30);
+  set(0x20, 0x20, 5);
+  set(0x21, 0x7e, 80);
+  set(0x30, 0x39, 50);
+  set(0x41, 0x5a, 24);
+  set(0x61, 0x7a, 22);
+  set(0xa0, 0xa0, 30);
+  // Latin with marks, Greek, Cyrillic, Hebrew, Arabic; then scripts that tokenizers know less of.
+  set(0xc0, 0x24f, 60);
+  set(0x300, 0x36f, 60);
+  set(0x370, 0x6ff, 45);
+  set(0x400, 0x52f, 27);
+  set(0x900, 0x1fff, 80);
+  set(0x3041, 0x30ff, 75);
+  set(0x3400, 0x9fff, 85);
+  set(0xac00, 0xd7af, 68);
+  return table;
 }

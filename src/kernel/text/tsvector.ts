@@ -13,8 +13,8 @@ const MAX_POSITION = 16_383;
 const MAX_POSITIONS = 255;
 
 export interface TextIndex {
-  /** For a parameter cast: `$1::tsvector`. */
-  readonly tsvector: string;
+  /** Each lexeme with its positions, ascending. */
+  readonly lexemes: ReadonlyMap<string, readonly number[]>;
   /** Length for BM25, in words; store it beside the tsvector, which cannot tell it. */
   readonly length: number;
 }
@@ -29,8 +29,31 @@ export function toTextIndex(text: string): TextIndex {
     if (!known) positions.set(term, [position]);
     else if (known.length < MAX_POSITIONS && known.at(-1) !== position) known.push(position);
   }
-  const entries = [...positions].map(([term, places]) => `${quoteLexeme(term)}:${places.join(',')}`);
-  return { tsvector: entries.join(' '), length };
+  return { lexemes: positions, length };
+}
+
+/** The text form, for a parameter cast: `$1::tsvector`. */
+export function tsvectorText({ lexemes }: TextIndex): string {
+  return Array.from(lexemes, ([term, places]) => `${quoteLexeme(term)}:${places.join(',')}`).join(' ');
+}
+
+/**
+ * The form in which the server receives a `tsvector` in a binary COPY, which it takes in ten times as fast as text: the
+ * number of lexemes in 32 bits, then each with a NUL behind it, the number of its positions and the positions in 16 bits
+ * each, all big-endian. The server sorts them.
+ */
+export function tsvectorBytes({ lexemes }: TextIndex): Uint8Array {
+  let size = 4;
+  for (const [term, places] of lexemes) size += term.length * 3 + 3 + places.length * 2;
+  const bytes = Buffer.allocUnsafe(size);
+  let at = bytes.writeInt32BE(lexemes.size, 0);
+  for (const [term, places] of lexemes) {
+    at += bytes.write(term, at, 'utf8');
+    bytes[at] = 0;
+    at = bytes.writeUInt16BE(places.length, at + 1);
+    for (const place of places) at = bytes.writeUInt16BE(place, at);
+  }
+  return bytes.subarray(0, at);
 }
 
 /** Quotes a lexeme for the text form of `tsvector` and `tsquery`. */

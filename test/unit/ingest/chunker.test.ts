@@ -1,9 +1,18 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import type { Chunk, ExtractedDocument } from '../../../src/contracts/index.ts';
-import { createStructuralChunker } from '../../../src/ingest/chunker.ts';
+import {
+  CHUNKING_STRATEGIES,
+  type Chunk,
+  type Chunking,
+  type ExtractedDocument,
+} from '../../../src/contracts/index.ts';
+import { readChunking } from '../../../src/ingest/chunk-rules.ts';
+import { createChunkStream } from '../../../src/ingest/chunk-stream.ts';
+import { createChunker } from '../../../src/ingest/chunker.ts';
+import { createCl100kCounter } from '../../../src/ingest/cl100k-counter.ts';
 import { cleanText } from '../../../src/ingest/clean-text.ts';
 import { markdownHeadings } from '../../../src/ingest/markdown-headings.ts';
+import { estimatingCounter, type TokenCounter } from '../../../src/ingest/token-counter.ts';
 import { hasChunkingData, readCorpus, readQuestions } from '../../support/documents-questions.ts';
 import { printSkipped, printTable } from '../../support/documents-report.ts';
 
@@ -13,8 +22,16 @@ const documentOf = (text: string): ExtractedDocument => ({
   pages: [],
   headings: markdownHeadings(text),
 });
-const small = createStructuralChunker({ maxTokens: 40, targetTokens: 25, overlapTokens: 8, minTokens: 8 });
-const usual = createStructuralChunker();
+
+const SMALL: Chunking = { strategy: 'structural', chunk_tokens: 40, chunk_overlap: 8 };
+const USUAL = createChunker().defaults;
+
+function cut(document: ExtractedDocument, chunking: Chunking, counter: TokenCounter = estimatingCounter): Chunk[] {
+  const stream = createChunkStream(document, chunking, counter);
+  return stream.push(document.text).concat(stream.end());
+}
+const small = { chunk: (document: ExtractedDocument) => cut(document, SMALL) };
+const usual = { chunk: (document: ExtractedDocument) => cut(document, USUAL) };
 const texts = (chunks: readonly Chunk[]) => chunks.map(({ text }) => text);
 
 /** What must hold for every text; `maxTokens` is the chunker's. */
@@ -78,27 +95,81 @@ const piece = fc.oneof(
 );
 const anyText = fc.array(piece, { maxLength: 40 }).map((pieces) => cleanText(pieces.join('')));
 
+const anyChunking = fc
+  .record({
+    strategy: fc.constantFrom(...CHUNKING_STRATEGIES),
+    chunk_tokens: fc.integer({ min: 32, max: 120 }),
+    share: fc.integer({ min: 0, max: 50 }),
+  })
+  .map(
+    ({ strategy, chunk_tokens, share }): Chunking => ({
+      strategy,
+      chunk_tokens,
+      chunk_overlap: Math.floor((chunk_tokens * share) / 100),
+    }),
+  );
+
 describe('every text is cut', () => {
-  test('without loss, at exact places, within the size, and never inside a grapheme', () => {
+  test('without loss, at exact places, within the size, and never inside a grapheme, whatever was chosen', () => {
     fc.assert(
-      fc.property(anyText, (text) => {
-        for (const [chunker, max] of [
-          [small, 40],
-          [usual, 400],
-        ] as const) {
-          const chunks = chunker.chunk(documentOf(text));
-          expectSound(documentOf(text), chunks, max);
-          expectWholeGraphemes(text, chunks);
-        }
+      fc.property(anyText, anyChunking, (text, chunking) => {
+        const chunks = cut(documentOf(text), chunking);
+        expectSound(documentOf(text), chunks, chunking.chunk_tokens);
+        expectWholeGraphemes(text, chunks);
       }),
-      { numRuns: 500 },
+      { numRuns: 800 },
     );
   });
 
-  test('alike each time', () => {
+  test('by the vocabulary of a model as well', () => {
+    const counter = createCl100kCounter();
     fc.assert(
-      fc.property(anyText, (text) => Bun.deepEquals(small.chunk(documentOf(text)), small.chunk(documentOf(text)))),
+      fc.property(anyText, anyChunking, (text, chunking) => {
+        const chunks = cut(documentOf(text), chunking, counter);
+        expectSound(documentOf(text), chunks, chunking.chunk_tokens);
+        expectWholeGraphemes(text, chunks);
+      }),
+      { numRuns: 200 },
     );
+  });
+
+  test('alike, however the text is divided on its way', () => {
+    const cuts = fc.array(fc.nat({ max: 400 }), { maxLength: 12 });
+    fc.assert(
+      fc.property(anyText, anyChunking, cuts, (text, chunking, lengths) => {
+        const document = documentOf(text);
+        const stream = createChunkStream(document, chunking, estimatingCounter);
+        const chunks: Chunk[] = [];
+        let at = 0;
+        for (const length of lengths) {
+          chunks.push(...stream.push(text.slice(at, at + length)));
+          at += length;
+        }
+        chunks.push(...stream.push(text.slice(at)), ...stream.end());
+        expect(chunks).toEqual(cut(document, chunking));
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  test('alike in pieces where lines are too long to wait for', () => {
+    const units = ['word ', '中', '👩‍👩‍👧‍👦', 'e\u0301', 'Some sentence. ', '| a ', '.'];
+    for (const strategy of CHUNKING_STRATEGIES) {
+      for (const unit of units) {
+        const document = documentOf(unit.repeat(200_000 / unit.length));
+        const chunking = { ...USUAL, strategy };
+        const whole = cut(document, chunking);
+        expectSound(document, whole, chunking.chunk_tokens);
+        const stream = createChunkStream(document, chunking, estimatingCounter);
+        const pieces: Chunk[] = [];
+        for (let at = 0; at < document.text.length; at += 7_001) {
+          pieces.push(...stream.push(document.text.slice(at, at + 7_001)));
+        }
+        pieces.push(...stream.end());
+        expect(pieces.length).toBe(whole.length);
+        expect(Bun.deepEquals(pieces, whole)).toBe(true);
+      }
+    }
   });
 
   test('in linear time, however little there is to cut at', () => {
@@ -178,8 +249,7 @@ describe('a chunk', () => {
       expect(text).toStartWith('Mr. Smith');
       expect(text).toEndWith('for it.');
     }
-    const overlapping = createStructuralChunker({ maxTokens: 60, targetTokens: 40, overlapTokens: 15, minTokens: 8 });
-    const chunks = overlapping.chunk(documentOf(sentences.join('')));
+    const chunks = cut(documentOf(sentences.join('')), { strategy: 'structural', chunk_tokens: 60, chunk_overlap: 20 });
     for (let i = 1; i < chunks.length; i++) expect(chunks[i]?.start).toBeLessThan(chunks[i - 1]?.end ?? 0);
   });
 
@@ -216,10 +286,55 @@ describe('a chunk', () => {
   });
 });
 
+describe('a strategy', () => {
+  const text = `# One\n\n${'A sentence of eight words stands right here. '.repeat(6)}\n\n# Two\n\n${'Another sentence of words. '.repeat(30)}`;
+
+  test('fills a chunk with whole sentences, across sections', () => {
+    const chunks = cut(documentOf(text), { strategy: 'sentence', chunk_tokens: 100, chunk_overlap: 15 });
+    for (const chunk of texts(chunks)) expect(chunk).toEndWith('.');
+    expect(texts(chunks).some((chunk) => chunk.includes('right here.') && chunk.includes('# Two'))).toBe(true);
+    for (const { tokens } of chunks.slice(0, -1)) expect(tokens).toBeGreaterThan(80);
+  });
+
+  test('cuts windows of one length at words, with what is asked for repeated', () => {
+    const chunks = cut(documentOf(text), { strategy: 'fixed', chunk_tokens: 64, chunk_overlap: 16 });
+    for (const [i, { start, end, tokens }] of chunks.slice(0, -1).entries()) {
+      expect(tokens).toBeGreaterThan(52);
+      const next = chunks[i + 1];
+      expect(next?.start).toBeGreaterThan(start);
+      expect(next?.start).toBeLessThan(end);
+    }
+    for (const chunk of texts(chunks)) expect(chunk).toMatch(/^\S.*\S$/s);
+    expect(text.slice(chunks[0]?.end).startsWith(' ') || text.slice(chunks[0]?.end).startsWith('\n')).toBe(true);
+  });
+
+  test('is refused by name where it or its sizes cannot be', () => {
+    const wrong = (choice: Parameters<typeof readChunking>[0]) => {
+      const errors: { path: string }[] = [];
+      readChunking(choice, errors as never);
+      return errors.map(({ path }) => path);
+    };
+    expect(readChunking({}, [])).toBeNull();
+    expect(readChunking({ chunk_tokens: 200 }, [])).toEqual({
+      strategy: 'structural',
+      chunk_tokens: 200,
+      chunk_overlap: 23,
+    });
+    expect(wrong({ strategy: 'magic' })).toEqual(['strategy']);
+    expect(wrong({ chunk_tokens: 31 })).toEqual(['chunk_tokens']);
+    expect(wrong({ chunk_tokens: 4001 })).toEqual(['chunk_tokens']);
+    expect(wrong({ chunk_tokens: 1.5 })).toEqual(['chunk_tokens']);
+    expect(wrong({ chunk_tokens: 100, chunk_overlap: 51 })).toEqual(['chunk_overlap']);
+    expect(wrong({ chunk_overlap: -1 })).toEqual(['chunk_overlap']);
+  });
+});
+
 test('the version names everything that decides where is cut', () => {
-  expect(createStructuralChunker({ overlapTokens: 0 }).version).not.toBe(usual.version);
-  expect(createStructuralChunker().version).toBe(usual.version);
-  expect(() => createStructuralChunker({ maxTokens: 100, targetTokens: 200 })).toThrow(RangeError);
+  const version = (chunking: Partial<Chunking>) => createChunker({ defaults: { ...USUAL, ...chunking } }).version;
+  expect(version({ chunk_overlap: 0 })).not.toBe(version({}));
+  expect(version({ strategy: 'sentence' })).not.toBe(version({}));
+  expect(version({})).toBe(createChunker().version);
+  expect(() => version({ chunk_tokens: 100, chunk_overlap: 60 })).toThrow();
 });
 
 describe('evidence of real questions', () => {

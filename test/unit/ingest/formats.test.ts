@@ -3,7 +3,7 @@ import { afterAll, expect, setDefaultTimeout, test } from 'bun:test';
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { extname, join } from 'node:path';
-import { createStructuralChunker } from '../../../src/ingest/chunker.ts';
+import { chunkDocument, createChunker } from '../../../src/ingest/chunker.ts';
 import { ExtractError } from '../../../src/ingest/extract-error.ts';
 import { createSandboxedExtractor } from '../../../src/ingest/sandbox.ts';
 import { sniffFile } from '../../../src/ingest/sniff.ts';
@@ -66,14 +66,14 @@ test.skipIf(!hasData)('every real document yields its text or a clear refusal', 
   const names = (await readdir(FOLDER, { withFileTypes: true }))
     .filter((entry) => entry.isFile())
     .map(({ name }) => name);
-  const chunker = createStructuralChunker();
+  const chunker = createChunker();
   const rows: Record<string, string | number>[] = [];
   for (const name of names.sort()) {
     const { code, document, ms } = await outcomeOf(name);
     const expected = Bun.file(join(FOLDER, 'expected', name.replace(/\.\w+$/, '.md')));
     const known = document && extname(name) === '.pdf' && (await expected.exists());
     const recall = known ? recallOf(await expected.text(), document.text) : undefined;
-    const chunks = document ? chunker.chunk(document).length : '';
+    const chunks = document ? (await chunkDocument(chunker, document)).length : '';
     const chars = document?.text.length ?? '';
     rows.push({
       name,
