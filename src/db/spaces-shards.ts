@@ -60,6 +60,13 @@ export async function hasGraph(database: Database, shard: Shard): Promise<boolea
   return rows.length > 0;
 }
 
+/** Counts anew what a space's vectors and codes look like, for the planner. */
+export async function analyseSpace(database: Database, spaceId: number): Promise<void> {
+  await database.owner((sql) =>
+    sql.unsafe(`analyze chunk_codes_s${spaceId}_0, chunk_vectors_s${spaceId}_0, document_spaces`),
+  );
+}
+
 /** Of an element of the graph while it is built: its code, its neighbours in about one and a half layers, its own state. */
 const BYTES_AN_ELEMENT = 1_000;
 /** Kilobytes; a graph that does not fit is finished on disk, several times slower. */

@@ -9,7 +9,7 @@
  * take documents by their rows and find them done.
  */
 import type { Database, Sql } from '../db/database.ts';
-import { buildGraph, createShard, dropShard, hasGraph, listShards } from '../db/spaces-shards.ts';
+import { analyseSpace, buildGraph, createShard, dropShard, hasGraph, listShards } from '../db/spaces-shards.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { newTraceId, runAs } from '../kernel/context.ts';
 import { messageOf } from '../kernel/errors.ts';
@@ -97,18 +97,11 @@ export function createVectorTiers(options: VectorTiersOptions): VectorTiers {
     return chunks;
   }
 
-  /** Bulk loads change what the planner should expect before autovacuum looks the next time. */
-  async function analyse(tables: readonly string[]): Promise<void> {
-    await database.owner(async (sql) => {
-      for (const table of tables) await sql.unsafe(`analyze ${table}`);
-    });
-  }
-
   async function encode(work: Work): Promise<void> {
     const { spaceId, chunks } = work.state;
     const made = await everywhere(work, (sql) => encodeDocuments(sql, spaceId, BATCH_CHUNKS));
-    if (made >= chunks / 10)
-      await analyse([`chunk_codes_s${spaceId}_0`, `chunk_vectors_s${spaceId}_0`, 'document_spaces']);
+    // Bulk loads change what the planner should expect, before autovacuum looks the next time.
+    if (made >= chunks / 10) await analyseSpace(database, spaceId);
   }
 
   /** Measures a way of searching that is ready and puts it in force; false where it does not find enough. */
