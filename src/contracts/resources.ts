@@ -33,12 +33,17 @@ export const DocumentResource = Type.Object({
   size: Type.Integer({ description: 'Bytes' }),
   sha256: Type.String({ description: '64 hex digits' }),
   source_type: Type.String(),
+  source_id: Nullable(Type.String({ format: 'uuid', description: 'The source that it was pulled from' })),
+  source_item: Nullable(Type.String({ description: 'Which item of its source it is: new bytes replace the old ones' })),
+  parent_id: Nullable(Type.String({ format: 'uuid', description: 'The document that it was found in' })),
+  version: Nullable(Type.Integer({ description: 'The version that searches see' })),
   visibility: Literals(VISIBILITIES),
   metadata: Type.Record(Type.String(), Type.Unknown()),
   status: Literals(DOCUMENT_STATUSES),
   pages: Nullable(Type.Integer()),
   chunks: Nullable(Type.Integer()),
   task_id: Nullable(Id),
+  /** Of the newest task; with the status `ready`, of a new version in whose place the old one goes on. */
   error: Nullable(Failure),
   created_at: Timestamp,
 });

@@ -162,14 +162,39 @@ export async function cancelTask(sql: Sql, id: string): Promise<EndedTask | unde
   return row;
 }
 
-/** The unfinished tasks of a document, locked: what its deletion takes out of the counter. */
-export async function unfinishedTasks(
-  sql: Sql,
-  documentId: string,
-): Promise<{ id: string; size: number; attempt: number }[]> {
-  return sql<{ id: string; size: number; attempt: number }[]>`
-    select id, size, attempt from tasks where tenant_id = current_setting('app.tenant_id')::uuid
-      and document_id = ${documentId} and status in ('queued', 'running') for update`;
+export interface UnfinishedTask {
+  id: string;
+  document_id: string;
+  size: number;
+  attempt: number;
+}
+
+/**
+ * Locks documents for a change that ends what is done to them, in the order in which an attempt locks: all of their tasks,
+ * then the documents. Returns the unfinished tasks; undefined where another one came in between, which holds no lock of
+ * ours: then the transaction is to begin anew.
+ */
+export async function lockWithTasks(sql: Sql, documentIds: readonly string[]): Promise<UnfinishedTask[] | undefined> {
+  const ids = [...documentIds];
+  const locked = await sql<(UnfinishedTask & { status: string })[]>`
+    select id, document_id, size, attempt, status from tasks
+    where tenant_id = current_setting('app.tenant_id')::uuid and document_id = any(${ids}::uuid[]) order by id for update`;
+  await sql`
+    select 1 from documents where tenant_id = current_setting('app.tenant_id')::uuid and id = any(${ids}::uuid[])
+    order by id for update`;
+  const now = await sql<{ id: string }[]>`
+    select id from tasks where tenant_id = current_setting('app.tenant_id')::uuid and document_id = any(${ids}::uuid[])`;
+  if (now.some(({ id }) => !locked.some((task) => task.id === id))) return undefined;
+  return locked
+    .filter(({ status }) => status === 'queued' || status === 'running')
+    .map(({ status: _status, ...task }) => task);
+}
+
+/** Ends locked tasks, running ones too, whose work newer bytes have made pointless: no write of theirs counts any more. */
+export async function supersedeTasks(sql: Sql, taskIds: readonly string[]): Promise<void> {
+  await sql`
+    update tasks set status = 'cancelled', cancel_requested = true, finished_at = now(), leased_until = null
+    where tenant_id = current_setting('app.tenant_id')::uuid and id = any(${[...taskIds]}::uuid[])`;
 }
 
 export async function appendTaskLog(

@@ -7,16 +7,25 @@ import type {
   PageRequest,
   TaskProgress,
 } from '../contracts/index.ts';
-import type { Database } from '../db/database.ts';
+import type { Database, Sql } from '../db/database.ts';
 import { AppError, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Control } from '../realtime/control.ts';
 import { listChunks } from '../repositories/chunks.ts';
-import { deleteDocument, getDocument, getLiveVersion, listDocuments } from '../repositories/documents.ts';
+import {
+  type DeletedDocument,
+  deleteDocument,
+  getDocument,
+  getLiveVersion,
+  getOriginal,
+  listDocuments,
+  listFamily,
+} from '../repositories/documents.ts';
 import { appendOutbox } from '../repositories/outbox.ts';
-import { dischargeTasks, unfinishedTasks } from '../repositories/tasks.ts';
+import { dischargeTasks, lockWithTasks } from '../repositories/tasks.ts';
 import { originalKey, textKey } from '../storage/blob-keys.ts';
 import type { Announcer } from './announcer.ts';
+import { Overtaken, untilNotOvertaken } from './overtaken.ts';
 import { idCursor, numberCursor, toPage } from './paging.ts';
 
 export interface DocumentContent {
@@ -65,8 +74,8 @@ const notFound = () => new AppError('not_found', 'There is no such document.');
 
 export function createDocuments({ database, blobs, announcer, control, logger }: DocumentsOptions): Documents {
   /** Blobs go after the rows: a leftover blob harms nobody, a row without its blob would. */
-  async function removeBlobs(id: string, lastVersion: number): Promise<void> {
-    const keys = [originalKey(id), ...Array.from({ length: lastVersion }, (_, index) => textKey(id, index + 1))];
+  async function removeBlobs(id: string, { originals, last_version: last }: DeletedDocument): Promise<void> {
+    const keys = [...originals.map(originalKey), ...Array.from({ length: last }, (_, index) => textKey(id, index + 1))];
     for (const key of keys) {
       try {
         await blobs.remove(key);
@@ -74,6 +83,26 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
         logger.error({ err: error, key }, `a deleted document's blob stays: ${messageOf(error)}`);
       }
     }
+  }
+
+  /** The rows of a document and of all that is inside of it, with whatever is done to them. */
+  async function removeRows(sql: Sql, id: string) {
+    const family = await listFamily(sql, id);
+    if (family.length === 0) throw notFound();
+    const unfinished = await lockWithTasks(sql, family);
+    // What was being published while we waited may have brought documents that are inside of it.
+    if (!unfinished || (await listFamily(sql, id)).length !== family.length) throw new Overtaken();
+    const deleted = new Map<string, DeletedDocument>();
+    // Children first: their rows would go with their parents', untold.
+    for (const member of family.toReversed()) {
+      const row = await deleteDocument(sql, member);
+      if (!row) throw new Overtaken();
+      deleted.set(member, row);
+      await appendOutbox(sql, 'document.deleted', { document_id: member, title: row.title });
+    }
+    const bytes = unfinished.reduce((sum, task) => sum + task.size, 0);
+    if (unfinished.length > 0) await dischargeTasks(sql, unfinished.length, bytes);
+    return { tasks: unfinished, deleted };
   }
 
   return {
@@ -91,10 +120,13 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
     },
 
     async content(id) {
-      const document = await database.tenant((sql) => getDocument(sql, id));
-      if (!document) throw notFound();
+      const [document, original] = await database.tenant(async (sql) => [
+        await getDocument(sql, id),
+        await getOriginal(sql, id),
+      ]);
+      if (!document || original === undefined) throw notFound();
       return {
-        stream: await blobs.read(originalKey(id)),
+        stream: await blobs.read(originalKey(original)),
         filename: document.filename,
         mediaType: document.media_type,
         size: document.size,
@@ -102,10 +134,19 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
     },
 
     async text(id) {
-      const row = await database.tenant((sql) => getLiveVersion(sql, id));
-      if (!row) throw notFound();
-      if (row.live_version === null) throw new AppError('conflict', 'The document has no text yet.');
-      return new Response(await blobs.read(textKey(id, row.live_version))).text();
+      for (let known: number | undefined; ; ) {
+        const row = await database.tenant((sql) => getLiveVersion(sql, id));
+        if (!row) throw notFound();
+        const { live_version: version } = row;
+        if (version === null) throw new AppError('conflict', 'The document has no text yet.');
+        try {
+          return await new Response(await blobs.read(textKey(id, version))).text();
+        } catch (error) {
+          // A newer version was published in between, and took the text of this one away.
+          if (version === known || !(error instanceof AppError && error.kind === 'not_found')) throw error;
+          known = version;
+        }
+      }
     },
 
     async chunks(id, { limit, cursor }) {
@@ -117,27 +158,20 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
     },
 
     async remove(id) {
-      const { tasks, deleted } = await database.tenant(async (sql) => {
-        // Locks in the order in which an attempt takes them: tasks, document, counter.
-        const unfinished = await unfinishedTasks(sql, id);
-        const row = await deleteDocument(sql, id);
-        if (!row) throw notFound();
-        const bytes = unfinished.reduce((sum, task) => sum + task.size, 0);
-        if (unfinished.length > 0) await dischargeTasks(sql, unfinished.length, bytes);
-        await appendOutbox(sql, 'document.deleted', { document_id: id, title: row.title });
-        return { tasks: unfinished, deleted: row };
-      });
+      const { tasks, deleted } = await untilNotOvertaken(() => database.tenant((sql) => removeRows(sql, id)));
       for (const task of tasks) {
         await control.publishCancel('task', task.id);
         await announcer.log(
           `task:${task.id}`,
           task.attempt,
           'task.cancelled',
-          cancelledTask(task.id, id, task.attempt),
+          cancelledTask(task.id, task.document_id, task.attempt),
         );
       }
-      await removeBlobs(id, deleted.last_version);
-      await announcer.hint('user', 'document.deleted', { document_id: id, task_id: null, title: deleted.title });
+      for (const [member, row] of deleted) {
+        await removeBlobs(member, row);
+        await announcer.hint('user', 'document.deleted', { document_id: member, task_id: null, title: row.title });
+      }
     },
   };
 }

@@ -36,7 +36,13 @@ import {
   knownEmbeddings,
   writtenChunks,
 } from '../repositories/chunks.ts';
-import { type DocumentWork, getDocumentWork, publishVersion, setDocumentStatus } from '../repositories/documents.ts';
+import {
+  type DocumentWork,
+  getDocumentWork,
+  publishVersion,
+  type ReplacedVersion,
+  setDocumentStatus,
+} from '../repositories/documents.ts';
 import { appendOutbox } from '../repositories/outbox.ts';
 import {
   type Attempt,
@@ -193,7 +199,7 @@ export function createIngestion(options: IngestionOptions) {
     const begun = await database.tenant(async (sql) => {
       const attempt = await beginAttempt(sql, taskId, leaseMs);
       if (!attempt) return undefined;
-      const document = await getDocumentWork(sql, attempt.document_id);
+      const document = await getDocumentWork(sql, attempt.document_id, attempt.document_version);
       if (!document) return undefined;
       await setDocumentStatus(sql, document.id, 'processing');
       await appendTaskLog(sql, taskId, {
@@ -242,7 +248,7 @@ export function createIngestion(options: IngestionOptions) {
   async function extract(work: Work, signal: AbortSignal): Promise<void> {
     await enter(work, 'extracting');
     const stop = metrics.taskSeconds.startTimer({ stage: 'extracting' });
-    const file = await blobs.asFile(originalKey(work.document.id));
+    const file = await blobs.asFile(originalKey(work.document.original));
     try {
       const { media_type: mediaType, filename } = work.document;
       work.extracted = await options.extractor.extract({ path: file.path, mediaType, filename }, signal);
@@ -360,8 +366,8 @@ export function createIngestion(options: IngestionOptions) {
     const version = work.begun.document_version;
     const pages = work.extracted && work.extracted.pages.length > 0 ? work.extracted.pages.length : null;
     const published = await database.tenant(async (sql) => {
-      if (!(await end(sql, work.taskId, work.attempt, 'succeeded', null))) return false;
-      await publishVersion(sql, id, { number: version, pages, chunks: work.chunks.length });
+      if (!(await end(sql, work.taskId, work.attempt, 'succeeded', null))) return undefined;
+      const replaced = await publishVersion(sql, id, { number: version, pages, chunks: work.chunks.length });
       await deleteOtherVersions(sql, id, version);
       await appendOutbox(sql, 'document.ready', { ...namesOf(work), pages, chunks: work.chunks.length });
       await appendTaskLog(sql, work.taskId, {
@@ -369,9 +375,10 @@ export function createIngestion(options: IngestionOptions) {
         level: 'info',
         message: `Published ${work.chunks.length} chunks.`,
       });
-      return true;
+      return replaced;
     });
-    if (!published) {
+    if (published) await forgetReplaced(work, published);
+    else {
       await forgetTextOfDeleted(work);
       return superseded;
     }
@@ -383,6 +390,21 @@ export function createIngestion(options: IngestionOptions) {
       title: work.document.title,
     });
     return done;
+  }
+
+  /** Bytes and text of the version before go after the rows: a leftover blob harms nobody. */
+  async function forgetReplaced({ document }: Work, { original, version }: ReplacedVersion): Promise<void> {
+    const keys = [
+      ...(original === null ? [] : [originalKey(original)]),
+      ...(version === null ? [] : [textKey(document.id, version)]),
+    ];
+    for (const key of keys) {
+      try {
+        await blobs.remove(key);
+      } catch (error) {
+        logger.error({ err: error, key }, `a replaced version's blob stays: ${messageOf(error)}`);
+      }
+    }
   }
 
   /** A document that was deleted while it was read leaves no text behind. */

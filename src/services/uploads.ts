@@ -15,14 +15,34 @@ import type { Ids } from '../kernel/ids.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { traceparentOf } from '../kernel/trace.ts';
 import type { Feeder } from '../queue/feeder.ts';
+import type { Control } from '../realtime/control.ts';
 import type { QueueLimits } from '../repositories/admission.ts';
-import { acceptUpload, findIdentical, type KnownDocument, startNewVersion } from '../repositories/documents.ts';
+import {
+  acceptUpload,
+  type DocumentOrigin,
+  findIdentical,
+  findItem,
+  type ItemKey,
+  type KnownDocument,
+  lockItem,
+  type NewBytes,
+  reviseDocument,
+  startNewVersion,
+} from '../repositories/documents.ts';
 import { appendOutbox } from '../repositories/outbox.ts';
-import { admitTask, insertTask } from '../repositories/tasks.ts';
+import {
+  admitTask,
+  dischargeTasks,
+  insertTask,
+  lockWithTasks,
+  supersedeTasks,
+  type UnfinishedTask,
+} from '../repositories/tasks.ts';
 import { originalKey } from '../storage/blob-keys.ts';
 import { readUpload } from '../storage/multipart.ts';
 import { refusalOf } from './admission.ts';
 import type { Announcer } from './announcer.ts';
+import { Overtaken, untilNotOvertaken } from './overtaken.ts';
 
 export interface Uploads {
   /** `created` is false where the document was there already. */
@@ -40,6 +60,8 @@ export interface StagedUpload {
   filename: string;
   /** A form's fields, checked here. */
   fields: Record<string, string>;
+  /** Of a source or a parent; default: what the fields say. */
+  origin?: DocumentOrigin;
   /** Runs in the accepting transaction: what must be there if the document is, and only then. */
   within?(sql: Sql, receipt: UploadReceipt): Promise<void>;
 }
@@ -49,6 +71,7 @@ export interface UploadsOptions {
   blobs: BlobStore;
   feeder: Pick<Feeder, 'nudge'>;
   announcer: Announcer;
+  control: Pick<Control, 'publishCancel'>;
   ids: Ids;
   metrics: Metrics;
   maxUploadBytes: number;
@@ -61,10 +84,25 @@ interface UploadFields {
   visibility: Visibility;
   metadata: Record<string, unknown>;
   priority: number;
+  /** The caller's own name for the file: the same one again brings a new version. */
+  item: string | null;
+}
+
+/** What a transaction decided about bytes. */
+interface Decision {
+  receipt: UploadReceipt;
+  /** They are the document's own from now on. */
+  kept: boolean;
+  /** Name of the blob that they replaced, if nobody sees that one. */
+  unseen?: string | null;
+  /** Tasks whose work they made pointless. */
+  superseded?: readonly { id: string; attempt: number }[];
 }
 
 const DEFAULT_PRIORITY = 5;
 const MAX_TITLE = 500;
+/** What the index of items can hold. */
+const MAX_ITEM_BYTES = 2_000;
 
 function parseMetadata(text: string | undefined, errors: FieldError[]): Record<string, unknown> {
   if (text === undefined || text.trim() === '') return {};
@@ -97,8 +135,12 @@ export function parseUploadFields(fields: Record<string, string>): UploadFields 
     errors.push({ path: 'priority', message: 'a whole number from 0 to 9' });
   }
   const metadata = parseMetadata(fields['metadata'], errors);
+  const item = (fields['source_item'] ?? fields['external_id'])?.trim() || null;
+  if (item !== null && Buffer.byteLength(item) > MAX_ITEM_BYTES) {
+    errors.push({ path: 'source_item', message: `at most ${MAX_ITEM_BYTES} bytes` });
+  }
   if (errors.length > 0) throw new AppError('invalid_request', 'The form has fields that are not valid.', { errors });
-  return { title, sourceType, visibility: visibility ?? 'tenant', metadata, priority };
+  return { title, sourceType, visibility: visibility ?? 'tenant', metadata, priority, item };
 }
 
 /** A document's name where nobody gave one: the file's, without its ending. */
@@ -111,7 +153,7 @@ function titleFrom(filename: string): string {
 const RETRIED: ReadonlySet<string> = new Set<TaskStatus>(['failed', 'dead', 'cancelled']);
 
 export function createUploads(options: UploadsOptions): Uploads {
-  const { database, blobs, feeder, announcer, ids, metrics } = options;
+  const { database, blobs, feeder, announcer, control, ids, metrics } = options;
 
   /** A ZIP says at its end what it holds, and only a short one shows that in its head. */
   async function sniff(staged: StagedBlob, filename: string): Promise<Sniffed> {
@@ -153,77 +195,141 @@ export function createUploads(options: UploadsOptions): Uploads {
     return { document_id: known.id, task_id: taskId, status: 'queued', duplicate: false };
   }
 
-  async function commit(
-    documentId: string,
-    staged: StagedBlob,
-    filename: string,
-    type: Sniffed,
+  /** New bytes of an item that is there: its next version, which takes the place of one that is still being built. */
+  async function replace(
+    sql: Sql,
+    { id }: KnownDocument,
+    superseded: readonly UnfinishedTask[],
+    bytes: NewBytes,
     fields: UploadFields,
-    within: StagedUpload['within'],
-  ): Promise<UploadReceipt> {
+  ): Promise<Decision> {
+    if (superseded.length > 0) {
+      await supersedeTasks(
+        sql,
+        superseded.map((task) => task.id),
+      );
+      const freed = superseded.reduce((sum, task) => sum + task.size, 0);
+      await dischargeTasks(sql, superseded.length, freed);
+    }
+    if (!(await admitTask(sql, bytes.size, options.limits))) throw await refusalOf(sql, bytes.size, options.limits);
     const taskId = ids.uuid();
-    const title = fields.title ?? titleFrom(filename);
-    const { visibility } = fields;
-    const admit = async (sql: Sql): Promise<UploadReceipt> => {
-      const accepted = await acceptUpload(sql, {
-        documentId,
-        taskId,
-        title,
-        filename,
-        mediaType: type.mediaType,
-        size: staged.size,
-        sha256: staged.sha256,
-        sourceType: fields.sourceType,
-        visibility,
-        metadata: fields.metadata,
-        priority: fields.priority,
-        traceparent: traceparentOf(currentScope()),
-        limits: options.limits,
-      });
-      if (accepted.document && !accepted.admitted) throw await refusalOf(sql, staged.size, options.limits);
-      if (accepted.document) {
-        return { document_id: documentId, task_id: taskId, status: 'queued', duplicate: false };
-      }
-      const known = await findIdentical(sql, {
-        ...staged,
-        sourceType: fields.sourceType,
-        visibility,
-      });
-      if (!known) throw new AppError('conflict', 'The same document was being deleted: send it again.');
-      return again(sql, known, fields);
-    };
-    return database.tenant(async (sql) => {
-      const receipt = await admit(sql);
-      await within?.(sql, receipt);
-      return receipt;
+    const version = await startNewVersion(sql, id, taskId);
+    if (version === undefined) throw new Overtaken();
+    const unseen = await reviseDocument(sql, id, { ...bytes, version });
+    await insertTask(sql, {
+      id: taskId,
+      documentId: id,
+      documentVersion: version,
+      size: bytes.size,
+      priority: fields.priority,
+      traceparent: traceparentOf(currentScope()),
     });
+    await appendOutbox(sql, 'document.uploaded', {
+      document_id: id,
+      task_id: taskId,
+      title: bytes.title,
+      visibility: fields.visibility,
+      size: bytes.size,
+    });
+    const receipt = { document_id: id, task_id: taskId, status: 'queued' as const, duplicate: false };
+    return { receipt, kept: true, unseen, superseded };
+  }
+
+  async function decide(sql: Sql, bytes: NewBytes, fields: UploadFields, origin: DocumentOrigin): Promise<Decision> {
+    const { visibility, sourceType } = fields;
+    const key = { origin, sourceType, visibility };
+    if (origin.item !== null) await lockItem(sql, key);
+    const taskId = ids.uuid();
+    const accepted = await acceptUpload(sql, {
+      ...bytes,
+      documentId: bytes.originalId,
+      taskId,
+      sourceType,
+      origin,
+      visibility,
+      priority: fields.priority,
+      traceparent: traceparentOf(currentScope()),
+      limits: options.limits,
+    });
+    if (accepted.document && !accepted.admitted) throw await refusalOf(sql, bytes.size, options.limits);
+    if (accepted.document) {
+      const receipt = { document_id: bytes.originalId, task_id: taskId, status: 'queued' as const, duplicate: false };
+      return { receipt, kept: true };
+    }
+    if (origin.item !== null) return decideItem(sql, key, bytes, fields);
+    const known = await findIdentical(sql, { sha256: bytes.sha256, sourceType, visibility });
+    if (!known) throw new AppError('conflict', 'The same document was being deleted: send it again.');
+    return { receipt: await again(sql, known, fields), kept: false };
+  }
+
+  /** The item is there, or was a moment ago. */
+  async function decideItem(sql: Sql, key: ItemKey, bytes: NewBytes, fields: UploadFields): Promise<Decision> {
+    const seen = await findItem(sql, key);
+    const unfinished = seen && (await lockWithTasks(sql, [seen.id]));
+    // As it is now that nobody else can change it.
+    const known = unfinished && (await findItem(sql, key));
+    if (!known || known.id !== seen.id) throw new Overtaken();
+    if (known.sha256 !== bytes.sha256) return replace(sql, known, unfinished, bytes, fields);
+    return { receipt: await again(sql, known, fields), kept: false };
+  }
+
+  /** After the commit: a leftover blob harms nobody, and whoever works in vain finds out at its next write. */
+  async function settle({ unseen, superseded = [], receipt }: Decision, visibility: Visibility): Promise<void> {
+    const audience = visibility === 'private' ? 'user' : 'tenant';
+    for (const task of superseded) {
+      await control.publishCancel('task', task.id);
+      const progress = { stage: null, progress: 0, chunks_done: 0, chunks_total: null };
+      const data = { ...progress, task_id: task.id, document_id: receipt.document_id, status: 'cancelled' as const };
+      await announcer.log(
+        `task:${task.id}`,
+        task.attempt,
+        'task.cancelled',
+        { ...data, attempt: task.attempt },
+        audience,
+      );
+    }
+    if (unseen) await blobs.remove(originalKey(unseen));
   }
 
   async function acceptStaged({
     staged,
     filename,
     fields: raw,
+    origin,
     within,
   }: StagedUpload): Promise<{ receipt: UploadReceipt; created: boolean }> {
-    const documentId = ids.uuid();
+    const originalId = ids.uuid();
     let promoted = false;
     let kept = false;
     try {
       const fields = parseUploadFields(raw);
-      const type = await sniff(staged, filename);
-      await blobs.promote(staged, originalKey(documentId));
+      const { metadata } = fields;
+      const title = fields.title ?? titleFrom(filename);
+      const { mediaType } = await sniff(staged, filename);
+      await blobs.promote(staged, originalKey(originalId));
       promoted = true;
-      const receipt = await commit(documentId, staged, filename, type, fields, within);
-      kept = receipt.document_id === documentId;
+      const { size, sha256 } = staged;
+      const bytes = { version: 1, originalId, title, filename, mediaType, size, sha256, metadata };
+      const known = origin ?? { item: fields.item, sourceId: null, parentId: null };
+      const decision = await untilNotOvertaken(() =>
+        database.tenant(async (sql) => {
+          const decided = await decide(sql, bytes, fields, known);
+          await within?.(sql, decided.receipt);
+          return decided;
+        }),
+      );
+      const { receipt } = decision;
+      kept = decision.kept;
+      await settle(decision, fields.visibility);
       const created = !receipt.duplicate;
-      if (created) void announce(receipt, fields.title ?? titleFrom(filename), fields.visibility);
+      if (created) void announce(receipt, title, fields.visibility);
       return { receipt, created };
     } catch (error) {
       if (error instanceof AppError && error.kind === 'queue_full') metrics.queueRefusals.inc();
       throw error;
     } finally {
       if (!promoted) await blobs.discard(staged);
-      else if (!kept) await blobs.remove(originalKey(documentId));
+      else if (!kept) await blobs.remove(originalKey(originalId));
     }
   }
 

@@ -77,6 +77,7 @@ const server = Bun.serve({
             mediaType: 'text/plain',
             size: bytes.length,
             sha256: Bun.SHA256.hash(bytes, 'hex'),
+            origin: { item: null, sourceId: null, parentId: null },
             sourceType: 'upload',
             visibility: 'tenant',
             metadata: {},

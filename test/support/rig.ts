@@ -166,6 +166,7 @@ export async function createRig(options: RigOptions = {}) {
       blobs,
       feeder,
       announcer,
+      control,
       ids,
       metrics,
       maxUploadBytes: 10_000_000,

@@ -23,6 +23,12 @@ const MULTIPART = {
             description: 'A JSON object; searches can filter by it',
             example: '{"department":"people"}',
           },
+          source_item: {
+            type: 'string' as const,
+            description:
+              'Your own name for the file (also `external_id`): with the same one and other bytes, this is the next version of the same document. Searches see the old version until the new one is ready, and go on seeing it where that fails',
+            example: 'wiki/page/42',
+          },
           priority: { type: 'integer' as const, minimum: 0, maximum: 9, default: 5, description: '9 is most urgent' },
           file: { type: 'string' as const, format: 'binary', description: 'Send it last, after the fields' },
         },
