@@ -59,8 +59,10 @@ export function createDeltaWriter(options: DeltaWriterOptions): DeltaWriter {
   let pendingBytes = 0;
   let fenced = false;
   let unsure = false;
-  let windowOpen = false;
-  let cancelWindow = () => {};
+  /** When the last append began; what comes within the window after it is gathered. */
+  let sentAt = Number.NEGATIVE_INFINITY;
+  /** Set while text waits for the end of the window. */
+  let cancelTimer: (() => void) | undefined;
   let underway: Promise<void> | undefined;
 
   const delta = (text: string): EventOf => ({ type: 'turn.delta', data: { text } });
@@ -91,14 +93,15 @@ export function createDeltaWriter(options: DeltaWriterOptions): DeltaWriter {
     sending = '';
   }
 
+  function closeWindow(): void {
+    cancelTimer?.();
+    cancelTimer = undefined;
+  }
+
   function send(): void {
-    cancelWindow();
-    windowOpen = true;
-    cancelWindow = clock.after(windowMs, () => {
-      windowOpen = false;
-      next();
-    });
-    underway = append().finally(() => {
+    closeWindow();
+    sentAt = clock.now();
+    underway = append().then(() => {
       underway = undefined;
       next();
     });
@@ -106,7 +109,14 @@ export function createDeltaWriter(options: DeltaWriterOptions): DeltaWriter {
 
   function next(): void {
     if (fenced || underway || pending === '') return;
-    if (!windowOpen || pendingBytes >= maxBytes) send();
+    const rest = Math.min(windowMs, sentAt + windowMs - clock.now());
+    if (rest <= 0 || pendingBytes >= maxBytes) send();
+    else
+      cancelTimer ??= clock.after(rest, () => {
+        cancelTimer = undefined;
+        sentAt = Number.NEGATIVE_INFINITY;
+        next();
+      });
   }
 
   async function flush(): Promise<void> {
@@ -118,18 +128,21 @@ export function createDeltaWriter(options: DeltaWriterOptions): DeltaWriter {
       send();
       await underway;
     }
-    cancelWindow();
-    windowOpen = false;
+    closeWindow();
+    sentAt = Number.NEGATIVE_INFINITY;
   }
 
   function add(piece: string): void {
-    const whole = half + piece;
-    half = HALF_PAIR_AT_END.exec(whole)?.[0] ?? '';
-    // PostgreSQL stores no NUL and no lone surrogate; what is told must be what is stored.
-    const text = whole
-      .slice(0, whole.length - half.length)
-      .replaceAll('\0', '')
-      .toWellFormed();
+    let text = piece;
+    if (half !== '' || !piece.isWellFormed() || piece.includes('\0')) {
+      const whole = half + piece;
+      half = HALF_PAIR_AT_END.exec(whole)?.[0] ?? '';
+      // PostgreSQL stores no NUL and no lone surrogate; what is told must be what is stored.
+      text = whole
+        .slice(0, whole.length - half.length)
+        .replaceAll('\0', '')
+        .toWellFormed();
+    }
     pending += text;
     pendingBytes += Buffer.byteLength(text);
   }

@@ -1,9 +1,18 @@
 /**
  * The readers of the hub's benchmark: WebSocket connections over bare sockets that look at a frame's number and at the
- * moment in it, and at nothing else, because what they use of a small machine is missing for the server, on every side alike.
+ * tokens in it, and at nothing else, because what they use of a small machine is missing for the server, on every side alike.
  */
 import type { Socket } from 'bun';
-import { type ClientsOrder, type Heard, type Kind, obey, type Reader, type ReadersOrder } from './support/hub.ts';
+import {
+  type ClientsOrder,
+  type Heard,
+  type Kind,
+  obey,
+  type Reader,
+  type ReadersOrder,
+  type Tokens,
+  WIDTH,
+} from './support/hub.ts';
 
 interface Connection {
   reader: Reader;
@@ -15,6 +24,11 @@ interface Connection {
   epoch: string;
   /** Where the number stands in its events; 0 until one came. */
   seqAt: number;
+  /** From behind the number to the text, and from behind the text to the end. */
+  gap: number;
+  tail: number;
+  /** The number of the next token. */
+  token: number;
   /** Resolves when it follows its topic. */
   follows: PromiseWithResolvers<void>;
   socket: Socket<Connection> | undefined;
@@ -27,6 +41,7 @@ const SEQ = Buffer.from('"seq":');
 const TEXT = Buffer.from('"text":"');
 const EPOCH = Buffer.from('"epoch":"');
 const COLON = 58;
+const QUOTE = 34;
 /** One frame in so many is timed. */
 const SAMPLE = 8;
 /** Connections that are being opened at one time. */
@@ -38,6 +53,9 @@ let disorder = 0;
 let firstAt = 0;
 let lastAt = 0;
 let frames = 0;
+let tokens = 0;
+let kindOfTokens: Tokens = 'numbers';
+let width = WIDTH.numbers;
 let wanted = Number.POSITIVE_INFINITY;
 let enough = Promise.withResolvers<void>();
 
@@ -49,20 +67,26 @@ function frameOf(text: string): Buffer {
   return Buffer.concat([Buffer.from([...head, 0, 0, 0, 0]), payload]);
 }
 
-function numberAt(bytes: Buffer, from: number): number {
+function numberAt(bytes: Buffer, from: number, until: number): number {
   let value = 0;
-  for (let at = from; ; at++) {
+  for (let at = from; at < until; at++) {
     const digit = (bytes[at] ?? 0) - 48;
-    if (digit < 0 || digit > 9) return value;
+    if (digit < 0 || digit > 9) break;
     value = value * 10 + digit;
   }
+  return value;
 }
 
-/** Where the number of an event stands: everything before it is the same in all events of a connection. */
+/** Where the number of an event stands, and its text: all else is equally long in all events of a connection. */
 function learn(connection: Connection, payload: Buffer): boolean {
   const seqAt = payload.indexOf(SEQ);
-  if (seqAt < 0 || payload.indexOf(TEXT) < 0) return false;
+  const textAt = payload.indexOf(TEXT);
+  if (seqAt < 0 || textAt < 0) return false;
   connection.seqAt = seqAt + SEQ.length;
+  let digitsEnd = connection.seqAt;
+  while (((payload[digitsEnd] ?? 0) - 48) >>> 0 < 10) digitsEnd++;
+  connection.gap = textAt + TEXT.length - digitsEnd;
+  connection.tail = payload.length - payload.lastIndexOf(QUOTE);
   const at = payload.indexOf(EPOCH) + EPOCH.length;
   connection.epoch = payload.toString('latin1', at, payload.indexOf('"', at));
   return true;
@@ -73,17 +97,27 @@ function event(connection: Connection, bytes: Buffer, start: number, end: number
   if (connection.seqAt === 0 && !learn(connection, bytes.subarray(start, end))) return false;
   const at = start + connection.seqAt;
   if (at >= end || bytes[at - 1] !== COLON) return false;
-  const seq = numberAt(bytes, at);
+  let seq = 0;
+  let behind = at;
+  for (let digit = (bytes[behind] ?? 0) - 48; digit >= 0 && digit < 10; digit = (bytes[++behind] ?? 0) - 48) {
+    seq = seq * 10 + digit;
+  }
   if (seq !== connection.last + 1) disorder += 1;
   connection.last = seq;
+  const from = behind + connection.gap;
+  const more = (end - connection.tail - from) / width;
   frames += 1;
-  if (frames % SAMPLE === 1) {
-    const now = performance.timeOrigin + performance.now();
-    latencies.push(now - numberAt(bytes, bytes.indexOf(TEXT, at) + TEXT.length) / 1_000);
-    if (frames === 1) firstAt = now;
+  if (kindOfTokens === 'numbers') {
+    if (more < 1 || numberAt(bytes, from, from + width) !== connection.token) disorder += 1;
+    connection.token += more;
+    if (more > 1 && numberAt(bytes, from + (more - 1) * width, end) !== connection.token - 1) disorder += 1;
+  } else if (frames % SAMPLE === 1) {
+    latencies.push(performance.timeOrigin + performance.now() - numberAt(bytes, from, from + width) / 1_000);
   }
-  if (frames === wanted) {
-    lastAt = performance.timeOrigin + performance.now();
+  if (tokens === 0) firstAt = performance.now();
+  tokens += more;
+  if (tokens >= wanted) {
+    lastAt = performance.now();
     enough.resolve();
   }
   return true;
@@ -94,7 +128,7 @@ function other(connection: Connection, payload: Buffer): void {
   const { kind, reader, socket, last, epoch } = connection;
   const text = payload.toString();
   if (kind === 'bun') connection.follows.resolve();
-  else if (kind === 'socket.io') {
+  else if (kind !== 'dreamhub') {
     if (text === '2') socket?.write(frameOf('3'));
     else if (text.startsWith('0{')) socket?.write(frameOf('40'));
     else if (text.startsWith('40')) socket?.write(frameOf(JSON.stringify(['join', reader.topic]).replace(/^/, '42')));
@@ -159,6 +193,7 @@ async function open(connection: Connection): Promise<void> {
     dreamhub: '/ws',
     bun: `/?topic=${reader.topic}`,
     'socket.io': '/socket.io/?EIO=4&transport=websocket',
+    'socket.io on Bun': '/socket.io/?EIO=4&transport=websocket',
   }[kind];
   const socket = await Bun.connect({ hostname: '127.0.0.1', port, data: connection, socket: handlers });
   connection.socket = socket;
@@ -190,23 +225,30 @@ function closeAll(): void {
   }
 }
 
-function listen(each: number): void {
+function expect(what: Tokens): void {
   latencies = [];
   frames = 0;
+  tokens = 0;
   disorder = 0;
-  wanted = each * connections.length;
+  kindOfTokens = what;
+  width = WIDTH[what];
+  for (const connection of connections) connection.token = 0;
+  wanted = Number.POSITIVE_INFINITY;
   enough = Promise.withResolvers();
   enough.promise.catch(() => undefined);
 }
 
-async function hear(withinMs: number): Promise<Heard> {
+async function hear(each: number, withinMs: number): Promise<Heard> {
+  // Some may have come since the last order: they count.
+  wanted = each * connections.length;
+  if (tokens >= wanted) enough.resolve();
   const timer = setTimeout(() => enough.resolve(), withinMs);
   await enough.promise;
   clearTimeout(timer);
-  if (frames < wanted) lastAt = performance.timeOrigin + performance.now();
+  if (tokens < wanted) lastAt = performance.now();
   latencies.sort((a, b) => a - b);
   const at = (share: number) => latencies[Math.floor((latencies.length - 1) * share)] ?? Number.NaN;
-  return { frames, ms: lastAt - firstAt, p50: at(0.5), p99: at(0.99), disorder };
+  return { frames, tokens, ms: lastAt - firstAt, p50: at(0.5), p99: at(0.99), disorder };
 }
 
 async function begin({ kind, port, readers, after }: ReadersOrder): Promise<void> {
@@ -219,6 +261,9 @@ async function begin({ kind, port, readers, after }: ReadersOrder): Promise<void
     last: after,
     epoch: '',
     seqAt: 0,
+    gap: 0,
+    tail: 0,
+    token: 0,
     follows: Promise.withResolvers(),
     socket: undefined,
     expectsEnd: false,
@@ -227,26 +272,22 @@ async function begin({ kind, port, readers, after }: ReadersOrder): Promise<void
 }
 
 obey<ClientsOrder>(async (order) => {
-  if (order.do === 'open') {
-    await begin(order);
-    listen(Number.POSITIVE_INFINITY);
-    return;
+  switch (order.do) {
+    case 'open':
+      return begin(order);
+    case 'expect':
+      return expect(order.tokens);
+    case 'hear':
+      return hear(order.each, order.withinMs);
+    case 'close':
+      closeAll();
+      connections = [];
+      return;
+    case 'reconnect': {
+      closeAll();
+      const started = performance.now();
+      await openAll();
+      return { ms: performance.now() - started, resumed: connections.length };
+    }
   }
-  if (order.do === 'hear') {
-    // Frames may have come since the last order: they count.
-    wanted = order.each * connections.length;
-    if (frames >= wanted) enough.resolve();
-    const heard = await hear(order.withinMs);
-    listen(Number.POSITIVE_INFINITY);
-    return heard;
-  }
-  closeAll();
-  if (order.do === 'close') {
-    connections = [];
-    return;
-  }
-  const started = performance.now();
-  await openAll();
-  listen(Number.POSITIVE_INFINITY);
-  return { ms: performance.now() - started, resumed: connections.length };
 });

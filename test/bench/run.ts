@@ -1,6 +1,6 @@
 /**
- * `bun test/bench/run.ts [--rounds=N] [--strict] [NAME…]`: runs all benchmarks or those named, and prints what each
- * measured. Exits 0 whatever the figures are, because a busy machine is no failure; with `--strict` exits 1 when a target
+ * `bun test/bench/run.ts [--rounds=N] [--strict] [--quick] [NAME…]`: runs all benchmarks or those named (`hub` names all that begin
+ * with `hub-`), and prints what each measured. Exits 0 whatever the figures are, because a busy machine is no failure; with `--strict` exits 1 when a target
  * was missed. A benchmark that broke off always makes it 1.
  */
 import { availableParallelism, cpus } from 'node:os';
@@ -22,17 +22,23 @@ async function findBenchmarks(): Promise<Benchmark[]> {
 }
 
 function choose(all: readonly Benchmark[], names: readonly string[]): readonly Benchmark[] {
-  const known = all.map(({ name }) => name);
-  const unknown = names.filter((name) => !known.includes(name));
+  const isCalled = (name: string, by: string) => name === by || name.startsWith(`${by}-`);
+  const unknown = names.filter((by) => !all.some(({ name }) => isCalled(name, by)));
   if (unknown.length > 0)
-    throw new Error(`No benchmark is called ${unknown.join(', ')}: there are ${known.join(', ')}.`);
-  return names.length === 0 ? all : all.filter(({ name }) => names.includes(name));
+    throw new Error(
+      `No benchmark is called ${unknown.join(', ')}: there are ${all.map(({ name }) => name).join(', ')}.`,
+    );
+  return names.length === 0 ? all : all.filter(({ name }) => names.some((by) => isCalled(name, by)));
 }
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { rounds: { type: 'string', default: String(ROUNDS) }, strict: { type: 'boolean', default: false } },
+    options: {
+      rounds: { type: 'string', default: String(ROUNDS) },
+      strict: { type: 'boolean', default: false },
+      quick: { type: 'boolean', default: false },
+    },
   });
   const rounds = Number(values.rounds);
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds takes a whole number from 1.');
@@ -44,7 +50,7 @@ async function main(): Promise<number> {
   for (const { name, about, run } of chosen) {
     const started = performance.now();
     try {
-      const rows = await run({ rounds, progress: (line) => console.error(`  … ${line}`) });
+      const rows = await run({ rounds, quick: values.quick, progress: (line) => console.error(`  … ${line}`) });
       misses += missed(rows).length;
       console.log(`\n${name}: ${about}\n${table(rows)}`);
     } catch (error) {

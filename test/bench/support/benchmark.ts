@@ -1,6 +1,6 @@
 /** What a benchmark is: a name, a sentence, and a run that ends in rows. `run.ts` finds, runs and prints them. */
 
-export type Unit = 'ratio' | 'requests/s' | 'frames/s' | 'ms' | 'µs' | 'MB' | 'KB' | 'of them';
+export type Unit = 'ratio' | 'requests/s' | 'tokens/s' | 'ms' | 'µs' | 'MB' | 'KB' | 'of them';
 
 /** Judged by the median. */
 export type Target = { readonly atLeast: number } | { readonly atMost: number };
@@ -16,6 +16,8 @@ export interface Row {
 export interface BenchmarkOptions {
   /** How often each side is measured, interleaved with the others. */
   rounds: number;
+  /** Smaller sizes where a benchmark has some that take minutes to make. */
+  quick: boolean;
   /** Shown while it runs; not part of the result. */
   progress(line: string): void;
 }

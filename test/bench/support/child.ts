@@ -12,9 +12,11 @@ export interface Child extends AsyncDisposable {
 }
 
 export interface ChildOptions {
-  /** Relative to the repository. */
+  /** Relative to the repository, or absolute. */
   script: string;
   env?: Readonly<Record<string, string>>;
+  /** What runs the script instead of this Bun; it is talked to in JSON. */
+  program?: string;
   onMessage?(message: unknown): void;
 }
 
@@ -30,16 +32,21 @@ function environment(own: Readonly<Record<string, string>> = {}): Record<string,
   return { PATH, HOME, ...(TMPDIR !== undefined && { TMPDIR }), ...own };
 }
 
-export function startChild({ script, env, onMessage }: ChildOptions): Child & { send(message: unknown): void } {
+export function startChild({
+  script,
+  env,
+  program,
+  onMessage,
+}: ChildOptions): Child & { send(message: unknown): void } {
   let tail = '';
-  const child = Bun.spawn([process.execPath, script], {
+  const child = Bun.spawn([program ?? process.execPath, script], {
     cwd: ROOT,
     env: environment(env),
     stdin: 'ignore',
     // Its log lines are formatted and written as in production, and kept by nobody.
     stdout: 'ignore',
     stderr: 'pipe',
-    ...(onMessage && { ipc: onMessage, serialization: 'advanced' as const }),
+    ...(onMessage && { ipc: onMessage, serialization: program === undefined ? 'advanced' : 'json' }),
   });
   running.add(child);
   void (async () => {

@@ -1,9 +1,19 @@
 /** What the processes of the hub's benchmark say to each other. */
 import { startChild } from './child.ts';
 
-/** DreamHub; socket.io with its Redis adapter; Bun's publish behind one Redis channel, with no log and no check. */
-export const KINDS = ['dreamhub', 'socket.io', 'bun'] as const;
+/**
+ * DreamHub; socket.io with its Redis adapter, on Node.js as its users run it and on Bun; Bun's publish behind one Redis
+ * channel, with no log and no check.
+ */
+export const KINDS = ['dreamhub', 'socket.io', 'socket.io on Bun', 'bun'] as const;
 export type Kind = (typeof KINDS)[number];
+
+/**
+ * What a token of the benchmark says: its number in the stream, as long as a token of a model; or the moment of its sending,
+ * in microseconds. Both are of one width, so that several in one event can be told apart.
+ */
+export type Tokens = 'numbers' | 'moments';
+export const WIDTH: Readonly<Record<Tokens, number>> = { numbers: 5, moments: 18 };
 
 /** One reader: the topic it follows, and who it is. */
 export interface Reader {
@@ -23,20 +33,23 @@ export interface ReadersOrder {
 }
 
 export interface Heard {
-  /** Frames in all. */
   frames: number;
+  /** More than frames where they were gathered. */
+  tokens: number;
   /** From the first to the last of them. */
   ms: number;
-  /** From the producer's call to the reader's socket. */
+  /** From the producer's call to the reader's socket, of the first token of a frame. NaN where tokens say no moments. */
   p50: number;
   p99: number;
-  /** Numbers that were not the next. */
+  /** Events and tokens that were not the next. */
   disorder: number;
 }
 
 export type ClientsOrder =
   | ReadersOrder
-  /** Waits until each reader has so many further frames, or until the deadline, and tells what came. */
+  /** What comes from now on says this. */
+  | { do: 'expect'; tokens: Tokens }
+  /** Waits until each reader has so many tokens since then, or until the deadline, and tells what came. */
   | { do: 'hear'; each: number; withinMs: number }
   /** Cuts all connections and opens them anew where they were. */
   | { do: 'reconnect' }
@@ -50,10 +63,13 @@ export interface Stream {
 
 export type ProducerOrder =
   | { do: 'begin'; kind: Kind; streams: Stream[] }
-  /** As fast as it goes: so many rounds of one event for every stream. */
-  | { do: 'flood'; rounds: number }
-  /** Every stream gets so many events a second, spread evenly, for so long. */
-  | { do: 'pace'; perSecond: number; ms: number };
+  /**
+   * As fast as it goes, so many tokens for every stream. `gathered`: through the writer of a worker, which puts what comes
+   * close together into one event; else one event a token. The peers have no such writer.
+   */
+  | { do: 'flood'; each: number; gathered: boolean }
+  /** Every stream gets so many tokens a second, spread evenly, for so long. */
+  | { do: 'pace'; perSecond: number; ms: number; gathered: boolean };
 
 /** A child that answers each order once. */
 export function startOrderly<Order>(script: string, env: Readonly<Record<string, string>>) {

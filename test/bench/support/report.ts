@@ -5,7 +5,7 @@ import { median } from './rounds.ts';
 const DIGITS: Readonly<Record<Unit, number>> = {
   ratio: 2,
   'requests/s': 0,
-  'frames/s': 0,
+  'tokens/s': 0,
   ms: 1,
   µs: 1,
   MB: 1,
