@@ -203,7 +203,7 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
   const hub = createHub({ clients, keys, clock, logger, source: createTopicSource(database) });
   const { maxUploadBytes } = config;
   const limits = { maxOutstanding: config.queueMaxDepth, maxOutstandingBytes: config.queueMaxBytes };
-  const uploads = createUploads({ database, blobs, feeder, announcer, ids, metrics, maxUploadBytes, limits });
+  const uploads = createUploads({ database, blobs, feeder, announcer, control, ids, metrics, maxUploadBytes, limits });
   const resumable = createResumableUploads({ database, blobs, uploads, clock, ids, maxUploadBytes });
   const chat = createChat({ database, hub, announcer, feeder, control, clock, ids });
   const tickets = createTickets({ clients, keys, clock });
