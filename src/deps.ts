@@ -3,14 +3,15 @@ import type { AnyElysia } from 'elysia';
 import { createApp, createWorkerApp } from './app.ts';
 import type { Backends } from './backends.ts';
 import type { Config } from './config.ts';
-import type { ChatProvider, EmbeddingProvider, Extractor, Lane } from './contracts/index.ts';
+import type { ChatProvider, Chunker, EmbeddingProvider, Extractor, Lane } from './contracts/index.ts';
 import { ensureSpace, type Space } from './db/spaces.ts';
 import { type DemoLogin, makeDemo } from './demo.ts';
 import { createAccessTokens } from './http/plugins/jwt.ts';
 import { createConsoleRoutes } from './http/routes/console.ts';
 import { createSwaggerRoutes } from './http/routes/swagger.ts';
-import { createStructuralChunker } from './ingest/chunker.ts';
+import { createChunker } from './ingest/chunker.ts';
 import { createSandboxedExtractor } from './ingest/sandbox.ts';
+import { countingAs } from './ingest/token-counter.ts';
 import type { Clock } from './kernel/clock.ts';
 import { newTraceId, runAs } from './kernel/context.ts';
 import { messageOf } from './kernel/errors.ts';
@@ -130,7 +131,7 @@ export async function createDeps(env: Environment): Promise<Deps> {
     { clock, logger, observer: createProviderMetrics({ metrics, clock }) },
   );
   await prepare(AbortSignal.timeout(30_000));
-  const chunker = createStructuralChunker();
+  const chunker = createChunker(countingAs(embeddings.model));
   const space = await openSpace(env, embeddings, chunker.version);
 
   const publisher = createEventPublisher({
@@ -286,7 +287,7 @@ function createWorkerSide(
     chatProvider: ChatProvider;
     embeddings: EmbeddingProvider;
     space: Space;
-    chunker: ReturnType<typeof createStructuralChunker>;
+    chunker: Chunker;
   },
 ): Part[] {
   const { config, backends, clock, ids, logger, metrics, random } = env;

@@ -73,24 +73,8 @@ export type ExtractFailureCode =
   | 'parser_crashed';
 
 export interface Extractor {
-  /** Rejects with `ExtractError` (see `ingest/extract-error.ts`) when the input is at fault. */
+  /** Rejects with `ExtractError` (see `ingest/extract-error.ts`) when the input is at fault; `too_large` to be held. */
   extract(request: ExtractRequest, signal: AbortSignal): Promise<ExtractedDocument>;
-}
-
-export interface Chunk extends TextSpan {
-  /** 0, 1, 2 … in reading order. */
-  ordinal: number;
-  /** Exactly `document.text.slice(start, end)`. */
-  text: string;
-  /** The page on which the chunk starts. */
-  page: number | null;
-  headings: string[];
-  /** Estimated tokens of `text`. */
-  tokens: number;
-}
-
-export interface Chunker {
-  /** Part of the pipeline's identity: another value means that the same document would be cut differently. */
-  readonly version: string;
-  chunk(document: ExtractedDocument): Chunk[];
+  /** The same for a document of any length, with the files inside of it; the caller releases what it gets. */
+  extractFile(request: ExtractRequest, signal: AbortSignal): Promise<ExtractedFile>;
 }

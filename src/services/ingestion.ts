@@ -3,22 +3,14 @@
  * that the machine carries; every write checks the attempt's fencing number, so a step that a slow or cut-off attempt
  * repeats changes nothing.
  */
-import { createHash } from 'node:crypto';
 import { effect, type Scoped } from '../../actors/effect.ts';
 import type { IngestAttempt } from '../../actors/upload-pipeline.ts';
 import { uploadPipeline } from '../../actors/upload-pipeline.ts';
-import type {
-  BlobStore,
-  Chunk,
-  Chunker,
-  EmbeddingProvider,
-  ExtractedDocument,
-  Extractor,
-  Job,
-} from '../contracts/index.ts';
+import type { BlobStore, Chunker, EmbeddingProvider, Extractor, Job, TextStructure } from '../contracts/index.ts';
 import type { Database, Sql } from '../db/database.ts';
 import type { Space } from '../db/spaces.ts';
 import { ExtractError } from '../ingest/extract-error.ts';
+import { textPieces } from '../ingest/text-pieces.ts';
 import { backoffMs } from '../kernel/backoff.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { AppError, messageOf } from '../kernel/errors.ts';
@@ -26,16 +18,9 @@ import type { Ids } from '../kernel/ids.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { cancelled, done, failed, type Outcome, released, retryIn, superseded } from '../kernel/outcome.ts';
-import { toTextIndex } from '../kernel/text/tsvector.ts';
 import { renewLease, requeue } from '../repositories/attempts.ts';
-import {
-  deleteOtherVersions,
-  deleteVersion,
-  type IndexedChunk,
-  insertChunks,
-  knownEmbeddings,
-  writtenChunks,
-} from '../repositories/chunks.ts';
+import { deleteOtherVersions, deleteVersion, writtenChunks } from '../repositories/chunks.ts';
+import { insertChunks } from '../repositories/chunks-write.ts';
 import {
   type DocumentWork,
   getDocumentWork,
@@ -56,9 +41,11 @@ import {
 } from '../repositories/tasks.ts';
 import { originalKey, textKey } from '../storage/blob-keys.ts';
 import { type Announcer, progressOf } from './announcer.ts';
+import { createBatchEmbedder } from './batch-embedder.ts';
+import { type ChunkPlan, createChunkPlan } from './chunk-plan.ts';
+import { type DocumentText, storeText } from './document-text.ts';
 import { keepLease } from './lease.ts';
 import { CANCELLED_ERROR } from './tasks.ts';
-import { toHalfvec } from './vectors.ts';
 
 export interface IngestionOptions {
   database: Database;
@@ -83,8 +70,10 @@ interface Work extends IngestAttempt {
   readonly taskId: string;
   readonly begun: Attempt;
   readonly document: DocumentWork;
-  extracted: ExtractedDocument | undefined;
-  chunks: Chunk[];
+  structure: TextStructure;
+  /** There once the document is extracted. */
+  text: DocumentText | undefined;
+  plan: ChunkPlan;
   /** Chunks that are written, of this attempt and earlier ones. */
   written: number;
 }
@@ -96,14 +85,8 @@ const RETRY = { baseMs: 1_000, maxMs: 300_000 };
 const STAGE_PROGRESS = { extracting: 0.05, chunking: 0.15, embedding: 0.2, publishing: 0.95 } as const;
 type Stage = keyof typeof STAGE_PROGRESS;
 
-/** What is embedded and indexed of a chunk: its place among the headings, then its text. */
-function embeddedText(chunk: Pick<Chunk, 'headings' | 'text'>): string {
-  return chunk.headings.length > 0 ? `${chunk.headings.join(' › ')}\n${chunk.text}` : chunk.text;
-}
-
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
-}
+/** Lets whatever else waits in this process have its turn: chunking a long text is all computing. */
+const breathe = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** How a failure is told to people, and whether trying again can help. */
 function classify(error: unknown): Outcome {
@@ -121,6 +104,7 @@ function classify(error: unknown): Outcome {
 export function createIngestion(options: IngestionOptions) {
   const { database, blobs, embeddings, announcer, clock, ids, logger, metrics, leaseMs } = options;
   const works = new WeakMap<IngestAttempt, Work>();
+  const embed = createBatchEmbedder({ database, embeddings, space: options.space, ids, metrics });
 
   function workOf(attempt: IngestAttempt): Work {
     const work = works.get(attempt);
@@ -146,7 +130,7 @@ export function createIngestion(options: IngestionOptions) {
 
   /** Records that a stage begins, for readers of the task and of its topic alike. */
   async function enter(work: Work, stage: Stage): Promise<void> {
-    const chunksTotal = work.extracted && work.chunks.length > 0 ? work.chunks.length : null;
+    const chunksTotal = work.plan.size > 0 ? work.plan.size : null;
     const progress = stage === 'embedding' ? embeddingProgress(work) : STAGE_PROGRESS[stage];
     const update = { stage, progress, chunksDone: work.written, chunksTotal };
     const held = await database.tenant((sql) => recordProgress(sql, work.taskId, work.attempt, update));
@@ -155,7 +139,7 @@ export function createIngestion(options: IngestionOptions) {
   }
 
   function embeddingProgress(work: Work): number {
-    const share = work.chunks.length === 0 ? 1 : work.written / work.chunks.length;
+    const share = work.plan.size === 0 ? 1 : work.written / work.plan.size;
     return STAGE_PROGRESS.embedding + share * (STAGE_PROGRESS.publishing - STAGE_PROGRESS.embedding);
   }
 
@@ -218,8 +202,9 @@ export function createIngestion(options: IngestionOptions) {
       taskId,
       begun: begun.attempt,
       document: begun.document,
-      extracted: undefined,
-      chunks: [],
+      structure: { headings: [], pages: [] },
+      text: undefined,
+      plan: createChunkPlan(),
       written: 0,
     };
     works.set(work, work);
@@ -251,94 +236,68 @@ export function createIngestion(options: IngestionOptions) {
     const file = await blobs.asFile(originalKey(work.document.original));
     try {
       const { media_type: mediaType, filename } = work.document;
-      work.extracted = await options.extractor.extract({ path: file.path, mediaType, filename }, signal);
+      const extracted = await options.extractor.extractFile({ path: file.path, mediaType, filename }, signal);
+      try {
+        const { headings, pages, chars } = extracted;
+        work.structure = { headings, pages };
+        // What offsets count in; of this version alone, so an older one stays readable until this is published.
+        const key = textKey(work.document.id, work.begun.document_version);
+        work.text = await storeText(blobs, key, textPieces(extracted), { chars, signal });
+      } finally {
+        await extracted.release();
+      }
     } finally {
       await file.release();
       stop();
     }
-    // What offsets count in; of this version alone, so an older one stays readable until this is published.
-    await blobs.put(textKey(work.document.id, work.begun.document_version), work.extracted.text);
   }
 
-  async function chunk(work: Work): Promise<void> {
+  async function chunk(work: Work, signal: AbortSignal): Promise<void> {
     await enter(work, 'chunking');
-    if (!work.extracted) throw new Error('chunking came before extracting');
+    if (!work.text) throw new Error('chunking came before extracting');
     const stop = metrics.taskSeconds.startTimer({ stage: 'chunking' });
-    work.chunks = options.chunker.chunk(work.extracted);
+    const stream = await options.chunker.stream(work.structure);
+    for await (const piece of work.text.pieces()) {
+      for (const made of stream.push(piece)) work.plan.add(made);
+      await breathe();
+      signal.throwIfAborted();
+    }
+    for (const made of stream.end()) work.plan.add(made);
     stop();
-    if (work.chunks.length === 0) throw new ExtractError('empty', 'The document has no text.');
-    work.written = await resumePoint(work);
+    if (work.plan.size === 0) throw new ExtractError('empty', 'The document has no text.');
+    work.written = await resumePoint(work, work.text);
     await enter(work, 'embedding');
   }
 
   /** Chunks that an earlier attempt has bought and written; rows that this text would not give are thrown away. */
-  async function resumePoint(work: Work): Promise<number> {
+  async function resumePoint(work: Work, text: DocumentText): Promise<number> {
     const { id } = work.document;
     const version = work.begun.document_version;
-    return database.tenant(async (sql) => {
-      const { count, lastText } = await writtenChunks(sql, id, version);
-      if (count === 0) return 0;
-      if (count <= work.chunks.length && work.chunks[count - 1]?.text === lastText) return count;
+    const { count, lastText } = await database.tenant((sql) => writtenChunks(sql, id, version));
+    if (count === 0) return 0;
+    const [last] = await work.plan.read(text, count - 1, count);
+    if (last?.text === lastText) return count;
+    await database.tenant(async (sql) => {
       if (!(await holdsTask(sql, work.taskId, work.attempt))) throw new Superseded();
       await deleteVersion(sql, id, version);
-      return 0;
     });
-  }
-
-  /** Vectors for these texts (hash → text form), bought only where the tenant has not bought the same text before. */
-  async function vectorsFor(texts: ReadonlyMap<string, string>, signal: AbortSignal): Promise<Map<string, string>> {
-    const vectors = await database.tenant((sql) => knownEmbeddings(sql, options.space.id, [...texts.keys()]));
-    const wanted = [...texts].filter(([hash]) => !vectors.has(hash));
-    if (wanted.length === 0) return vectors;
-    const stop = metrics.embeddingSeconds.startTimer();
-    const bought = await embeddings.embed(
-      wanted.map(([, text]) => text),
-      { purpose: 'document', signal },
-    );
-    stop();
-    for (const [index, [hash]] of wanted.entries()) {
-      const vector = bought.vectors[index];
-      if (!vector) throw new AppError('provider_unavailable', 'The embedding provider answered with too few vectors.');
-      vectors.set(hash, toHalfvec(vector));
-    }
-    return vectors;
+    return 0;
   }
 
   async function embedBatch(work: Work, signal: AbortSignal): Promise<{ done: number; total: number }> {
+    const total = work.plan.size;
     const size = Math.min(MAX_BATCH, embeddings.maxBatch);
-    const batch = work.chunks.slice(work.written, work.written + size).map((one) => {
-      const text = embeddedText(one);
-      return { one, text, hash: sha256(text) };
-    });
-    if (batch.length === 0) return { done: work.written, total: work.chunks.length };
+    if (!work.text) throw new Error('embedding came before extracting');
+    const batch = await work.plan.read(work.text, work.written, work.written + size);
+    if (batch.length === 0) return { done: work.written, total };
     const stop = metrics.taskSeconds.startTimer({ stage: 'embedding' });
-    const vectors = await vectorsFor(new Map(batch.map(({ hash, text }) => [hash, text])), signal);
-    const rows = batch.map(({ one, text, hash }): IndexedChunk => {
-      const index = toTextIndex(text);
-      const embedding = vectors.get(hash);
-      if (embedding === undefined) throw new Error('a text of the batch has no vector');
-      const { ordinal, start, end: chunkEnd, page, headings, tokens } = one;
-      return {
-        id: ids.uuid(),
-        ordinal,
-        text: one.text,
-        start,
-        end: chunkEnd,
-        page,
-        headings,
-        tokens,
-        terms: index.length,
-        tsv: index.tsvector,
-        contentHash: hash,
-        embedding,
-      };
-    });
+    const rows = await embed(batch, signal);
     const written = work.written + batch.length;
     const update = {
       stage: 'embedding',
       progress: embeddingProgress({ ...work, written }),
       chunksDone: written,
-      chunksTotal: work.chunks.length,
+      chunksTotal: total,
     };
     await database.tenant(async (sql) => {
       // Also locks the task: a newer attempt begins after this batch or makes this one fail, never in between.
@@ -352,28 +311,29 @@ export function createIngestion(options: IngestionOptions) {
           spaceId: options.space.id,
         },
         rows,
+        database.copies,
       );
     });
     work.written = written;
     stop();
     await announceProgress(work, update);
-    return { done: work.written, total: work.chunks.length };
+    return { done: work.written, total };
   }
 
   async function publish(work: Work): Promise<Outcome> {
     await enter(work, 'publishing');
     const { id } = work.document;
     const version = work.begun.document_version;
-    const pages = work.extracted && work.extracted.pages.length > 0 ? work.extracted.pages.length : null;
+    const pages = work.structure.pages.length > 0 ? work.structure.pages.length : null;
     const published = await database.tenant(async (sql) => {
       if (!(await end(sql, work.taskId, work.attempt, 'succeeded', null))) return undefined;
-      const replaced = await publishVersion(sql, id, { number: version, pages, chunks: work.chunks.length });
+      const replaced = await publishVersion(sql, id, { number: version, pages, chunks: work.plan.size });
       await deleteOtherVersions(sql, id, version);
-      await appendOutbox(sql, 'document.ready', { ...namesOf(work), pages, chunks: work.chunks.length });
+      await appendOutbox(sql, 'document.ready', { ...namesOf(work), pages, chunks: work.plan.size });
       await appendTaskLog(sql, work.taskId, {
         attempt: work.attempt,
         level: 'info',
-        message: `Published ${work.chunks.length} chunks.`,
+        message: `Published ${work.plan.size} chunks.`,
       });
       return replaced;
     });
@@ -523,7 +483,7 @@ export function createIngestion(options: IngestionOptions) {
         return keepLease({ renew, leaseMs, clock, logger, signal });
       }),
       extract: effect(({ attempt }, signal) => extract(workOf(attempt), signal)),
-      chunk: effect(({ attempt }) => chunk(workOf(attempt))),
+      chunk: effect(({ attempt }, signal) => chunk(workOf(attempt), signal)),
       embedBatch: effect(({ attempt }, signal) => embedBatch(workOf(attempt), signal)),
       publish: effect(({ attempt }) => publish(workOf(attempt))),
       fail: effect(fail),

@@ -3,16 +3,10 @@
  * tenants' actors itself, so it decides what runs when.
  */
 import { createHash } from 'node:crypto';
-import type {
-  ChatProvider,
-  Chunker,
-  EmbeddingProvider,
-  ExtractedDocument,
-  Extractor,
-  Principal,
-} from '../../src/contracts/index.ts';
+import type { ChatProvider, Chunker, EmbeddingProvider, Extractor, Principal } from '../../src/contracts/index.ts';
 import { createDatabase } from '../../src/db/database.ts';
 import { ensureSpace } from '../../src/db/spaces.ts';
+import { createChunker } from '../../src/ingest/chunker.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { newTraceId, runAs, type Scope } from '../../src/kernel/context.ts';
 import { systemIds } from '../../src/kernel/ids.ts';
@@ -53,24 +47,38 @@ export interface RigOptions {
 
 /** Reads a text file as it is: what the real extractor does has tests of its own. */
 const plainExtractor: Extractor = {
-  async extract({ path }): Promise<ExtractedDocument> {
+  async extract({ path }) {
     return { text: await Bun.file(path).text(), title: null, pages: [], headings: [] };
+  },
+  async extractFile({ path }) {
+    const chars = (await Bun.file(path).text()).length;
+    return { textPath: path, chars, title: null, pages: [], headings: [], files: [], release: async () => {} };
   },
 };
 
 /** A chunk a line, so that a test can count them. */
 const lineChunker: Chunker = {
   version: 'lines-1',
-  chunk({ text }) {
+  defaults: createChunker().defaults,
+  async stream() {
+    let rest = '';
     let start = 0;
-    return text
-      .split('\n')
-      .flatMap((line) => {
-        const chunk = { start, end: start + line.length, text: line, page: null, headings: [], tokens: line.length };
-        start += line.length + 1;
-        return line.trim() === '' ? [] : [chunk];
-      })
-      .map((chunk, ordinal) => ({ ...chunk, ordinal }));
+    let ordinal = 0;
+    const take = (line: string) => {
+      const place = { start, end: start + line.length };
+      start += line.length + 1;
+      if (line.trim() === '') return [];
+      ordinal += 1;
+      return [{ ...place, ordinal: ordinal - 1, text: line, page: null, headings: [], tokens: line.length }];
+    };
+    return {
+      push(piece) {
+        const lines = (rest + piece).split('\n');
+        rest = lines.pop() ?? '';
+        return lines.flatMap(take);
+      },
+      end: () => take(rest),
+    };
   },
 };
 

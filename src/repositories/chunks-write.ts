@@ -1,0 +1,125 @@
+/**
+ * Bulk writing of chunks. A COPY into a table with policies is refused, whoever asks; so a batch is copied in binary form
+ * to a temporary table of the transaction, and an INSERT … SELECT brings it under the policies. The embedded server
+ * cannot COPY: there the batch is one statement's parameters.
+ */
+
+import type { Chunk } from '../contracts/index.ts';
+import { type BinaryRows, createBinaryRows } from '../db/binary-copy.ts';
+import { copyIn } from '../db/copy-in.ts';
+import type { Sql } from '../db/database.ts';
+import { halfvecText } from '../kernel/halfvec.ts';
+import { type TextIndex, tsvectorBytes, tsvectorText } from '../kernel/text/tsvector.ts';
+
+/** A chunk with its vector, as one batch of a version writes them. */
+export interface IndexedChunk extends Chunk {
+  id: string;
+  /** Its length in words is what BM25 normalises by. */
+  index: TextIndex;
+  /** SHA-256 of the embedded text. */
+  contentHash: Uint8Array;
+  /** `encodeHalfvec` of it. */
+  embedding: Uint8Array;
+}
+
+export interface WrittenVersion {
+  documentId: string;
+  version: number;
+  privateTo: string | null;
+  spaceId: number;
+}
+
+/** Where every batch ends: chunks that are there already (of an attempt cut off after its commit) stay as they are. */
+const insertBatch = (sql: Sql, { documentId, version, privateTo, spaceId }: WrittenVersion) => sql`
+  with new_chunks as (
+    insert into chunks (id, document_id, version, ordinal, private_to, text, start_offset, end_offset, page, headings,
+      tokens, terms, tsv)
+    select id, ${documentId}, ${version}, ordinal, ${privateTo}, text, start_offset, end_offset, page, headings, tokens,
+      terms, tsv
+    from batch
+    on conflict (tenant_id, document_id, version, ordinal) do nothing
+    returning id
+  )
+  insert into chunk_vectors (chunk_id, space_id, document_id, version, private_to, content_hash, embedding)
+  select id, ${spaceId}, ${documentId}, ${version}, ${privateTo}, content_hash, embedding
+  from batch join new_chunks using (id)`;
+
+/** Writes a batch of a version that is not live, in the caller's transaction. `copies`: the server can COPY. */
+export async function insertChunks(
+  sql: Sql,
+  version: WrittenVersion,
+  chunks: readonly IndexedChunk[],
+  copies: boolean,
+): Promise<void> {
+  if (chunks.length === 0) return;
+  if (copies) await copyBatch(sql, version, chunks);
+  else await unnestBatch(sql, version, chunks);
+}
+
+async function copyBatch(sql: Sql, version: WrittenVersion, chunks: readonly IndexedChunk[]): Promise<void> {
+  await copyIn(
+    sql,
+    {
+      name: 'batch',
+      columns: `id uuid, ordinal int, text text, start_offset int, end_offset int, page int, headings text[], tokens int,
+        terms real, tsv tsvector, content_hash bytea, embedding halfvec`,
+    },
+    encode(chunks),
+  );
+  await insertBatch(sql, version);
+}
+
+function encode(chunks: readonly IndexedChunk[]): Uint8Array {
+  const rows = createBinaryRows();
+  for (const chunk of chunks) encodeRow(rows, chunk);
+  return rows.end();
+}
+
+function encodeRow(rows: BinaryRows, chunk: IndexedChunk): void {
+  rows.row(12);
+  rows.uuid(chunk.id);
+  rows.int4(chunk.ordinal);
+  rows.text(chunk.text);
+  rows.int4(chunk.start);
+  rows.int4(chunk.end);
+  if (chunk.page === null) rows.null();
+  else rows.int4(chunk.page);
+  rows.textArray(chunk.headings);
+  rows.int4(chunk.tokens);
+  rows.float4(chunk.index.length);
+  rows.bytes(tsvectorBytes(chunk.index));
+  rows.bytes(chunk.contentHash);
+  rows.bytes(chunk.embedding);
+}
+
+async function unnestBatch(sql: Sql, version: WrittenVersion, chunks: readonly IndexedChunk[]): Promise<void> {
+  const column = <T>(pick: (chunk: IndexedChunk) => T) => chunks.map(pick);
+  await sql`
+    create temporary table batch on commit drop as
+    select id, ordinal, text, start_offset, end_offset, page,
+      array(select jsonb_array_elements_text(headings::jsonb)) as headings, tokens, terms, tsv::tsvector as tsv,
+      decode(content_hash, 'hex') as content_hash, embedding::halfvec as embedding
+    from unnest(
+      ${column((c) => c.id)}::uuid[], ${column((c) => c.ordinal)}::int[], ${column((c) => c.text)}::text[],
+      ${column((c) => c.start)}::int[], ${column((c) => c.end)}::int[], ${column((c) => c.page)}::int[],
+      ${column((c) => JSON.stringify(c.headings))}::text[], ${column((c) => c.tokens)}::int[],
+      ${column((c) => c.index.length)}::real[], ${column((c) => tsvectorText(c.index))}::text[],
+      ${column((c) => Buffer.from(c.contentHash).toString('hex'))}::text[],
+      ${column((c) => halfvecText(c.embedding))}::text[]
+    ) as b(id, ordinal, text, start_offset, end_offset, page, headings, tokens, terms, tsv, content_hash, embedding)`;
+  await insertBatch(sql, version);
+}
+
+/** Vectors of this tenant for texts that were embedded before: content hash (hex) → `encodeHalfvec` of the vector. */
+export async function knownEmbeddings(
+  sql: Sql,
+  spaceId: number,
+  hashes: readonly string[],
+): Promise<Map<string, Uint8Array>> {
+  const rows = await sql<{ hash: string; embedding: Uint8Array }[]>`
+    select distinct on (content_hash) encode(content_hash, 'hex') as hash, halfvec_send(embedding) as embedding
+    from chunk_vectors
+    where tenant_id = current_setting('app.tenant_id')::uuid and space_id = ${spaceId}
+      and content_hash = any(array(select decode(h, 'hex') from unnest(${[...hashes]}::text[]) h))`;
+  return new Map(rows.map((row) => [row.hash, row.embedding]));
+}

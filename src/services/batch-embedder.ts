@@ -1,0 +1,66 @@
+/** From chunks to rows: what is embedded and indexed of each, its vector bought once for each text of a tenant. */
+import type { Chunk, EmbeddingProvider } from '../contracts/index.ts';
+import type { Database } from '../db/database.ts';
+import type { Space } from '../db/spaces.ts';
+import { AppError } from '../kernel/errors.ts';
+import { encodeHalfvec } from '../kernel/halfvec.ts';
+import type { Ids } from '../kernel/ids.ts';
+import type { Metrics } from '../kernel/metrics.ts';
+import { toTextIndex } from '../kernel/text/tsvector.ts';
+import { type IndexedChunk, knownEmbeddings } from '../repositories/chunks-write.ts';
+
+export interface BatchEmbedderOptions {
+  database: Pick<Database, 'tenant'>;
+  embeddings: EmbeddingProvider;
+  space: Pick<Space, 'id'>;
+  ids: Ids;
+  metrics: Pick<Metrics, 'embeddingSeconds'>;
+}
+
+interface EmbeddedText {
+  text: string;
+  hash: Uint8Array;
+  /** The hash as a key. */
+  key: string;
+}
+
+/** What is embedded and indexed of a chunk: its place among the headings, then its text. */
+function embeddedText({ headings, text: own }: Pick<Chunk, 'headings' | 'text'>): EmbeddedText {
+  const text = headings.length > 0 ? `${headings.join(' › ')}\n${own}` : own;
+  const hash = new Bun.CryptoHasher('sha256').update(text).digest();
+  return { text, hash, key: hash.toString('hex') };
+}
+
+/** Rejects with `provider_unavailable` and whatever else the provider rejects with; then nothing was bought. */
+export function createBatchEmbedder({ database, embeddings, space, ids, metrics }: BatchEmbedderOptions) {
+  /** Bought only where the tenant has not bought the same text before. By key, as `encodeHalfvec` gives them. */
+  async function vectorsFor(texts: readonly EmbeddedText[], signal: AbortSignal): Promise<Map<string, Uint8Array>> {
+    const byKey = new Map(texts.map(({ key, text }) => [key, text]));
+    const vectors = await database.tenant((sql) => knownEmbeddings(sql, space.id, [...byKey.keys()]));
+    const wanted = [...byKey].filter(([key]) => !vectors.has(key));
+    if (wanted.length === 0) return vectors;
+    const stop = metrics.embeddingSeconds.startTimer();
+    const bought = await embeddings.embed(
+      wanted.map(([, text]) => text),
+      { purpose: 'document', signal },
+    );
+    stop();
+    for (const [index, [key]] of wanted.entries()) {
+      const vector = bought.vectors[index];
+      if (!vector) throw new AppError('provider_unavailable', 'The embedding provider answered with too few vectors.');
+      vectors.set(key, encodeHalfvec(vector));
+    }
+    return vectors;
+  }
+
+  return async (chunks: readonly Chunk[], signal: AbortSignal): Promise<IndexedChunk[]> => {
+    const texts = chunks.map(embeddedText);
+    const vectors = await vectorsFor(texts, signal);
+    return chunks.map((chunk, at): IndexedChunk => {
+      const { text, hash, key } = texts[at] ?? embeddedText(chunk);
+      const embedding = vectors.get(key);
+      if (!embedding) throw new Error('a text of the batch has no vector');
+      return { ...chunk, id: ids.uuid(), index: toTextIndex(text), contentHash: hash, embedding };
+    });
+  };
+}
