@@ -20,21 +20,23 @@ export interface Producer {
 }
 
 export interface ProducerOptions {
-  clients: Pick<RedisClients, 'producer'>;
+  /** Not the connection that collects calls: a window is one call already, and whoever waits for a job waits for it. */
+  clients: Pick<RedisClients, 'ops'>;
   keys: Keys;
   maxStreamLength?: number;
 }
 
 export function createProducer({ clients, keys, maxStreamLength = MAX_STREAM_LENGTH }: ProducerOptions): Producer {
-  const run = loadScripts(clients.producer);
+  const run = loadScripts(clients.ops);
 
   async function append(lane: Lane, tenantId: string, jobs: readonly Job[], weight: number): Promise<void> {
-    const streamKeys = [...partitionKeys(keys, lane, keys.partitionOf(tenantId)), keys.stream(lane, tenantId)];
+    const partition = keys.partitionOf(tenantId);
+    const streamKeys = [...partitionKeys(keys, lane, partition), keys.stream(lane, tenantId)];
     await run('push', streamKeys, [maxStreamLength, ...jobs.map((job) => encodeJob(job, weight))]);
   }
 
   return {
-    isReady: () => clients.producer.status === 'ready',
+    isReady: () => clients.ops.status === 'ready',
     async push(lane, jobs, weight = 1) {
       const tenants = Map.groupBy(jobs, ({ tenantId }) => tenantId);
       await Promise.all([...tenants].map(([tenantId, own]) => append(lane, tenantId, own, weight)));

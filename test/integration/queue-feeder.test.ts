@@ -162,6 +162,24 @@ describe('nudges and the sweep', () => {
     expect(feeds).toBeLessThanOrEqual(5);
   });
 
+  test('a finish asks for more only once few enough wait for a worker', async () => {
+    const tenant = await backlog.tenant();
+    await backlog.manyTasks(tenant, 3);
+    const feeder = feederWith({ sweepMs: 3_600_000, windows: { ingest: 8, chat: 1 } });
+    await feeder.service.start();
+    await eventually('the first sweep has handed all out', async () => (await streamed(tenant)).length === 3);
+    await backlog.tasks(tenant, [{}]);
+    feeder.finished('ingest', tenant, 3);
+    const other = await backlog.tenant();
+    await backlog.tasks(other, [{}]);
+    feeder.finished('ingest', other, 0);
+    // Nudges are answered in their order.
+    await eventually('the other tenant is fed', async () => (await streamed(other)).length === 1);
+    expect(await streamed(tenant)).toHaveLength(3);
+    feeder.finished('ingest', tenant, 2);
+    await eventually('the next one follows', async () => (await streamed(tenant)).length === 4);
+  });
+
   test('the sweep finds what nobody nudged for, in both lanes, and delays that have ended', async () => {
     const tenants = await Promise.all(Array.from({ length: 5 }, () => backlog.tenant()));
     for (const tenant of tenants) {
