@@ -3,6 +3,8 @@
  * caller's scope (`kernel/context.ts`), so none takes a tenant or user; whatever goes wrong is thrown as an `AppError`.
  */
 import type {
+  ChunkPreview,
+  ChunkPreviewRequest,
   ChunkResource,
   ConversationResource,
   DeadLetter,
@@ -48,8 +50,8 @@ export interface IdentityPort {
 }
 
 export interface UploadRequest {
-  /** The multipart body as it arrives; null where there is none. */
-  body: ReadableStream<Uint8Array> | null;
+  /** The multipart body as it arrives, or as a whole where it is small; null where there is none. */
+  body: ReadableStream<Uint8Array> | Uint8Array | null;
   /** With its boundary. */
   contentType: string;
   signal: AbortSignal;
@@ -80,9 +82,14 @@ export interface DocumentsPort {
   list(query: DocumentQuery): Promise<Page<DocumentResource>>;
   get(id: string): Promise<DocumentResource>;
   content(id: string): Promise<DocumentContent>;
-  text(id: string): Promise<string>;
+  /** UTF-8. */
+  text(id: string): Promise<ReadableStream<Uint8Array>>;
   chunks(id: string, page: PageRequest): Promise<Page<ChunkResource>>;
   remove(id: string): Promise<void>;
+}
+
+export interface ChunkPreviewsPort {
+  preview(request: ChunkPreviewRequest): Promise<ChunkPreview>;
 }
 
 export interface TaskQuery extends PageRequest {
@@ -175,6 +182,7 @@ export interface ApiServices {
   uploads: UploadsPort;
   resumable: ResumableUploadsPort;
   documents: DocumentsPort;
+  chunkPreviews: ChunkPreviewsPort;
   tasks: TasksPort;
   search: SearchPort;
   conversations: ConversationsPort;

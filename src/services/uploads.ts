@@ -5,10 +5,11 @@
  * The counter is not looked at before the body is read: the same bytes again are answered with their document even
  * while the queue is full, and only the bytes tell.
  */
-import type { BlobStore, StagedBlob, TaskStatus, UploadReceipt, Visibility } from '../contracts/index.ts';
+import type { BlobStore, Chunking, StagedBlob, TaskStatus, UploadReceipt, Visibility } from '../contracts/index.ts';
 import { VISIBILITIES } from '../contracts/index.ts';
 import type { Database, Sql } from '../db/database.ts';
-import { type Sniffed, sniffFile, sniffMediaType } from '../ingest/sniff.ts';
+import { needsWholeFile, type Sniffed, sniffFile, sniffMediaType } from '../ingest/sniff.ts';
+import { readChunking } from '../ingest/chunk-rules.ts';
 import { currentScope } from '../kernel/context.ts';
 import { AppError, type FieldError } from '../kernel/errors.ts';
 import type { Ids } from '../kernel/ids.ts';
@@ -47,7 +48,7 @@ import { Overtaken, untilNotOvertaken } from './overtaken.ts';
 export interface Uploads {
   /** `created` is false where the document was there already. */
   accept(request: {
-    body: ReadableStream<Uint8Array> | null;
+    body: ReadableStream<Uint8Array> | Uint8Array | null;
     contentType: string;
     signal: AbortSignal;
   }): Promise<{ receipt: UploadReceipt; created: boolean }>;
@@ -84,6 +85,7 @@ interface UploadFields {
   visibility: Visibility;
   metadata: Record<string, unknown>;
   priority: number;
+  chunking: Chunking | null;
   /** The caller's own name for the file: the same one again brings a new version. */
   item: string | null;
 }
@@ -116,6 +118,10 @@ function parseMetadata(text: string | undefined, errors: FieldError[]): Record<s
   return {};
 }
 
+/** Not a number where it says something else. */
+const numberIn = (text: string | undefined): number | undefined =>
+  text === undefined || text.trim() === '' ? undefined : Number(text);
+
 /** Throws `invalid_request` naming every field that is wrong. */
 export function parseUploadFields(fields: Record<string, string>): UploadFields {
   const errors: FieldError[] = [];
@@ -139,8 +145,17 @@ export function parseUploadFields(fields: Record<string, string>): UploadFields 
   if (item !== null && Buffer.byteLength(item) > MAX_ITEM_BYTES) {
     errors.push({ path: 'source_item', message: `at most ${MAX_ITEM_BYTES} bytes` });
   }
+  const chunking = readChunking(
+    {
+      strategy: fields['chunking']?.trim() || undefined,
+      chunk_tokens: numberIn(fields['chunk_tokens']),
+      chunk_overlap: numberIn(fields['chunk_overlap']),
+    },
+    errors,
+    'chunking',
+  );
   if (errors.length > 0) throw new AppError('invalid_request', 'The form has fields that are not valid.', { errors });
-  return { title, sourceType, visibility: visibility ?? 'tenant', metadata, priority, item };
+  return { title, sourceType, visibility: visibility ?? 'tenant', metadata, priority, chunking, item };
 }
 
 /** A document's name where nobody gave one: the file's, without its ending. */
@@ -155,10 +170,9 @@ const RETRIED: ReadonlySet<string> = new Set<TaskStatus>(['failed', 'dead', 'can
 export function createUploads(options: UploadsOptions): Uploads {
   const { database, blobs, feeder, announcer, control, ids, metrics } = options;
 
-  /** A ZIP says at its end what it holds, and only a short one shows that in its head. */
+  /** Containers say at their end what they hold, and text is told by its first bytes. */
   async function sniff(staged: StagedBlob, filename: string): Promise<Sniffed> {
-    const isZip = staged.head[0] === 0x50 && staged.head[1] === 0x4b;
-    if (!isZip || staged.size <= staged.head.length) return sniffMediaType(staged.head, filename);
+    if (!needsWholeFile(staged.head)) return sniffMediaType(staged.head, filename);
     const file = await blobs.asFile(staged.stagingKey);
     try {
       return await sniffFile(file.path, filename);
@@ -183,6 +197,7 @@ export function createUploads(options: UploadsOptions): Uploads {
       documentVersion,
       size: known.size,
       priority: fields.priority,
+      chunking: fields.chunking,
       traceparent: traceparentOf(currentScope()),
     });
     await appendOutbox(sql, 'document.uploaded', {
@@ -222,6 +237,7 @@ export function createUploads(options: UploadsOptions): Uploads {
       documentVersion: version,
       size: bytes.size,
       priority: fields.priority,
+      chunking: fields.chunking,
       traceparent: traceparentOf(currentScope()),
     });
     await appendOutbox(sql, 'document.uploaded', {
@@ -248,6 +264,7 @@ export function createUploads(options: UploadsOptions): Uploads {
       origin,
       visibility,
       priority: fields.priority,
+      chunking: fields.chunking,
       traceparent: traceparentOf(currentScope()),
       limits: options.limits,
     });

@@ -10,12 +10,11 @@ import type { Readable } from 'node:stream';
 import { Busboy, type BusboyFileStream, type BusboyInstance } from '@fastify/busboy';
 import { AppError } from '../kernel/errors.ts';
 import { toFilename } from './filename.ts';
+import { FILE_FIELD, FORM_LIMITS } from './form-limits.ts';
 import { type Interrupt, withInterrupt } from './interrupt.ts';
+import { type PlainForm, readPlainForm } from './plain-form.ts';
 
-const FILE_FIELD = 'file';
-const MAX_FIELDS = 32;
-const MAX_FIELD_NAME = 100;
-const MAX_FIELD_BYTES = 64 * 1024;
+const { fields: MAX_FIELDS, fieldName: MAX_FIELD_NAME, fieldBytes: MAX_FIELD_BYTES } = FORM_LIMITS;
 /** What boundaries, part headers and fields may take beside the file itself. */
 const MAX_OVERHEAD_BYTES = MAX_FIELDS * (MAX_FIELD_BYTES + 4096);
 
@@ -41,10 +40,47 @@ export interface Upload<T> {
 }
 
 /**
- * Rejects with `malformed` (not multipart, cut off, client gone), `invalid_request` (no file, several files, a field too
- * many or too long), `payload_too_large`, or whatever `onFile` rejected with.
+ * Reads a form as it arrives, or one that is there as a whole, with the same outcome. Rejects with `malformed` (not multipart, cut off,
+ * client gone), `invalid_request` (no file, several files, a field too many or too long), `payload_too_large`, or whatever
+ * `onFile` rejected with.
  */
 export async function readUpload<T>(
+  body: ReadableStream<Uint8Array> | Uint8Array | null,
+  contentType: string | null,
+  options: ReadUploadOptions<T>,
+): Promise<Upload<T>> {
+  if (!(body instanceof Uint8Array)) return readStream(body, contentType, options);
+  const form = readPlainForm(body, contentType ?? '', options.maxBytes);
+  return form ? take(form, options) : readStream(streamOf(body), contentType, options);
+}
+
+const streamOf = (bytes: Uint8Array): ReadableStream<Uint8Array> =>
+  new ReadableStream({
+    start(controller) {
+      if (bytes.length > 0) controller.enqueue(bytes);
+      controller.close();
+    },
+  });
+
+async function take<T>(form: PlainForm, { signal, onFile, discard }: ReadUploadOptions<T>): Promise<Upload<T>> {
+  const filename = toFilename(form.filename);
+  return withInterrupt(signal, cutOff, async (interrupt) => {
+    if (interrupt.failed) throw cutOff(signal?.reason);
+    const taken = Promise.resolve(onFile(once(form.file), { filename }));
+    try {
+      return { fields: form.fields, file: await interrupt.guard(taken), filename };
+    } catch (error) {
+      await taken.then(discard, () => {});
+      throw error;
+    }
+  });
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  if (bytes.length > 0) yield bytes;
+}
+
+async function readStream<T>(
   body: ReadableStream<Uint8Array> | null,
   contentType: string | null,
   { maxBytes, signal, onFile, discard }: ReadUploadOptions<T>,

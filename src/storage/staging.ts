@@ -36,6 +36,12 @@ export interface StagingOptions {
   clock: Clock;
 }
 
+function startHead(first: Uint8Array): Uint8Array {
+  const head = new Uint8Array(HEAD_BYTES);
+  head.set(first);
+  return head;
+}
+
 export function createStaging({ folder, ids, clock }: StagingOptions): Staging {
   async function freshPath(): Promise<string> {
     await mkdir(folder, { recursive: true });
@@ -74,7 +80,9 @@ export function createStaging({ folder, ids, clock }: StagingOptions): Staging {
     interrupt: Interrupt,
   ): Promise<StagedBlob> {
     const hash = new Bun.CryptoHasher('sha256');
-    const head = new Uint8Array(HEAD_BYTES);
+    // Most files come in one piece; only others need room to put their first pieces together.
+    let first: Uint8Array | undefined;
+    let head: Uint8Array | undefined;
     let size = 0;
     const source = body[Symbol.asyncIterator]();
     try {
@@ -86,12 +94,18 @@ export function createStaging({ folder, ids, clock }: StagingOptions): Staging {
         if (size + chunk.length > maxBytes) {
           throw new AppError('payload_too_large', `The file is larger than the ${maxBytes} bytes allowed.`);
         }
-        if (size < HEAD_BYTES) head.set(chunk.subarray(0, HEAD_BYTES - size), size);
+        if (first === undefined) {
+          first = chunk.slice(0, HEAD_BYTES);
+        } else if (size < HEAD_BYTES) {
+          head ??= startHead(first);
+          head.set(chunk.subarray(0, HEAD_BYTES - size), size);
+        }
         hash.update(chunk);
         await write(file, chunk);
         size += chunk.length;
       }
-      return { stagingKey, size, sha256: hash.digest('hex'), head: head.slice(0, Math.min(size, HEAD_BYTES)) };
+      const start = head?.slice(0, Math.min(size, HEAD_BYTES)) ?? first ?? new Uint8Array();
+      return { stagingKey, size, sha256: hash.digest('hex'), head: start };
     } catch (error) {
       // Not awaited: a source that hangs (the reason for most aborts) would not answer this either.
       Promise.resolve(source.return?.()).catch(() => {});

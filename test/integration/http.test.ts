@@ -203,7 +203,8 @@ describe('a body', () => {
       uploads: {
         async accept({ body, contentType }) {
           expect(contentType).toBe('multipart/form-data; boundary=x');
-          for await (const bytes of body ?? []) arrived.resolve(bytes.byteLength);
+          if (!(body instanceof ReadableStream)) throw new Error('it was read as a whole');
+          for await (const bytes of body) arrived.resolve(bytes.byteLength);
           return { receipt: { ...examples.receipt, duplicate: true }, created: false };
         },
       },
@@ -218,6 +219,22 @@ describe('a body', () => {
     const response = await answered;
     expect(response.status).toBe(200);
     expect(await response.json()).toMatchObject({ duplicate: true });
+  });
+
+  test('of a small upload is read as a whole, of a larger one it is not', async () => {
+    const seen: (number | string)[] = [];
+    const { ask } = serve({
+      uploads: {
+        async accept({ body }) {
+          if (body instanceof Uint8Array) seen.push(body.byteLength);
+          else for await (const _ of body ?? []) seen[1] = 'a stream';
+          return { receipt: examples.receipt, created: true };
+        },
+      },
+    });
+    expect((await ask('POST', '/api/v1/upload', { body: new Uint8Array(65_536) })).status).toBe(202);
+    expect((await ask('POST', '/api/v1/upload', { body: new Uint8Array(65_537) })).status).toBe(202);
+    expect(seen).toEqual([65_536, 'a stream']);
   });
 
   test('of an upload that says it is larger than allowed is refused unread, in our form', async () => {

@@ -44,7 +44,8 @@ export const json = (value: unknown) => ({
 
 const page = <T>(item: T) => ({ items: [item], next_cursor: null });
 
-async function drain(stream: ReadableStream<Uint8Array> | null): Promise<number> {
+async function drain(stream: ReadableStream<Uint8Array> | Uint8Array | null): Promise<number> {
+  if (stream instanceof Uint8Array) return stream.byteLength;
   let size = 0;
   for await (const bytes of stream ?? []) size += bytes.byteLength;
   return size;
@@ -82,10 +83,11 @@ function scriptedServices(): ApiServices {
         mediaType: 'application/pdf',
         size: 5,
       }),
-      text: async () => 'Größe 数据',
+      text: async () => new Blob(['Größe 数据']).stream(),
       chunks: async () => page(examples.chunk),
       remove: async () => undefined,
     },
+    chunkPreviews: { preview: async () => examples.chunkPreview },
     tasks: {
       get: async () => examples.task,
       list: async () => page(examples.task),

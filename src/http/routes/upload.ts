@@ -1,11 +1,12 @@
-/** Accepting a document. The body is left to the service as the stream it is: whoever parses it here holds it whole. */
+/** Accepting a document. A large body is left to the service as the stream it is: whoever parses it here holds it whole. */
 import { Elysia } from 'elysia';
-import { UploadReceipt } from '../../contracts/index.ts';
+import { CHUNK_TOKENS, CHUNKING_STRATEGIES, UploadReceipt } from '../../contracts/index.ts';
 import { describe } from '../documentation.ts';
 import { receipt } from '../examples.ts';
 import { authenticated } from '../plugins/auth.ts';
 import { writers } from '../plugins/roles.ts';
 import type { UploadsPort } from '../ports.ts';
+import { bodyOf } from '../small-body.ts';
 
 const MULTIPART = {
   required: true,
@@ -30,6 +31,23 @@ const MULTIPART = {
             example: 'wiki/page/42',
           },
           priority: { type: 'integer' as const, minimum: 0, maximum: 9, default: 5, description: '9 is most urgent' },
+          chunking: {
+            type: 'string' as const,
+            enum: [...CHUNKING_STRATEGIES],
+            default: 'structural',
+            description: 'How the text is cut; `POST /chunking/preview` shows it',
+          },
+          chunk_tokens: {
+            type: 'integer' as const,
+            ...CHUNK_TOKENS,
+            default: 400,
+            description: 'The most tokens of a chunk, as the embedding model counts them',
+          },
+          chunk_overlap: {
+            type: 'integer' as const,
+            minimum: 0,
+            description: 'The most tokens repeated from the chunk before; at most half of `chunk_tokens`, default a ninth',
+          },
           file: { type: 'string' as const, format: 'binary', description: 'Send it last, after the fields' },
         },
       },
@@ -42,7 +60,8 @@ export function createUploadRoutes({ uploads }: { uploads: UploadsPort }) {
     '/upload',
     async ({ request, status }) => {
       const contentType = request.headers.get('content-type') ?? '';
-      const { receipt, created } = await uploads.accept({ body: request.body, contentType, signal: request.signal });
+      const { signal } = request;
+      const { receipt, created } = await uploads.accept({ body: await bodyOf(request), contentType, signal });
       return created ? status(202, receipt) : status(200, receipt);
     },
     {

@@ -1,0 +1,19 @@
+/**
+ * The body of a request that says that it is small, read as a whole; of any other the stream that it is. A stream costs more
+ * than the rest of a small upload together, and what is small may be held.
+ */
+import { AppError } from '../kernel/errors.ts';
+
+/** As much as a connection holds anyway before anybody reads from it. */
+const SMALL_BYTES = 65_536;
+
+/** Rejects with `malformed` where the sender leaves in the middle. */
+export async function bodyOf(request: Request): Promise<ReadableStream<Uint8Array> | Uint8Array | null> {
+  const length = request.headers.get('content-length');
+  if (length === null || Number(length) > SMALL_BYTES || request.headers.has('transfer-encoding')) return request.body;
+  try {
+    return await request.bytes();
+  } catch (cause) {
+    throw new AppError('malformed', 'The upload ended before it was complete.', { cause });
+  }
+}
