@@ -52,6 +52,26 @@ export function decode(bytes: Uint8Array, charset: Charset): string {
   return new TextDecoder(charset as ConstructorParameters<typeof TextDecoder>[0]).decode(bytes);
 }
 
+/** `decode` for bytes that come in pieces, cut anywhere. */
+export function createDecoder(charset: Charset): { decode(bytes: Uint8Array): string; end(): string } {
+  if (charset === 'utf-32le' || charset === 'utf-32be') return createUtf32Decoder(charset === 'utf-32le');
+  const decoder = new TextDecoder(charset as ConstructorParameters<typeof TextDecoder>[0]);
+  return { decode: (bytes) => decoder.decode(bytes, { stream: true }), end: () => decoder.decode() };
+}
+
+function createUtf32Decoder(littleEndian: boolean): { decode(bytes: Uint8Array): string; end(): string } {
+  let held: Uint8Array = new Uint8Array();
+  return {
+    decode(bytes) {
+      const all = held.length > 0 ? Buffer.concat([held, bytes]) : bytes;
+      const whole = all.length & ~3;
+      held = all.slice(whole);
+      return decodeUtf32(all.subarray(0, whole), littleEndian);
+    },
+    end: () => '',
+  };
+}
+
 /** The label to decode a declared charset with: supersets where senders mean those, `undefined` for unknown names. */
 export function knownCharset(label: string): Charset | undefined {
   try {

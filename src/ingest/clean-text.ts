@@ -21,3 +21,44 @@ export function cleanText(raw: string): string {
 export function hasContent(text: string): boolean {
   return /[\p{L}\p{N}\p{S}]/u.test(text);
 }
+
+/** Pieces held back at most, in UTF-16 units: then a piece ends wherever a character does. */
+const MAX_HELD = 1024 * 1024;
+
+/** `cleanText` for text that comes in pieces: what comes out, put together, is what the whole would have become. */
+export function createCleaner(): { push(raw: string): string; end(): string } {
+  let held = '';
+  return {
+    push(raw) {
+      const text = held + raw;
+      const cut = text.length > MAX_HELD ? forcedCut(text) : safeCut(text, held.length);
+      held = text.slice(cut);
+      return cut === 0 ? '' : cleanText(text.slice(0, cut));
+    },
+    end() {
+      const rest = cleanText(held);
+      held = '';
+      return rest;
+    },
+  };
+}
+
+/** The last place before which nothing changes with what follows, looking back no further than `from`; 0 for none. */
+function safeCut(text: string, from: number): number {
+  for (let at = text.length - 1; at >= Math.max(1, from - 1); at--) if (isSafe(text, at)) return at;
+  return 0;
+}
+
+/** ASCII and Han characters compose with nothing before them; a newline may belong to the return before it. */
+function isSafe(text: string, at: number): boolean {
+  const code = text.charCodeAt(at);
+  if (code === 0x0a) return text.charCodeAt(at - 1) !== 0x0d;
+  return code < 0x80 || (code >= 0x4e00 && code <= 0x9fff);
+}
+
+function forcedCut(text: string): number {
+  const safe = safeCut(text, 0);
+  if (safe > 0) return safe;
+  const low = (text.charCodeAt(text.length - 1) & 0xfc00) === 0xdc00;
+  return text.length - (low ? 2 : 1);
+}

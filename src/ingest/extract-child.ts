@@ -1,17 +1,15 @@
 /**
  * Entry of the extraction child (`sandbox.ts` starts it): takes one job at a time over its channel, leaves the document
- * in a file, answers in a word, and ends when the channel closes. It knows no secrets: its environment is empty.
+ * in files, answers in a word, and ends when the channel closes. It knows no secrets: its environment is empty.
  */
-import { writeFile } from 'node:fs/promises';
 import { messageOf } from '../kernel/errors.ts';
 import { ExtractError } from './extract-error.ts';
-import { extractFile } from './extract-file.ts';
-import { encodeResult, isJob, type JobMessage, type ReplyMessage } from './extract-protocol.ts';
+import { isJob, type JobMessage, type ReplyMessage } from './extract-protocol.ts';
+import { leaveResult } from './extract-result.ts';
 
 async function work(job: JobMessage): Promise<ReplyMessage> {
   try {
-    const document = await extractFile(job, job);
-    await writeFile(job.resultPath, encodeResult(document), { mode: 0o600 });
+    await leaveResult(job, { ...job, onRecognising: () => process.send?.({ type: 'recognising' }) });
     return { type: 'done' };
   } catch (error) {
     const message = messageOf(error).slice(0, 1000);

@@ -12,7 +12,7 @@ import type { Subprocess } from 'bun';
 import type { Clock } from '../kernel/clock.ts';
 import { runDetached } from '../kernel/context.ts';
 import { ExtractError } from './extract-error.ts';
-import { isReply, type JobMessage, type ReplyMessage } from './extract-protocol.ts';
+import { isNotice, isReply, type JobMessage, type ReplyMessage } from './extract-protocol.ts';
 
 const ENTRY = fileURLToPath(new URL('extract-child.ts', import.meta.url));
 const MEMORY_POLL_MS = 100;
@@ -28,8 +28,11 @@ const STDERR_TAIL = 2000;
 export interface ProcessLimits {
   /** A job's time, in milliseconds. */
   wallMs: number;
+  /** A job's time from when it starts to recognise text in pictures, in milliseconds. */
+  recognitionMs: number;
   /** Resident memory of the child, in MiB. */
   memoryMb: number;
+  /** The most UTF-16 units of text that a document may have. */
   outputChars: number;
 }
 
@@ -50,7 +53,7 @@ export function startExtractProcess(folder: string, limits: ProcessLimits, clock
   let jobs = 0;
   let alive = true;
   let stderr = '';
-  let waiting: { resolve(reply: ReplyMessage): void; reject(reason: unknown): void } | undefined;
+  let waiting: { resolve(reply: ReplyMessage): void; reject(reason: unknown): void; onNotice(): void } | undefined;
   let lastMemory = 0;
 
   // Outside every scope: the child outlives the tenant's job that happened to start it.
@@ -64,6 +67,7 @@ export function startExtractProcess(folder: string, limits: ProcessLimits, clock
       serialization: 'json',
       ipc(message) {
         if (isReply(message)) waiting?.resolve(message);
+        else if (isNotice(message)) waiting?.onNotice();
         else waiting?.reject(new ExtractError('parser_crashed', 'The parser broke down on this document.'));
       },
       onExit: () => {
@@ -117,16 +121,23 @@ export function startExtractProcess(folder: string, limits: ProcessLimits, clock
     jobs += 1;
     lastMemory = 0;
     const { promise, resolve, reject } = Promise.withResolvers<ReplyMessage>();
-    waiting = { resolve, reject };
     const end = (reason: unknown) => {
       reject(reason);
       child.kill('SIGKILL');
     };
     const onAbort = () => end(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
-    const stopClock = clock.after(limits.wallMs, () =>
-      end(new ExtractError('parser_timeout', `Reading the document took longer than ${limits.wallMs / 1000} seconds.`)),
-    );
+    const endAfter = (ms: number) => clock.after(ms, () => end(tookTooLong(ms)));
+    let stopClock = endAfter(limits.wallMs);
+    let recognising = false;
+    const onNotice = () => {
+      // Once a job: a child that says it again gains nothing.
+      if (recognising) return;
+      recognising = true;
+      stopClock();
+      stopClock = endAfter(limits.recognitionMs);
+    };
+    waiting = { resolve, reject, onNotice };
     const stopWatching = watchMemory(() => end(tooMuchMemory()));
     try {
       child.send(job);
@@ -156,12 +167,16 @@ export function startExtractProcess(folder: string, limits: ProcessLimits, clock
 }
 
 /** Shell commands that bound the child; each may be missing or refused on some system, which the watch then makes up for. */
-function ulimits({ memoryMb, wallMs, outputChars }: ProcessLimits): string {
+function ulimits({ memoryMb, wallMs, recognitionMs, outputChars }: ProcessLimits): string {
   const kib = Math.max(memoryMb + RESERVED_MB, LEAST_DATA_MB) * 1024;
-  const fileBlocks = Math.ceil((outputChars * 4 + 64 * 1024 * 1024) / 512);
+  const fileBlocks = Math.ceil((outputChars * 3 + 256 * 1024 * 1024) / 512);
   // Parsers use several threads, and a child reads several documents.
-  const cpuSeconds = Math.ceil((wallMs / 1000) * 8);
+  const cpuSeconds = Math.ceil((Math.max(wallMs, recognitionMs) / 1000) * 8);
   return `for l in "-c 0" "-d ${kib}" "-t ${cpuSeconds}" "-f ${fileBlocks}"; do ulimit $l 2>/dev/null; done;`;
+}
+
+function tookTooLong(ms: number): ExtractError {
+  return new ExtractError('parser_timeout', `Reading the document took longer than ${ms / 1000} seconds.`);
 }
 
 function tooMuchMemory(): ExtractError {

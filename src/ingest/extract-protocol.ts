@@ -1,10 +1,10 @@
 /**
  * What passes between the worker and an extraction child. The child has parsed a stranger's file, so nothing it says is
- * taken on trust: messages are small and checked, and the text travels through a file whose size is looked at first.
+ * taken on trust: messages are small and checked, and the document travels through files that are looked at first
+ * (`extract-result.ts`).
  */
 import { type Static, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
-import type { ExtractedDocument } from '../contracts/index.ts';
 import { EXTRACT_FAILURE_CODES } from './extract-error.ts';
 
 export const JobMessage = Type.Object({
@@ -12,8 +12,9 @@ export const JobMessage = Type.Object({
   mediaType: Type.String(),
   filename: Type.String(),
   outputChars: Type.Integer({ minimum: 1 }),
-  /** Where the child leaves the document: a line of JSON (`ResultHead`), then the text in UTF-8. */
-  resultPath: Type.String(),
+  heldChars: Type.Integer({ minimum: 1 }),
+  /** An empty folder, where the child leaves the document. */
+  folder: Type.String(),
 });
 export type JobMessage = Static<typeof JobMessage>;
 
@@ -32,40 +33,15 @@ export const ReplyMessage = Type.Union([
 ]);
 export type ReplyMessage = Static<typeof ReplyMessage>;
 
-const Span = { start: Type.Integer({ minimum: 0 }), end: Type.Integer({ minimum: 0 }) };
-const ResultHead = Type.Object({
-  title: Type.Union([Type.String({ maxLength: 2000 }), Type.Null()]),
-  pages: Type.Array(Type.Object({ ...Span, page: Type.Integer({ minimum: 1 }) })),
-  headings: Type.Array(Type.Object({ ...Span, level: Type.Integer({ minimum: 1, maximum: 6 }), title: Type.String() })),
-});
-
-export function encodeResult({ text, title, pages, headings }: ExtractedDocument): string {
-  return `${JSON.stringify({ title: title?.slice(0, 1000).toWellFormed() ?? null, pages, headings })}\n${text}`;
-}
-
-/** Throws when the child left anything but a document: spans must lie in the text, in order. */
-export function decodeResult(encoded: string): ExtractedDocument {
-  const newline = encoded.indexOf('\n');
-  const head: unknown = JSON.parse(encoded.slice(0, newline));
-  if (!Value.Check(ResultHead, head)) throw new Error('the child left a result of another shape');
-  const text = encoded.slice(newline + 1);
-  if (!inOrder(head.pages, text.length) || !inOrder(head.headings, text.length)) {
-    throw new Error('the child left spans that are not in the text');
-  }
-  return { text, ...head };
-}
-
-function inOrder(spans: readonly { start: number; end: number }[], length: number): boolean {
-  let last = 0;
-  for (const { start, end } of spans) {
-    if (start < last || end < start || end > length) return false;
-    last = end;
-  }
-  return true;
-}
+/** Not the end of a job: text in pictures is being recognised, for which there is a time limit of its own. */
+const NoticeMessage = Type.Object({ type: Type.Literal('recognising') });
 
 export function isReply(message: unknown): message is ReplyMessage {
   return Value.Check(ReplyMessage, message);
+}
+
+export function isNotice(message: unknown): boolean {
+  return Value.Check(NoticeMessage, message);
 }
 
 export function isJob(message: unknown): message is JobMessage {

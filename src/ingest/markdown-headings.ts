@@ -1,6 +1,6 @@
 /**
  * Headings of Markdown text with their exact places: `# …` and underlined ones, outside of code blocks and front matter.
- * A scanner over lines rather than a parser, since parsers give no offsets; it is linear in the text.
+ * A scanner over lines rather than a parser, since parsers give no offsets; it is linear in the text and holds none of it.
  */
 import type { Heading } from '../contracts/index.ts';
 
@@ -9,56 +9,147 @@ const FENCE = /^ {0,3}(`{3,}|~{3,})/;
 /** Longer lines are no headings, and patterns over them would take long. */
 const MAX_HEADING_CHARS = 400;
 
+/** YAML front matter longer than this is no front matter. */
+const MAX_FRONT_MATTER_CHARS = 20_000;
+/** More headings than anybody wrote: the rest of them are text like other text. */
+const MAX_HEADINGS = 100_000;
+
+export interface HeadingScanner {
+  /** The next piece of the text, of any length. */
+  push(piece: string): void;
+  /** To be called once, after the last piece. */
+  end(): { headings: Heading[]; frontMatter: string };
+}
+
 export function markdownHeadings(text: string): Heading[] {
+  const scanner = createHeadingScanner();
+  scanner.push(text);
+  return scanner.end().headings;
+}
+
+/** Finds headings in a text that comes in pieces, holding no more of it than the beginning of a line. */
+export function createHeadingScanner(): HeadingScanner {
   const headings: Heading[] = [];
+  const front = createFrontMatter();
   let fence: string | undefined;
-  let previous: { start: number; end: number; text: string } | undefined;
-  for (let start = frontMatterEnd(text); start < text.length; ) {
-    const newline = text.indexOf('\n', start);
-    const end = newline < 0 ? text.length : newline;
-    const line = end - start <= MAX_HEADING_CHARS ? text.slice(start, end) : '';
-    const mark = FENCE.exec(line)?.[1];
-    const atx = fence ? null : ATX.exec(line);
-    const underline = !fence && previous ? /^ {0,3}(=+|-{2,})[ \t]*$/.exec(line) : null;
+  let previous: Line | undefined;
+  /** The line before had words on it, and was no heading: what follows goes on with it. */
+  let within = false;
+
+  function scan(line: Line): void {
+    const { start, end } = line;
+    const text = line.long ? '' : line.text;
+    const mark = FENCE.exec(text)?.[1];
+    const atx = fence ? null : ATX.exec(text);
+    const underline = !fence && previous ? /^ {0,3}(=+|-{2,})[ \t]*$/.exec(text) : null;
+    const found = headings.length;
+    const add = (level: number, title: string, from: number) => {
+      if (title && found < MAX_HEADINGS) headings.push({ level, title, start: from, end });
+    };
     if (fence) {
-      if (mark?.startsWith(fence) && line.trim() === mark) fence = undefined;
-    } else if (mark) {
-      fence = mark;
-    } else if (atx) {
-      const title = plainTitle(atx[2] ?? '');
-      if (title) headings.push({ level: atx[1]?.length ?? 1, title, start, end });
-    } else if (underline && previous) {
-      const title = plainTitle(previous.text);
-      if (title) headings.push({ level: underline[1]?.startsWith('=') ? 1 : 2, title, start: previous.start, end });
+      if (mark?.startsWith(fence) && text.trim() === mark) fence = undefined;
+    } else if (mark) fence = mark;
+    else if (atx) add(atx[1]?.length ?? 1, plainTitle(atx[2] ?? ''), start);
+    else if (underline && previous) {
+      add(underline[1]?.startsWith('=') ? 1 : 2, plainTitle(previous.text), previous.start);
     }
     // What may be underlined: a line of text with a blank line, a heading or nothing before it.
     const plain =
-      line.trim() !== '' && !fence && !mark && !atx && !underline && !/^ {0,3}(?:[-*+>|]|\d+[.)]) ?/.test(line);
-    previous = plain && !isContinuation(text, start, headings) ? { start, end, text: line } : undefined;
-    start = end + 1;
+      text.trim() !== '' && !fence && !mark && !atx && !underline && !/^ {0,3}(?:[-*+>|]|\d+[.)]) ?/.test(text);
+    previous = plain && !within ? line : undefined;
+    within = !line.blank && headings.length === found;
   }
-  return headings;
+
+  const lines = createLines((line) => {
+    for (const ready of front.pass(line)) scan(ready);
+  });
+  return {
+    push: lines.push,
+    end() {
+      lines.end();
+      for (const ready of front.end()) scan(ready);
+      return { headings, frontMatter: front.text() };
+    },
+  };
 }
 
-/** True where the line before `start` is text of the same paragraph. */
-function isContinuation(text: string, start: number, headings: readonly Heading[]): boolean {
-  if (start === 0) return false;
-  const before = text.slice(text.lastIndexOf('\n', start - 2) + 1, start - 1);
-  return before.trim() !== '' && headings.at(-1)?.end !== start - 1;
+interface Line {
+  start: number;
+  /** Without its newline. */
+  end: number;
+  /** The first `MAX_HEADING_CHARS` of it. */
+  text: string;
+  /** There is more of it than `text`. */
+  long: boolean;
+  blank: boolean;
 }
 
-/** Where the text begins after a YAML front matter (`---` … `---`), 0 without one. */
-function frontMatterEnd(text: string): number {
-  if (!text.startsWith('---\n')) return 0;
-  const close = text.slice(0, 20_000).search(/\n(?:---|\.\.\.)[ \t]*(?:\n|$)/);
-  if (close < 0) return 0;
-  const next = text.indexOf('\n', close + 1);
-  return next < 0 ? text.length : next + 1;
+/** Cuts pieces into lines, of which it keeps the beginnings. */
+function createLines(onLine: (line: Line) => void): { push(piece: string): void; end(): void } {
+  let offset = 0;
+  let line: Line = { start: 0, end: 0, text: '', long: false, blank: true };
+  return {
+    push(piece) {
+      for (let at = 0; at < piece.length; ) {
+        const newline = piece.indexOf('\n', at);
+        const end = newline < 0 ? piece.length : newline;
+        line.long ||= line.text.length + end - at > MAX_HEADING_CHARS;
+        line.text += piece.slice(at, Math.min(end, at + MAX_HEADING_CHARS - line.text.length));
+        line.blank &&= !/\S/.test(piece.slice(at, end));
+        line.end = offset + end;
+        at = end;
+        if (newline < 0) break;
+        onLine(line);
+        at += 1;
+        line = { start: offset + at, end: offset + at, text: '', long: false, blank: true };
+      }
+      offset += piece.length;
+    },
+    end() {
+      if (line.end > line.start) onLine(line);
+    },
+  };
+}
+
+/** Holds lines back while they may be front matter (`---` … `---`), and drops those that are. */
+function createFrontMatter() {
+  let state: 'start' | 'open' | 'past' = 'start';
+  let held: Line[] = [];
+  let text = '';
+  const release = (): Line[] => {
+    const lines = held;
+    held = [];
+    state = 'past';
+    return lines;
+  };
+  return {
+    pass(line: Line): Line[] {
+      if (state === 'past') return [line];
+      if (state === 'start') {
+        state = !line.long && line.text === '---' ? 'open' : 'past';
+        if (state === 'past') return [line];
+        held.push(line);
+        return [];
+      }
+      if (/^(?:---|\.\.\.)[ \t]*$/.test(line.text)) {
+        text = held
+          .slice(1)
+          .map((one) => one.text)
+          .join('\n');
+        release();
+        return [];
+      }
+      held.push(line);
+      return line.end > MAX_FRONT_MATTER_CHARS ? release() : [];
+    },
+    end: release,
+    text: () => text,
+  };
 }
 
 /** The `title:` of a YAML front matter. */
-export function frontMatterTitle(text: string): string | null {
-  const match = /^title:[ \t]*(?:"([^"\n]+)"|'([^'\n]+)'|([^\n]+))$/m.exec(text.slice(0, frontMatterEnd(text)));
+export function frontMatterTitle(frontMatter: string): string | null {
+  const match = /^title:[ \t]*(?:"([^"\n]+)"|'([^'\n]+)'|([^\n]+))$/m.exec(frontMatter);
   return (match?.[1] ?? match?.[2] ?? match?.[3])?.trim() || null;
 }
 

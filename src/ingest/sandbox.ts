@@ -5,21 +5,22 @@
  * warm for a while, each for a bounded number of documents and growth. Small plain text and Markdown are read in this
  * process: decoding them runs no parser, and a child would cost more than the work.
  */
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ExtractedDocument, Extractor, ExtractRequest } from '../contracts/index.ts';
+import type { ExtractedFile, Extractor, ExtractRequest } from '../contracts/index.ts';
 import { type Clock, systemClock } from '../kernel/clock.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Service } from '../kernel/service.ts';
 import { ExtractError } from './extract-error.ts';
-import { extractFile } from './extract-file.ts';
 import { type ExtractProcess, type ProcessLimits, startExtractProcess } from './extract-process.ts';
-import { decodeResult } from './extract-protocol.ts';
+import { leaveResult, type ResultLimits, readResult } from './extract-result.ts';
+import { tooLarge } from './text-output.ts';
+import { textPieces } from './text-pieces.ts';
 
 export interface SandboxOptions {
   logger: Logger;
-  limits?: Partial<ProcessLimits>;
+  limits?: Partial<ProcessLimits & ResultLimits>;
   clock?: Clock;
   /** Children at once; one a processor by default, at least two. */
   maxChildren?: number;
@@ -31,7 +32,14 @@ export interface SandboxOptions {
   temporaryFolder?: string;
 }
 
-const DEFAULT_LIMITS: ProcessLimits = { wallMs: 120_000, memoryMb: 1024, outputChars: 16_000_000 };
+const DEFAULT_LIMITS: ProcessLimits & ResultLimits = {
+  wallMs: 120_000,
+  recognitionMs: 600_000,
+  memoryMb: 1024,
+  // Text of half a gigabyte of ASCII, with something to spare.
+  outputChars: 600_000_000,
+  heldChars: 16_000_000,
+};
 const IN_PROCESS = new Set(['text/plain', 'text/markdown']);
 const IN_PROCESS_BYTES = 1024 * 1024;
 
@@ -45,6 +53,7 @@ export function createSandboxedExtractor({
   temporaryFolder = tmpdir(),
 }: SandboxOptions): Extractor & Service {
   const limits = { ...DEFAULT_LIMITS, ...given };
+  limits.heldChars = Math.min(limits.heldChars, limits.outputChars);
   const children = new Set<ExtractProcess>();
   const idle = new Map<ExtractProcess, () => void>();
   const queue: { take(): void; refuse(reason: unknown): void }[] = [];
@@ -116,52 +125,73 @@ export function createSandboxedExtractor({
     idle.set(child, cancel);
   }
 
-  async function inChild(request: ExtractRequest, signal: AbortSignal): Promise<ExtractedDocument> {
-    const home = await workFolder();
+  async function inChild(job: Job, home: string, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const child = takeChild(home);
-    results += 1;
-    const resultPath = join(home, `${results}`);
     try {
-      const { path, mediaType, filename } = request;
-      const job = { path, mediaType, filename, outputChars: limits.outputChars, resultPath };
-      const reply = await child.run(job, signal);
+      const { outputChars, heldChars } = limits;
+      const reply = await child.run({ ...job, outputChars, heldChars }, signal);
       if (reply.type === 'refused') throw new ExtractError(reply.code, reply.message);
       if (reply.type === 'fault') throw new Error(`extraction could not read or write: ${reply.message}`);
       if (reply.type === 'crashed') {
-        logger.warn({ mediaType, error: reply.message }, 'a parser failed on a document');
+        logger.warn({ mediaType: job.mediaType, error: reply.message }, 'a parser failed on a document');
         throw new ExtractError('parser_crashed', 'The parser broke down on this document.');
       }
-      return await readResult(resultPath);
     } catch (error) {
       if (!child.alive && !signal.aborted) {
-        logger.warn({ err: error, mediaType: request.mediaType, stderr: child.stderr }, 'an extraction child ended');
+        logger.warn({ err: error, mediaType: job.mediaType, stderr: child.stderr }, 'an extraction child ended');
       }
       throw error;
     } finally {
-      await rm(resultPath, { force: true });
       await giveBack(child);
     }
   }
 
-  async function inTurn(request: ExtractRequest, signal: AbortSignal): Promise<ExtractedDocument> {
+  async function inTurn(job: Job, home: string, signal: AbortSignal): Promise<void> {
     await enter(signal);
     try {
-      return await inChild(request, signal);
+      await inChild(job, home, signal);
     } finally {
       leave();
     }
   }
 
-  /** Looks at the size first: what a child leaves is not to be trusted. */
-  async function readResult(path: string): Promise<ExtractedDocument> {
-    const { size } = await stat(path);
-    if (size > limits.outputChars * 8) throw new ExtractError('limits_exceeded', 'The document has too much text.');
-    const document = decodeResult(await Bun.file(path).text());
-    if (document.text.length > limits.outputChars || !document.text.isWellFormed()) {
-      throw new ExtractError('parser_crashed', 'The parser left an unusable text of this document.');
+  async function extractFile(
+    { path, mediaType, filename }: ExtractRequest,
+    given: AbortSignal,
+  ): Promise<ExtractedFile> {
+    const signal = AbortSignal.any([given, stopping.signal]);
+    signal.throwIfAborted();
+    const small = IN_PROCESS.has(mediaType) && (await stat(path)).size <= IN_PROCESS_BYTES;
+    const home = await workFolder();
+    results += 1;
+    const folder = join(home, `${results}`);
+    const release = () => rm(folder, { recursive: true, force: true });
+    const job = { path, mediaType, filename: filename.slice(0, 1000), folder };
+    try {
+      await mkdir(folder, { mode: 0o700 });
+      if (small) await leaveResult({ ...job, ...limits }, { onRecognising: () => {} });
+      else await inTurn(job, home, signal);
+      return { ...(await checked(folder)), release };
+    } catch (error) {
+      await release();
+      throw error;
     }
-    return document;
+  }
+
+  async function checked(folder: string): Promise<Omit<ExtractedFile, 'release'>> {
+    try {
+      return await readResult(folder, limits);
+    } catch (error) {
+      logger.warn({ err: error }, 'an extraction child left an unusable result');
+      throw new ExtractError('parser_crashed', 'The parser broke down on this document.', error);
+    }
+  }
+
+  /** Keeps a job in `running` until it ends, so that stopping waits for it. */
+  function track<T>(job: Promise<T>): Promise<T> {
+    running.add(job);
+    return job.finally(() => running.delete(job));
   }
 
   return {
@@ -180,12 +210,18 @@ export function createSandboxedExtractor({
       folder = undefined;
       if (used) await rm(used, { recursive: true, force: true });
     },
+    extractFile: (request, signal) => track(extractFile(request, signal)),
     async extract(request, signal) {
-      const small = IN_PROCESS.has(request.mediaType) && (await stat(request.path)).size <= IN_PROCESS_BYTES;
-      if (small) return extractFile(request, limits);
-      const job = inTurn(request, AbortSignal.any([signal, stopping.signal]));
-      running.add(job);
-      return job.finally(() => running.delete(job));
+      const { title, pages, headings, chars, textPath, release } = await track(extractFile(request, signal));
+      try {
+        if (chars > limits.heldChars) throw tooLarge(limits.heldChars);
+        const text = (await Array.fromAsync(textPieces({ textPath, chars }))).join('');
+        return { text, title, pages, headings };
+      } finally {
+        await release();
+      }
     },
   };
 }
+
+type Job = ExtractRequest & { folder: string };

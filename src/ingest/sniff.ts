@@ -7,19 +7,11 @@
 import { open } from 'node:fs/promises';
 import { fileTypeFromBuffer } from 'file-type';
 import { AppError } from '../kernel/errors.ts';
+import { isCfb, readCfbNames } from './cfb-directory.ts';
 import { decode, detectCharset } from './charset.ts';
-import { readZipDirectory, zipNamesInHead } from './zip-directory.ts';
-
-export const DOCX = 'application/vnd.openxmlformats-officedocument.wordprocessingml.document';
-
-/** What can be read. A type is added here together with its extractor. */
-const ALLOWED_MEDIA_TYPES: ReadonlySet<string> = new Set([
-  'text/plain',
-  'text/markdown',
-  'text/html',
-  'application/pdf',
-  DOCX,
-]);
+import * as type from './media-types.ts';
+import { hasTrailingZip, readZipDirectory, zipNamesInHead } from './zip-directory.ts';
+import { unpackZip } from './zip-limits.ts';
 
 export interface Sniffed {
   mediaType: string;
@@ -29,6 +21,8 @@ interface Finding {
   mediaType: string;
   /** In words, with its article. */
   label: string;
+  /** What its owner could do to have it read; a whole sentence. */
+  advice?: string;
 }
 
 const HEAD_BYTES = 64 * 1024;
@@ -37,17 +31,38 @@ const PDF_HEADER_WITHIN = 1024;
 
 /**
  * Decides by the first bytes alone: up to 64 KiB. Throws `unsupported_media_type` for what cannot be read, and
- * `invalid_request` for an empty file. A DOCX whose head names none of its parts needs `sniffFile`.
+ * `invalid_request` for an empty file. What `needsWholeFile` says so of needs `sniffFile`, and is refused here.
  */
 export async function sniffMediaType(head: Uint8Array, filename: string): Promise<Sniffed> {
-  return allow(await find(head, filename, async () => zipNamesInHead(head)));
+  return allow(
+    await find(head, filename, {
+      zip: async () => zipNamesInHead(head),
+      cfb: async () => [],
+      kind: async () => undefined,
+    }),
+  );
 }
 
-/** The same for a local file, looking into the directory of a ZIP at the end of it. */
+/** Whether the first bytes are not enough: containers say at their end what is in them, and so do disguised ones. */
+export function needsWholeFile(head: Uint8Array): boolean {
+  const start = Buffer.from(head.buffer, head.byteOffset, Math.min(head.length, PDF_HEADER_WITHIN)).toString('latin1');
+  return isCfb(head) || /^PK|%PDF-|^\x89PNG|^\xff\xd8\xff|^RIFF|^BM/.test(start);
+}
+
+/** The same for a local file, looking into the directory of a container and at the end of what is none. */
 export async function sniffFile(path: string, filename: string): Promise<Sniffed> {
   const head = await headOf(path);
-  const names = async () => (await readZipDirectory(path))?.map(({ name }) => name) ?? [];
-  return allow(await find(head, filename, names));
+  const found = await find(head, filename, {
+    zip: async () => (await readZipDirectory(path))?.map(({ name }) => name) ?? [],
+    cfb: async () => (await readCfbNames(path)) ?? [],
+    kind: () => openDocumentKind(path),
+  });
+  const allowed = allow(found);
+  const isZip = head[0] === 0x50 && head[1] === 0x4b;
+  if (!isZip && (await hasTrailingZip(path))) {
+    throw refusal(`${found.label} with a ZIP archive hidden behind it`);
+  }
+  return allowed;
 }
 
 async function headOf(path: string): Promise<Uint8Array> {
@@ -61,15 +76,31 @@ async function headOf(path: string): Promise<Uint8Array> {
   }
 }
 
-function allow({ mediaType, label }: Finding): Sniffed {
-  if (ALLOWED_MEDIA_TYPES.has(mediaType)) return { mediaType };
-  throw new AppError(
-    'unsupported_media_type',
-    `This looks like ${label}, which cannot be read. Text, Markdown, HTML, PDF and DOCX can.`,
-  );
+function allow({ mediaType, label, advice }: Finding): Sniffed {
+  if (type.READABLE.has(mediaType)) return { mediaType };
+  throw refusal(label, advice);
 }
 
-async function find(head: Uint8Array, filename: string, zipNames: () => Promise<string[]>): Promise<Finding> {
+const READABLE_IN_WORDS =
+  'Text, Markdown, HTML, PDF, Office and OpenDocument files, e-books, e-mails, tables, JSON, XML, subtitles and pictures of text can.';
+
+function refusal(label: string, advice = READABLE_IN_WORDS): AppError {
+  return new AppError('unsupported_media_type', `This looks like ${label}, which cannot be read. ${advice}`);
+}
+
+const UNLOCK = 'Remove its password and send it again.';
+const UNPACK = 'Unpack it and send what is inside.';
+const NO_MACROS = 'Save it without its macros and send it again.';
+
+/** Names of what is in a container. */
+interface Inside {
+  zip(): Promise<string[]>;
+  cfb(): Promise<string[]>;
+  /** What an OpenDocument file says it is: `text`, `spreadsheet` … */
+  kind(): Promise<string | undefined>;
+}
+
+async function find(head: Uint8Array, filename: string, inside: Inside): Promise<Finding> {
   if (head.length === 0) {
     const message = 'The file is empty.';
     throw new AppError('invalid_request', message, { errors: [{ path: 'file', message }] });
@@ -77,20 +108,26 @@ async function find(head: Uint8Array, filename: string, zipNames: () => Promise<
   const latin = Buffer.from(head.buffer, head.byteOffset, head.byteLength).toString('latin1');
   if (/^(?:\xef\xbb\xbf)?[\s\0]*%PDF-/.test(latin)) return PDF;
 
+  if (isCfb(head)) return cfbFinding(await inside.cfb());
   const text = textOf(head);
   const known = TEXTUAL_FORMATS.find(({ start }) => start.test(latin));
   if (known) return known;
   if (text?.clean && !hasPdfHeader(latin, filename)) return textFinding(text.content, filename);
 
-  const type = await fileTypeFromBuffer(head).catch(() => undefined);
-  if (type?.mime === 'application/zip' || /^PK[\x03\x05]/.test(latin)) return zipFinding(await zipNames());
-  if (type) return { mediaType: type.mime, label: binaryLabel(type.mime, type.ext, latin) };
+  const found = await fileTypeFromBuffer(head).catch(() => undefined);
+  if (found?.mime === 'application/zip' || /^PK[\x03\x05]/.test(latin)) {
+    const finding = zipFinding(await inside.zip());
+    return finding === OPEN_DOCUMENT ? openDocumentFinding(await inside.kind(), filename) : finding;
+  }
+  if (found && isMarkup(latin))
+    return { mediaType: found.mime, label: `${binaryLabel(found.mime, found.ext)} with a web page in it` };
+  if (found) return { mediaType: found.mime, label: binaryLabel(found.mime, found.ext) };
   if (hasPdfHeader(latin, filename)) return PDF;
   if (text) return textFinding(text.content, filename);
   return { mediaType: 'application/octet-stream', label: 'binary data of an unknown kind' };
 }
 
-const PDF: Finding = { mediaType: 'application/pdf', label: 'a PDF' };
+const PDF: Finding = { mediaType: type.PDF, label: 'a PDF' };
 
 /**
  * A PDF behind something else. Mail gateways put a line or two before the header; a page or a program there is a
@@ -104,7 +141,9 @@ function hasPdfHeader(latin: string, filename: string): boolean {
 
 /** Formats that are made of text and are no text to read; their first bytes say so. */
 const TEXTUAL_FORMATS: readonly (Finding & { start: RegExp })[] = [
-  { start: /^\s*\{\\rtf/, mediaType: 'application/rtf', label: 'a rich text (RTF) document' },
+  { start: /^\s*\{\\rtf/, mediaType: type.RTF, label: 'a rich text (RTF) document' },
+  // As text: comments of a script can follow the mark of a picture.
+  { start: /^GIF8[79]a\S/, mediaType: 'image/gif', label: 'an image (GIF)' },
   { start: /^%!PS/, mediaType: 'application/postscript', label: 'a PostScript program' },
   {
     start: /^(?:\xef\xbb\xbf)?\s*-----BEGIN PGP MESSAGE/,
@@ -130,41 +169,68 @@ function textOf(head: Uint8Array): { content: string; clean: boolean } | undefin
 
 /** Text formats that only a name can tell from plain text, because any text would do. */
 const BY_EXTENSION: Readonly<Record<string, Finding>> = {
-  md: { mediaType: 'text/markdown', label: 'Markdown' },
-  markdown: { mediaType: 'text/markdown', label: 'Markdown' },
-  csv: { mediaType: 'text/csv', label: 'a table (CSV)' },
-  tsv: { mediaType: 'text/tab-separated-values', label: 'a table (TSV)' },
-  json: { mediaType: 'application/json', label: 'JSON data' },
-  jsonl: { mediaType: 'application/x-ndjson', label: 'JSON data' },
-  ndjson: { mediaType: 'application/x-ndjson', label: 'JSON data' },
-  ipynb: { mediaType: 'application/x-ipynb+json', label: 'a notebook' },
-  xml: { mediaType: 'application/xml', label: 'XML data' },
-  eml: { mediaType: 'message/rfc822', label: 'an e-mail' },
-  srt: { mediaType: 'application/x-subrip', label: 'subtitles' },
-  vtt: { mediaType: 'text/vtt', label: 'subtitles' },
+  md: { mediaType: type.MARKDOWN, label: 'Markdown' },
+  markdown: { mediaType: type.MARKDOWN, label: 'Markdown' },
+  csv: { mediaType: type.CSV, label: 'a table (CSV)' },
+  tsv: { mediaType: type.TSV, label: 'a table (TSV)' },
+  json: { mediaType: type.JSON_TYPE, label: 'JSON data' },
+  jsonl: { mediaType: type.JSON_LINES, label: 'JSON data' },
+  ndjson: { mediaType: type.JSON_LINES, label: 'JSON data' },
+  ipynb: { mediaType: type.NOTEBOOK, label: 'a notebook' },
+  srt: { mediaType: type.SRT, label: 'subtitles' },
+  vtt: { mediaType: type.VTT, label: 'subtitles' },
 };
+
+const EMAIL: Finding = { mediaType: type.EML, label: 'an e-mail' };
 
 function textFinding(content: string, filename: string): Finding {
   const start = afterProlog(content.slice(0, 4096));
   const extension = extensionOf(filename);
-  const byName = BY_EXTENSION[extension];
   if (/^(?:<!doctype svg|<svg[\s>])/i.test(start)) return { mediaType: 'image/svg+xml', label: 'an SVG image' };
-  if (/^(?:<!doctype\s+html|<html[\s>])/i.test(start)) return { mediaType: 'text/html', label: 'a web page' };
+  if (/^(?:<!doctype\s+html|<html[\s>])/i.test(start)) return { mediaType: type.HTML, label: 'a web page' };
   if (/^(?:\ufeff)?\s*<\?xml\s|^\s*<(?:rss|feed|rdf:rdf)[\s>]/i.test(content.slice(0, 200))) {
-    return { mediaType: 'application/xml', label: 'XML data' };
+    return { mediaType: type.XML, label: 'XML data' };
   }
+  if (/^(?:\ufeff)?WEBVTT(?:\s|$)/.test(content)) return { mediaType: type.VTT, label: 'subtitles' };
+  const mailHeaders = headersOf(content);
+  if (mailHeaders >= (extension === 'eml' ? 1 : 3)) return EMAIL;
+  const byName = BY_EXTENSION[extension];
   if (byName) return byName;
+  if (extension === 'xml' && start.startsWith('<')) return { mediaType: type.XML, label: 'XML data' };
   const namedHtml = /^x?html?$/.test(extension);
   if (
     namedHtml ||
     (/^<(?:head|body|div|p|h[1-6]|table|section|article|main|meta|title)[\s>]/i.test(start) && tags(start) > 4)
   ) {
-    return { mediaType: 'text/html', label: 'a web page' };
+    return { mediaType: type.HTML, label: 'a web page' };
   }
-  if (extension === '' && looksLikeMarkdown(content.slice(0, 8192)))
-    return { mediaType: 'text/markdown', label: 'Markdown' };
-  return { mediaType: 'text/plain', label: 'plain text' };
+  if (extension === '' && looksLikeMarkdown(content.slice(0, 8192))) {
+    return { mediaType: type.MARKDOWN, label: 'Markdown' };
+  }
+  return { mediaType: type.PLAIN, label: 'plain text' };
 }
+
+/** Different headers of a mail at the beginning of a text, up to its first line that is none. */
+function headersOf(content: string): number {
+  const known = new Set<string>();
+  // A mailbox's line before the mail itself.
+  const lines = content
+    .slice(0, 16_384)
+    .replace(/^(?:\ufeff)?(?:>?From \S.*\r?\n)?/, '')
+    .split(/\r?\n/);
+  for (const line of lines) {
+    const name = /^([A-Za-z][A-Za-z0-9-]{0,60}):/.exec(line)?.[1]?.toLowerCase();
+    if (name === undefined && !/^[ \t]+\S/.test(line)) break;
+    if (name && MAIL_HEADERS.has(name)) known.add(name);
+  }
+  return known.size;
+}
+
+const MAIL_HEADERS = new Set(
+  'received return-path mime-version message-id delivered-to from to cc subject date content-type reply-to dkim-signature'.split(
+    ' ',
+  ),
+);
 
 /** What follows the XML declaration and comments. Step by step: a pattern for both would backtrack for ever. */
 function afterProlog(text: string): string {
@@ -195,27 +261,85 @@ function looksLikeMarkdown(text: string): boolean {
 function zipFinding(names: readonly string[]): Finding {
   const has = (pattern: RegExp) => names.some((name) => pattern.test(name));
   const zip = 'application/zip';
-  if (has(/(?:^|\/)vbaProject\.bin$/i)) return { mediaType: zip, label: 'an Office document with macros' };
-  if (has(/^META-INF\/MANIFEST\.MF$/) || has(/\.class$/)) return { mediaType: zip, label: 'a Java archive' };
-  if (has(/^word\/document\d*\.xml$/) || (has(/^\[Content_Types\]\.xml$/) && has(/^word\//))) {
-    return { mediaType: DOCX, label: 'a Word document' };
+  if (has(/(?:^|\/)(?:vbaProject\w*\.bin|vbaData\.xml)$|^xl\/macrosheets\//i)) {
+    return { mediaType: zip, label: 'an Office document with macros', advice: NO_MACROS };
   }
-  if (has(/^xl\//)) return { mediaType: zip, label: 'an Excel workbook (XLSX)' };
-  if (has(/^ppt\//)) return { mediaType: zip, label: 'a PowerPoint presentation (PPTX)' };
-  if (has(/^META-INF\/container\.xml$/)) return { mediaType: zip, label: 'an e-book (EPUB)' };
-  if (has(/^content\.xml$/) && has(/^mimetype$/)) return { mediaType: zip, label: 'an OpenDocument file' };
+  if (has(/^(?:Basic|Scripts)\/.+\/(?!script-l[bc]\.xml$)[^/]+$/i)) {
+    return { mediaType: zip, label: 'an OpenDocument file with macros', advice: NO_MACROS };
+  }
+  if (has(/^META-INF\/MANIFEST\.MF$/) || has(/\.class$/)) return { mediaType: zip, label: 'a Java archive' };
+  if (has(/^EncryptedPackage$|^encrypted-package$/))
+    return { mediaType: zip, label: 'an encrypted document', advice: UNLOCK };
+  const office = has(/^\[Content_Types\]\.xml$/);
+  if (has(/^word\/document\d*\.xml$/) || (office && has(/^word\//))) {
+    return { mediaType: type.DOCX, label: 'a Word document' };
+  }
+  if (has(/^xl\/workbook\.bin$/))
+    return { mediaType: zip, label: 'a binary Excel workbook (XLSB)', advice: 'Save it as XLSX and send it again.' };
+  if (has(/^xl\//)) return { mediaType: type.XLSX, label: 'an Excel workbook' };
+  if (has(/^ppt\//)) return { mediaType: type.PPTX, label: 'a PowerPoint presentation' };
+  if (has(/^META-INF\/container\.xml$/) && has(/\.opf$/i)) return { mediaType: type.EPUB, label: 'an e-book' };
+  if (has(/^content\.xml$/) && has(/^(?:mimetype|META-INF\/manifest\.xml)$/)) {
+    return OPEN_DOCUMENT;
+  }
   if (has(/^AndroidManifest\.xml$/)) return { mediaType: zip, label: 'an Android package' };
-  return { mediaType: zip, label: 'a ZIP archive' };
+  if (has(/(?:^|\/)(?:Document|Presentation|Metadata)\.iwa$/)) return { mediaType: zip, label: 'an iWork document' };
+  return { mediaType: zip, label: 'a ZIP archive', advice: UNPACK };
 }
 
-function binaryLabel(mediaType: string, extension: string, latin: string): string {
-  if (/msdownload|x-elf|mach-binary|java-vm|wasm/.test(mediaType)) return `a program (${extension.toUpperCase()})`;
-  if (mediaType === 'application/x-cfb') {
-    // The name of the stream, in UTF-16, that password-protected Office documents have.
-    return latin.includes('E\0n\0c\0r\0y\0p\0t\0e\0d\0P\0a\0c\0k\0a\0g\0e')
-      ? 'an encrypted Office document'
-      : 'an old Office document (DOC, XLS, PPT, MSG)';
+/** One of a family; which, is said inside. */
+const OPEN_DOCUMENT: Finding = { mediaType: 'application/zip', label: 'an OpenDocument file' };
+
+async function openDocumentKind(path: string): Promise<string | undefined> {
+  const limits = { maxEntries: 2000, maxUnpackedBytes: 1000 };
+  const parts = await unpackZip(path, (name) => name === 'mimetype', limits).catch(() => undefined);
+  const said = Buffer.from(parts?.get('mimetype') ?? []).toString('latin1');
+  return /^application\/vnd\.oasis\.opendocument\.([a-z]+)/.exec(said)?.[1];
+}
+
+function openDocumentFinding(said: string | undefined, filename: string): Finding {
+  const byName: Readonly<Record<string, string>> = { odt: 'text', ods: 'spreadsheet', odp: 'presentation' };
+  switch (said ?? byName[extensionOf(filename)]) {
+    case 'text':
+      return { mediaType: type.ODT, label: 'an OpenDocument text' };
+    case 'spreadsheet':
+      return { mediaType: type.ODS, label: 'an OpenDocument spreadsheet' };
+    case 'presentation':
+      return { mediaType: type.ODP, label: 'an OpenDocument presentation' };
+    default:
+      return { mediaType: 'application/zip', label: 'an OpenDocument drawing, formula or database' };
   }
+}
+
+/** Old Office documents by the streams that they are made of. */
+function cfbFinding(names: readonly string[]): Finding {
+  const has = (pattern: RegExp) => names.some((name) => pattern.test(name));
+  const mediaType = 'application/x-cfb';
+  if (has(/^(?:EncryptedPackage|EncryptionInfo)$/))
+    return { mediaType, label: 'an encrypted Office document', advice: UNLOCK };
+  if (has(/^(?:_VBA_PROJECT_CUR|_VBA_PROJECT|VBA|Macros)$/)) {
+    return { mediaType, label: 'an old Office document with macros', advice: NO_MACROS };
+  }
+  if (has(/^__properties_version1\.0$/)) return { mediaType: type.MSG, label: 'an Outlook message' };
+  if (has(/^WordDocument$/)) return { mediaType: type.DOC, label: 'an old Word document' };
+  if (has(/^(?:Workbook|Book)$/)) return { mediaType: type.XLS, label: 'an old Excel workbook' };
+  if (has(/^PowerPoint Document$/)) {
+    return {
+      mediaType,
+      label: 'an old PowerPoint presentation (PPT)',
+      advice: 'Save it as PPTX and send it again.',
+    };
+  }
+  return { mediaType, label: 'an old Office document or installer' };
+}
+
+/** A page or a script within the bytes of something else, which a browser might take it for. */
+function isMarkup(latin: string): boolean {
+  return /<\s*(?:script|html|svg|iframe|body|\?php)[\s>]/i.test(latin.slice(0, 1024));
+}
+
+function binaryLabel(mediaType: string, extension: string): string {
+  if (/msdownload|x-elf|mach-binary|java-vm|wasm/.test(mediaType)) return `a program (${extension.toUpperCase()})`;
   if (/zip|tar|compress|gzip|bzip|rar|7z|xz|zst|lz|archive|cab|iso9660|debian|rpm/.test(mediaType)) {
     return `an archive (${extension.toUpperCase()})`;
   }

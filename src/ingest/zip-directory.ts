@@ -74,3 +74,25 @@ export function zipNamesInHead(head: Uint8Array): string[] {
   }
   return names;
 }
+
+/**
+ * Whether a file that is something else ends as a ZIP does, with a list of parts that stands in it: the same bytes would
+ * then be an archive to another program.
+ */
+export async function hasTrailingZip(path: string): Promise<boolean> {
+  const file = await open(path, 'r');
+  try {
+    const { size } = await file.stat();
+    const tail = await readAt(file, Math.max(0, size - END_RECORD - MAX_COMMENT), size);
+    const end = tail.lastIndexOf(Buffer.from('PK\x05\x06', 'latin1'));
+    if (end < 0 || end + END_RECORD > tail.length) return false;
+    // A document may hold an archive; only a comment may follow that archive's own end.
+    if (end + END_RECORD + tail.readUInt16LE(end + 20) !== tail.length) return false;
+    const bytes = tail.readUInt32LE(end + 12);
+    const start = size - tail.length + end - bytes;
+    if (start < 0 || bytes < 46) return false;
+    return (await readAt(file, start, start + 4)).equals(Buffer.from('PK\x01\x02', 'latin1'));
+  } finally {
+    await file.close();
+  }
+}

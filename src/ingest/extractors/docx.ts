@@ -4,12 +4,12 @@
  */
 import { parseHTML } from 'linkedom';
 import mammoth from 'mammoth';
-import type { ExtractedDocument } from '../../contracts/index.ts';
 import { cleanText } from '../clean-text.ts';
 import { ExtractError } from '../extract-error.ts';
+import type { HeldExtractor } from '../extract-file.ts';
 import { htmlToMarkdown } from '../html-to-markdown.ts';
 import { markdownHeadings } from '../markdown-headings.ts';
-import { unpackZip } from '../zip-limits.ts';
+import { unpackOffice } from '../office-parts.ts';
 import { storedZip } from '../zip-write.ts';
 
 /** Beside mammoth's own: built-in names as other languages' programs write them, and comments. */
@@ -21,15 +21,11 @@ const STYLES = [
   'comment-reference => sup',
 ];
 
-export async function extractDocx(path: string): Promise<ExtractedDocument> {
-  const parts = await unpackZip(path, (name) => /\.(?:xml|rels)$/i.test(name));
+export const extractDocx: HeldExtractor = async ({ path }) => {
+  const parts = await unpackOffice(path);
   const xml = new TextDecoder();
   for (const [name, bytes] of parts) {
     const text = xml.decode(bytes);
-    // Office Open XML forbids them (ECMA-376 part 2, 10.1.3.2), and they are how XML explodes.
-    if (/<!(?:DOCTYPE|ENTITY)/i.test(text)) {
-      throw new ExtractError('corrupt', 'The document defines entities of its own, which Word documents may not.');
-    }
     if (text.includes('<m:oMath')) parts.set(name, new TextEncoder().encode(withEquationsAsText(text)));
   }
   const html = await toHtml(storedZip(parts));
@@ -38,7 +34,7 @@ export async function extractDocx(path: string): Promise<ExtractedDocument> {
   const core = parts.get('docProps/core.xml');
   const title = (core && titleOf(xml.decode(core))) || headings.find(({ level }) => level === 1)?.title || null;
   return { text, title, pages: [], headings };
-}
+};
 
 async function toHtml(file: Buffer): Promise<string> {
   try {

@@ -6,42 +6,57 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { getDocumentProxy } from 'unpdf';
-import type { ExtractedDocument } from '../../contracts/index.ts';
 import { cleanText, hasContent } from '../clean-text.ts';
 import { ExtractError } from '../extract-error.ts';
+import type { ExtractContext, HeldExtractor } from '../extract-file.ts';
 import { type Line, layOutPage, type Run } from '../pdf-layout.ts';
+import type { PdfDocument } from '../pdf-pictures.ts';
+import { hasScan, readScan } from '../pdf-scan.ts';
 import { joinPages } from '../pdf-text.ts';
+import { MAX_PIXELS } from '../picture-size.ts';
+import { tooLarge } from '../text-output.ts';
 
-type PdfDocument = Awaited<ReturnType<typeof getDocumentProxy>>;
 type PdfPage = Awaited<ReturnType<PdfDocument['getPage']>>;
 
-export async function extractPdf(
-  bytes: Uint8Array,
-  { outputChars }: { outputChars: number },
-): Promise<ExtractedDocument> {
-  const pdf = await openPdf(bytes);
+/** Recognition takes seconds a page. */
+const MAX_SCANNED_PAGES = 60;
+
+export const extractPdf: HeldExtractor = async ({ path }, context) => {
+  const pdf = await openPdf(await Bun.file(path).bytes());
   try {
     const pages: Line[][] = [];
     let chars = 0;
     for (let number = 1; number <= pdf.numPages; number++) {
       const lines = await readPage(pdf, number);
       for (const { text } of lines) chars += text.length + 1;
-      if (chars > outputChars) {
-        throw new ExtractError('limits_exceeded', `The document has more than ${outputChars} characters of text.`);
-      }
+      if (chars > context.heldChars) throw tooLarge(context.heldChars);
       pages.push(lines);
     }
+    await recognisePages(pdf, pages, context);
     const document = joinPages(pages);
     if (!hasContent(document.text)) {
-      throw new ExtractError(
-        'needs_ocr',
-        'The PDF holds pictures of pages and no text; it needs text recognition (OCR).',
-      );
+      throw new ExtractError('needs_ocr', 'The PDF has no text in it, and none was recognised in its pictures.');
     }
     return { ...document, title: await titleOf(pdf) };
   } finally {
     await pdf.loadingTask.destroy();
   }
+};
+
+/** Pages without text may be pictures of text; what is recognised becomes their text. */
+async function recognisePages(pdf: PdfDocument, pages: Line[][], { onRecognising }: ExtractContext): Promise<void> {
+  const wordless = pages.flatMap((lines, i) => (hasContent(lines.map(({ text }) => text).join('')) ? [] : [i]));
+  const all = wordless.length === pages.length;
+  const scanned: number[] = [];
+  // Few pages only are looked at closely: a long document with empty pages is not a scanned one.
+  for (const i of wordless.slice(0, MAX_SCANNED_PAGES + 1)) if (await hasScan(pdf, i + 1)) scanned.push(i);
+  if (scanned.length === 0) return;
+  if (all && scanned.length > MAX_SCANNED_PAGES) {
+    const message = `The PDF has more than ${MAX_SCANNED_PAGES} scanned pages; run text recognition (OCR) on it before.`;
+    throw new ExtractError('needs_ocr', message);
+  }
+  onRecognising();
+  for (const i of scanned) pages[i] = await readScan(pdf, i + 1);
 }
 
 async function openPdf(bytes: Uint8Array): Promise<PdfDocument> {
@@ -53,6 +68,7 @@ async function openPdf(bytes: Uint8Array): Promise<PdfDocument> {
       standardFontDataUrl: join(resources, 'standard_fonts/'),
       wasmUrl: join(resources, 'wasm/'),
       disableFontFace: true,
+      maxImageSize: MAX_PIXELS,
       useSystemFonts: false,
       verbosity: 0,
     });

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test';
-import { extractPdf } from '../../../src/ingest/extractors/pdf.ts';
 import { layOutPage, type Run } from '../../../src/ingest/pdf-layout.ts';
+import { readDocument } from '../../support/documents-extract.ts';
 import { pdf } from '../../support/documents-pdf.ts';
 
-const read = (bytes: Uint8Array, outputChars = 1_000_000) => extractPdf(bytes, { outputChars });
+const read = (bytes: Uint8Array, maxChars?: number) => readDocument(bytes, 'application/pdf', maxChars);
 const lines = (texts: readonly string[], size = 12) => texts.map((text, i) => ({ text, x: 72, y: 700 - i * 14, size }));
 
 describe('a PDF', () => {
@@ -63,7 +63,7 @@ describe('a PDF', () => {
     expect(await codeOf(new TextEncoder().encode('%PDF-1.7\nnothing of a PDF'))).toBe('corrupt');
     expect(await codeOf(pdf([lines(['x'])]).slice(0, 300))).toBe('corrupt');
     expect(await codeOf(pdf([lines(['x'])], { loop: true }))).toBe('corrupt');
-    expect(await codeOf(pdf([lines(['a long line of text'])]), 10)).toBe('limits_exceeded');
+    expect(await codeOf(pdf([lines(['a long line of text'])]), 10)).toBe('too_large');
   });
 });
 

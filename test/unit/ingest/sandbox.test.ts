@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Extractor } from '../../../src/contracts/index.ts';
 import { ExtractError } from '../../../src/ingest/extract-error.ts';
-import { decodeResult, encodeResult } from '../../../src/ingest/extract-protocol.ts';
+import { decodeHead, type ResultHead, readResult } from '../../../src/ingest/extract-result.ts';
+import { DOCX } from '../../../src/ingest/media-types.ts';
 import { createSandboxedExtractor, type SandboxOptions } from '../../../src/ingest/sandbox.ts';
-import { DOCX } from '../../../src/ingest/sniff.ts';
 import { silentLogger } from '../../../src/kernel/logger.ts';
 import type { Service } from '../../../src/kernel/service.ts';
 import { pdf } from '../../support/documents-pdf.ts';
@@ -73,7 +73,8 @@ describe('extraction in a child', () => {
     expect(await code(pdf([[]]), 'application/pdf')).toBe('needs_ocr');
     expect(await code(' \n--\n', 'text/plain')).toBe('empty');
     expect(await code('<html><script>1</script>', 'text/html')).toBe('empty');
-    expect(await code('x', 'image/png')).toBe('unsupported_media_type');
+    expect(await code('x', 'image/tiff')).toBe('unsupported_media_type');
+    expect(await code('x', 'image/png')).toBe('corrupt');
     expect(await code('word '.repeat(2000), 'text/plain')).toBe('too_large');
     expect(await code('word '.repeat(500_000), 'text/html')).toBe('too_large');
   });
@@ -150,14 +151,38 @@ describe('stopping', () => {
 });
 
 describe('what a child leaves', () => {
+  const head: ResultHead = {
+    chars: 3,
+    title: null,
+    pages: [{ page: 1, start: 0, end: 3 }],
+    headings: [],
+    files: [{ name: 'a.txt', mediaType: 'text/plain' }],
+  };
+
   test('is checked before it is used', () => {
-    const document = { text: 'a\nb', title: null, pages: [{ page: 1, start: 0, end: 3 }], headings: [] };
-    expect(decodeResult(encodeResult(document))).toEqual(document);
-    const bad = (change: object) => () => decodeResult(encodeResult({ ...document, ...change }));
-    expect(bad({ pages: [{ page: 1, start: 0, end: 4 }] })).toThrow();
-    expect(bad({ pages: [{ page: 1, start: 2, end: 1 }] })).toThrow();
-    expect(bad({ headings: [{ level: 9, title: 'x', start: 0, end: 1 }] })).toThrow();
-    expect(() => decodeResult('not json\ntext')).toThrow();
+    expect(decodeHead(JSON.stringify(head))).toEqual(head);
+    const bad = (change: object) => () => decodeHead(JSON.stringify({ ...head, ...change }));
+    expect(bad({ pages: [{ page: 1, start: 0, end: 4 }] })).toThrow('not in the text');
+    expect(bad({ pages: [{ page: 1, start: 2, end: 1 }] })).toThrow('not in the text');
+    expect(bad({ headings: [{ level: 9, title: 'x', start: 0, end: 1 }] })).toThrow('another shape');
+    expect(bad({ files: [{ name: '', mediaType: '' }] })).toThrow('another shape');
+    expect(() => decodeHead('not json')).toThrow();
+  });
+
+  test('is files, of the length that was said, and no links to anything else', async () => {
+    const put = async (name: string, content: string) => writeFile(join(folder, name), content);
+    await put('head', JSON.stringify(head));
+    await put('text', 'a\nb');
+    await put('file-0', 'attached');
+    const result = await readResult(folder, { outputChars: 10 });
+    expect(result.files).toEqual([{ name: 'a.txt', mediaType: 'text/plain', path: join(folder, 'file-0'), size: 8 }]);
+    await expect(readResult(folder, { outputChars: 2 })).rejects.toThrow('another length');
+    await put('text', 'much more than three characters');
+    await expect(readResult(folder, { outputChars: 10 })).rejects.toThrow('another length');
+    await put('text', 'a\nb');
+    await rm(join(folder, 'file-0'));
+    await symlink('/etc/hostname', join(folder, 'file-0'));
+    await expect(readResult(folder, { outputChars: 10 })).rejects.toThrow('no file');
   });
 });
 

@@ -1,0 +1,43 @@
+/** Word documents of before 2007, through word-extractor. */
+import WordExtractor from 'word-extractor';
+import { cleanText } from '../clean-text.ts';
+import { ExtractError } from '../extract-error.ts';
+import type { HeldExtractor } from '../extract-file.ts';
+
+export const extractDoc: HeldExtractor = async ({ path }) => {
+  const document = await open(path);
+  const asides: [string, string][] = [
+    ['Headers', document.getHeaders({ includeFooters: true })],
+    ['Text boxes', document.getTextboxes()],
+    ['Footnotes', document.getFootnotes()],
+    ['Endnotes', document.getEndnotes()],
+    ['Comments', document.getAnnotations()],
+  ];
+  const blocks = [
+    tidy(document.getBody()),
+    ...asides.flatMap(([name, text]) => (text.trim() === '' ? [] : [`${name}:\n${tidy(text)}`])),
+  ];
+  return { text: cleanText(blocks.join('\n\n').trim()), title: null, pages: [], headings: [] };
+};
+
+async function open(path: string) {
+  try {
+    return await new WordExtractor().extract(path);
+  } catch (error) {
+    if (error instanceof RangeError) throw error;
+    if (error instanceof Error && /encrypt|password/i.test(error.message)) {
+      throw new ExtractError('encrypted', 'The Word document is protected with a password.', error);
+    }
+    throw new ExtractError('corrupt', 'The Word document is damaged and cannot be read.', error);
+  }
+}
+
+/** Cells end in a tab; paragraphs are lines, with nothing between that tells them apart. */
+function tidy(text: string): string {
+  return cleanText(text)
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n')
+    .replace(/\n{3,}/g, '\n\n')
+    .trim();
+}

@@ -1,0 +1,87 @@
+/**
+ * Workbooks through SheetJS: each sheet under its name, each row with the names of its columns, values as people see them
+ * (dates and currencies formatted). Formulas are never evaluated; what they last gave stands in the file.
+ */
+import type { WorkBook, WorkSheet } from '@e965/xlsx';
+import * as XLSX from '@e965/xlsx';
+import type { ExtractedDocument, Heading } from '../../contracts/index.ts';
+import { cleanText } from '../clean-text.ts';
+import { ExtractError } from '../extract-error.ts';
+import type { ExtractContext, HeldExtractor } from '../extract-file.ts';
+import { unpackOpenDocument } from '../odf-parts.ts';
+import { unpackOffice } from '../office-parts.ts';
+import { createRowWriter } from '../table-rows.ts';
+import { storedZip } from '../zip-write.ts';
+
+export const extractXlsx: HeldExtractor = async ({ path }, context) =>
+  readWorkbook(storedZip(await unpackOffice(path)), context);
+
+export const extractOds: HeldExtractor = async ({ path }, context) =>
+  readWorkbook(storedZip(await unpackOpenDocument(path)), context);
+
+export const extractXls: HeldExtractor = async ({ path }, context) =>
+  readWorkbook(Buffer.from(await Bun.file(path).bytes()), context);
+
+function readWorkbook(bytes: Buffer, { heldChars }: ExtractContext): ExtractedDocument {
+  const workbook = open(bytes);
+  const pieces: string[] = [];
+  const headings: Heading[] = [];
+  let offset = 0;
+  for (const name of workbook.SheetNames) {
+    const sheet = workbook.Sheets[name];
+    const body = sheet ? cleanText(rowsOf(sheet)).trim() : '';
+    if (body === '') continue;
+    const title = cleanText(name).replace(/\s+/g, ' ').trim();
+    if (offset > 0) offset += 2;
+    headings.push({ level: 2, title, start: offset, end: offset + 3 + title.length });
+    const piece = `## ${title}\n\n${body}`;
+    offset += piece.length;
+    if (offset > heldChars) {
+      throw new ExtractError(
+        'too_large',
+        `The workbook has more than the ${heldChars.toLocaleString('en')} characters of text allowed.`,
+      );
+    }
+    pieces.push(piece);
+  }
+  const title = cleanText(workbook.Props?.Title ?? '').trim() || null;
+  return { text: pieces.join('\n\n'), title, pages: [], headings };
+}
+
+function open(bytes: Buffer): WorkBook {
+  try {
+    return XLSX.read(bytes, { type: 'buffer', dense: true, cellFormula: false, cellHTML: false, cellStyles: false });
+  } catch (error) {
+    if (error instanceof RangeError) throw error;
+    if (error instanceof Error && /password|encrypt/i.test(error.message)) {
+      throw new ExtractError('encrypted', 'The workbook is protected with a password.', error);
+    }
+    throw new ExtractError('corrupt', 'The workbook is damaged and cannot be read.', error);
+  }
+}
+
+/** What people wrote to a cell stands behind the row. */
+function rowsOf(sheet: WorkSheet): string {
+  const lines: string[] = [];
+  const writer = createRowWriter((line) => lines.push(line));
+  let last = -1;
+  for (const [number, row] of (sheet['!data'] ?? []).entries()) {
+    const cells = (row ?? []).map((cell) => (cell?.t === 'z' ? '' : shown(cell)));
+    if (cells.every((cell) => cell === '')) continue;
+    if (last >= 0 && number > last + 1) writer.end();
+    last = number;
+    writer.add(cells);
+    for (const cell of row ?? []) {
+      const notes = (cell?.c ?? []).map(({ t }) => (t ?? '').replace(/\s+/g, ' ').trim()).filter((note) => note !== '');
+      for (const note of notes) lines.push(`[Comment: ${note}]\n`);
+    }
+  }
+  writer.end();
+  return lines.join('');
+}
+
+function shown(cell: XLSX.CellObject | undefined): string {
+  if (!cell) return '';
+  if (cell.t === 'd' && cell.v instanceof Date) return cell.v.toISOString().slice(0, 10);
+  return String(cell.w ?? cell.v ?? '');
+}

@@ -1,0 +1,33 @@
+/** Text of scanned pages: the pictures of a page through recognition. */
+import type { Line } from './pdf-layout.ts';
+import { type PdfDocument, picturesOf, toPnm } from './pdf-pictures.ts';
+
+/** Whether the page, numbered from 1, has a picture that may be one of text. */
+export async function hasScan(pdf: PdfDocument, number: number): Promise<boolean> {
+  const page = await pdf.getPage(number);
+  const pictures = await picturesOf(page);
+  page.cleanup();
+  return pictures.length > 0;
+}
+
+/** Lines in reading order, without places; empty where nothing was recognised. */
+export async function readScan(pdf: PdfDocument, number: number): Promise<Line[]> {
+  // Loaded when it is needed, which is seldom.
+  const { recognise } = await import('./recognition.ts');
+  const page = await pdf.getPage(number);
+  const lines: Line[] = [];
+  for (const picture of await picturesOf(page)) {
+    let gap = lines.length > 0;
+    for (const line of (await recognise(toPnm(picture))).split('\n')) {
+      if (line.trim() === '') {
+        gap = true;
+        continue;
+      }
+      // Of no size, so that it is taken for neither heading nor body.
+      lines.push({ text: line.trim(), x: 0, right: 0, y: 0, size: Number.NaN, before: gap ? '\n\n' : '\n' });
+      gap = false;
+    }
+  }
+  page.cleanup();
+  return lines;
+}
