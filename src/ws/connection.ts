@@ -69,18 +69,20 @@ const MAILBOX_FRAMES = 256;
 const MAX_REFUSALS = 100;
 /** Malformed frames in a row that are answered before the socket is closed. */
 const MAX_MALFORMED = 5;
+
 export class Connection {
   private socket: Socket | undefined;
   private outbox: Outbox | undefined;
   private state: 'new' | 'open' | 'closing' | 'closed' = 'new';
-  private readonly mailbox: (string | Uint8Array)[] = [];
+  /** What most sockets never need is made when they do: idle ones are many. */
+  private mailbox: (string | Uint8Array)[] | undefined;
   private working = false;
   private malformed = 0;
   private refusals = 0;
   /** How many native topics the socket is subscribed to. */
   private rooms = 0;
-  private readonly rate: TokenBucket;
-  private readonly topics = new Map<string, () => void>();
+  private rate: TokenBucket | undefined;
+  private topics: Map<string, () => void> | undefined;
   /** When we sent our close, in milliseconds since the epoch. */
   closingAt = 0;
 
@@ -90,10 +92,7 @@ export class Connection {
     private readonly codec: Codec,
     readonly crowd: SocketCrowd,
     private readonly context: ConnectionContext,
-  ) {
-    const { framesPerSecond, frameBurst } = context.limits;
-    this.rate = new TokenBucket(framesPerSecond, frameBurst, context.clock.now());
-  }
+  ) {}
 
   // What Bun calls.
 
@@ -115,16 +114,19 @@ export class Connection {
 
   message(_socket: Socket, data: string | Uint8Array): void {
     if (this.state !== 'open') return;
-    const { limits, frames } = this.context;
+    const { limits, frames, clock } = this.context;
     frames.in.inc();
     const bytes = typeof data === 'string' ? Buffer.byteLength(data) : data.byteLength;
-    const waitMs = this.rate.take(this.context.clock.now());
+    this.rate ??= new TokenBucket(limits.framesPerSecond, limits.frameBurst, clock.now());
+    this.mailbox ??= [];
+    const waitMs = this.rate.take(clock.now());
     if (bytes > limits.maxFrameBytes) this.end(CLOSE_CODES.frame_too_large, 'frame too large');
     else if (this.mailbox.length >= MAILBOX_FRAMES) this.end(CLOSE_CODES.too_many, 'too many requests');
     else if (waitMs > 0) this.refuse(data, waitMs);
     else {
       this.mailbox.push(data);
-      if (!this.working) void runDetached(() => this.work());
+      const { mailbox } = this;
+      if (!this.working) void runDetached(() => this.work(mailbox));
     }
   }
 
@@ -172,9 +174,9 @@ export class Connection {
   }
 
   private leave(): void {
-    this.mailbox.length = 0;
-    for (const stop of this.topics.values()) stop();
-    this.topics.clear();
+    if (this.mailbox) this.mailbox.length = 0;
+    for (const stop of this.topics?.values() ?? []) stop();
+    this.topics?.clear();
     this.outbox?.release();
   }
 
@@ -223,9 +225,9 @@ export class Connection {
     );
   }
 
-  private async work(): Promise<void> {
+  private async work(mailbox: (string | Uint8Array)[]): Promise<void> {
     this.working = true;
-    for (let data = this.mailbox.shift(); data !== undefined; data = this.mailbox.shift()) {
+    for (let data = mailbox.shift(); data !== undefined; data = mailbox.shift()) {
       if (this.principal.expiresAt <= this.context.clock.now()) {
         this.end(CLOSE_CODES.session_ended, 'token expired');
         break;
@@ -300,7 +302,7 @@ export class Connection {
     });
     this.acknowledge(frame, receipt);
     const topic = `turn:${receipt.turn_id}`;
-    if (this.topics.has(topic)) return;
+    if (this.topics?.has(topic)) return;
     try {
       const begin = await this.follow(topic, {});
       begin();
@@ -328,15 +330,16 @@ export class Connection {
   // Topics.
 
   private assertRoomFor(topic: string): void {
-    if (this.topics.has(topic) || this.topics.size < this.context.limits.maxTopics) return;
+    const { topics } = this;
+    if (!topics || topics.has(topic) || topics.size < this.context.limits.maxTopics) return;
     throw new AppError('rate_limited', `At most ${this.context.limits.maxTopics} topics at a time.`, {
       retryAfterMs: 1_000,
     });
   }
 
   unfollow(topic: string): void {
-    this.topics.get(topic)?.();
-    this.topics.delete(topic);
+    this.topics?.get(topic)?.();
+    this.topics?.delete(topic);
   }
 
   /** Subscribes anew if need be. Events come once the returned function was called: the answer goes out before them. */
@@ -347,8 +350,10 @@ export class Connection {
     const reader = new SocketReader(this, topic);
     const stop = await this.context.hub.subscribe(topic, reader, { ...from, role: this.principal.role });
     this.unfollow(topic);
-    if (this.state === 'open') this.topics.set(topic, stop);
-    else stop();
+    if (this.state === 'open') {
+      this.topics ??= new Map();
+      this.topics.set(topic, stop);
+    } else stop();
     return () => reader.begin();
   }
 
