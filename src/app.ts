@@ -21,6 +21,7 @@ import type { ApiServices, HealthPort, MetricsPort } from './http/ports.ts';
 import { createAdminRoutes } from './http/routes/admin.ts';
 import { createAuthRoutes } from './http/routes/auth.ts';
 import { createChatRoutes } from './http/routes/chat.ts';
+import { createChunkingRoutes } from './http/routes/chunking.ts';
 import { createConversationRoutes } from './http/routes/conversations.ts';
 import { createDocumentRoutes } from './http/routes/documents.ts';
 import { createHealthRoutes } from './http/routes/health.ts';
@@ -105,6 +106,7 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createUploadRoutes(services))
         .use(createTusRoutes(services))
         .use(createDocumentRoutes(services))
+        .use(createChunkingRoutes(services))
         .use(createTaskRoutes(services))
         .use(createSearchRoutes(services))
         .use(createConversationRoutes(services))

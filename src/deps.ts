@@ -36,12 +36,14 @@ import { createAdministration } from './services/administration.ts';
 import { createAnnouncer } from './services/announcer.ts';
 import { createAnswering } from './services/answering.ts';
 import { createChat } from './services/chat.ts';
+import { createChunkPreviews } from './services/chunk-previews.ts';
 import { createConversations } from './services/conversations.ts';
 import { createCounterCheck } from './services/counter-check.ts';
 import { createDocuments } from './services/documents.ts';
 import { createHealth } from './services/health.ts';
 import { createIdentity } from './services/identity.ts';
 import { createIngestion } from './services/ingestion.ts';
+import { createLexicalCompactor } from './services/lexical-compactor.ts';
 import { createOperatorCheck } from './services/operator.ts';
 import { createOutboxRelay } from './services/outbox-relay.ts';
 import { createProviderMetrics } from './services/provider-metrics.ts';
@@ -97,6 +99,7 @@ const LEASE_SHARE = 0.8;
 /** For how long a handed-out job may be in no stream and no worker's hands before it is handed out again. */
 const REPAIR_GRACE_MS = 10_000;
 const DRAIN_MS = 10_000;
+const EMBEDDED_SEGMENT_CHUNKS = 2_048;
 const WORKER_STOP_MS = 12_000;
 
 /** Chunks of another parser, chunker or vectors of another model belong to another space. */
@@ -149,11 +152,10 @@ export async function createDeps(env: Environment): Promise<Deps> {
   const search = createSearch({ database, embeddings, space, metrics });
   const health = createHealth({ database, clients, blobs });
 
-  const shared = { env, keys, publisher, announcer, control, producer, feeder, search, health };
+  const shared = { env, keys, publisher, announcer, control, producer, feeder, search, chunker, health };
   const base = { health, metrics: metrics.registry, metricsToken: config.metricsToken, logger };
   const server = config.role === 'worker' ? undefined : createServerSide(shared);
-  const worker =
-    config.role === 'server' ? undefined : createWorkerSide(shared, { chatProvider, embeddings, space, chunker });
+  const worker = config.role === 'server' ? undefined : createWorkerSide(shared, { chatProvider, embeddings, space });
 
   const sweeper: Service = {
     name: 'staging-sweep',
@@ -179,10 +181,11 @@ interface Shared {
   producer: ReturnType<typeof createProducer>;
   feeder: Feeder;
   search: ReturnType<typeof createSearch>;
+  chunker: Chunker;
   health: ReturnType<typeof createHealth>;
 }
 
-function createServerSide({ env, keys, announcer, control, feeder, search }: Shared) {
+function createServerSide({ env, keys, announcer, control, feeder, search, chunker }: Shared) {
   const { config, backends, clock, ids, logger, metrics } = env;
   const { database, clients, blobs } = backends;
   const tokens = createAccessTokens({ secrets: env.jwtSecrets, clock });
@@ -214,6 +217,7 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
     identity,
     uploads,
     resumable,
+    chunkPreviews: createChunkPreviews({ database, blobs, chunker }),
     documents: createDocuments({ database, blobs, announcer, control, logger }),
     tasks,
     search,
@@ -277,18 +281,8 @@ function createServerSide({ env, keys, announcer, control, feeder, search }: Sha
 }
 
 function createWorkerSide(
-  { env, keys, publisher, announcer, control, producer, feeder, search }: Shared,
-  {
-    chatProvider,
-    embeddings,
-    space,
-    chunker,
-  }: {
-    chatProvider: ChatProvider;
-    embeddings: EmbeddingProvider;
-    space: Space;
-    chunker: Chunker;
-  },
+  { env, keys, publisher, announcer, control, producer, feeder, search, chunker }: Shared,
+  { chatProvider, embeddings, space }: { chatProvider: ChatProvider; embeddings: EmbeddingProvider; space: Space },
 ): Part[] {
   const { config, backends, clock, ids, logger, metrics, random } = env;
   const { database, clients, blobs } = backends;
@@ -387,6 +381,14 @@ function createWorkerSide(
     }),
     createQueueStats({ database, metrics, clock, logger }),
     createCounterCheck({ database, metrics, clock, logger }),
+    createLexicalCompactor({
+      database,
+      clock,
+      ids,
+      logger,
+      // Everybody waits for the embedded database while a segment is written.
+      ...(config.databaseUrl === undefined && { most: EMBEDDED_SEGMENT_CHUNKS }),
+    }),
     createVectorTiers({ database, clock, ids, random, logger }),
     createWebhookSender({ database, requests, clock, random, logger }),
     createOutboxRelay({ database, stream: createDomainEventStream({ clients, keys }), clock, ids, logger }),

@@ -1,7 +1,6 @@
 /** How documents are cut into chunks: what a person may choose, and the port. Offsets are UTF-16 code units. */
 import { type Static, Type } from '@sinclair/typebox';
 import type { ExtractedDocument, TextSpan } from './ingest.ts';
-import { Id, Nullable } from './resources.ts';
 
 export const CHUNKING_STRATEGIES = ['structural', 'sentence', 'fixed'] as const;
 export type ChunkingStrategy = (typeof CHUNKING_STRATEGIES)[number];
@@ -23,34 +22,6 @@ export const Chunking = Type.Object({
   }),
 });
 export type Chunking = Static<typeof Chunking>;
-
-export const ChunkPreviewItem = Type.Object({
-  ordinal: Type.Integer(),
-  page: Nullable(Type.Integer()),
-  start: Type.Integer({ description: 'UTF-16 offset into the text' }),
-  end: Type.Integer({ description: 'Exclusive' }),
-  headings: Type.Array(Type.String()),
-  tokens: Type.Integer(),
-  text: Type.String(),
-});
-
-export const ChunkPreview = Type.Object({
-  chunking: Chunking,
-  total: Type.Integer({ description: 'Chunks of the whole text; `chunks` holds the first ones' }),
-  tokens: Type.Integer({ description: 'Of all chunks, overlaps counted again' }),
-  chunks: Type.Array(ChunkPreviewItem),
-});
-export type ChunkPreview = Static<typeof ChunkPreview>;
-
-export const ChunkPreviewRequest = Type.Object({
-  text: Type.Optional(Type.String({ minLength: 1, description: 'Markdown headings are understood' })),
-  document_id: Type.Optional(Id),
-  strategy: Type.Optional(Chunking.properties.strategy),
-  chunk_tokens: Type.Optional(Chunking.properties.chunk_tokens),
-  chunk_overlap: Type.Optional(Chunking.properties.chunk_overlap),
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 50, description: 'Chunks to show' })),
-});
-export type ChunkPreviewRequest = Static<typeof ChunkPreviewRequest>;
 
 export interface Chunk extends TextSpan {
   /** 0, 1, 2 … in reading order. */

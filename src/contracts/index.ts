@@ -1,6 +1,7 @@
 /** The one barrel: contracts are read by every layer and by the client, and hold no behaviour. */
 export * from './administration.ts';
 export * from './blobs.ts';
+export * from './chunk-preview.ts';
 export * from './chunking.ts';
 export * from './domain-events.ts';
 export * from './events.ts';
@@ -11,6 +12,7 @@ export * from './provider.ts';
 export * from './realtime.ts';
 export * from './resources.ts';
 export * from './search.ts';
+export * from './spaces.ts';
 export * from './tokens.ts';
 export * from './upload-sessions.ts';
 export * from './webhooks.ts';

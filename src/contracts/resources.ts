@@ -1,5 +1,6 @@
 /** The resources of the REST API as TypeBox schemas: one source for their types, the validation and the Swagger page. */
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
+import { Chunking } from './chunking.ts';
 
 export const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 const Literals = <const T extends readonly string[]>(values: T, options: { description?: string } = {}) =>
@@ -42,6 +43,7 @@ export const DocumentResource = Type.Object({
   status: Literals(DOCUMENT_STATUSES),
   pages: Nullable(Type.Integer()),
   chunks: Nullable(Type.Integer()),
+  chunking: Nullable(Chunking),
   task_id: Nullable(Id),
   /** Of the newest task; with the status `ready`, of a new version in whose place the old one goes on. */
   error: Nullable(Failure),

@@ -1,5 +1,6 @@
 /** One small world that all examples of the documentation tell of. */
 import type {
+  ChunkPreview,
   ChunkResource,
   ConversationResource,
   DeadLetter,
@@ -75,6 +76,7 @@ export const document: DocumentResource = {
   status: 'ready',
   pages: 12,
   chunks: 48,
+  chunking: { strategy: 'structural', chunk_tokens: 400, chunk_overlap: 45 },
   task_id: TASK,
   error: null,
   created_at: '2026-03-02T09:30:00.000Z',
@@ -91,6 +93,24 @@ export const chunk: ChunkResource = {
   headings: ['Staff handbook', 'Leave'],
   text: QUOTE,
   tokens: 12,
+};
+
+export const chunkPreview: ChunkPreview = {
+  chunking: { strategy: 'sentence', chunk_tokens: 200, chunk_overlap: 23 },
+  total: 1,
+  tokens: 15,
+  complete: true,
+  chunks: [
+    {
+      ordinal: 0,
+      page: null,
+      start: 0,
+      end: 9 + QUOTE.length,
+      headings: ['Leave'],
+      tokens: 15,
+      text: `# Leave\n\n${QUOTE}`,
+    },
+  ],
 };
 
 export const task: TaskResource = {

@@ -6,7 +6,8 @@ export async function noContent(work: Promise<void>): Promise<Response> {
   return new Response(null, { status: 204 });
 }
 
-export function plainText(text: string): Response {
+/** UTF-8. */
+export function plainText(text: ReadableStream<Uint8Array>): Response {
   return new Response(text, { headers: { 'content-type': 'text/plain; charset=utf-8' } });
 }
 

@@ -15,6 +15,19 @@ export async function writtenChunks(
   return row ? { count: row.ordinal + 1, lastText: row.text } : { count: 0, lastText: null };
 }
 
+/** On which page the chunks of a version begin, first of each page, in reading order; empty where there are no pages. */
+export async function listPageStarts(
+  sql: Sql,
+  documentId: string,
+  version: number,
+): Promise<{ page: number; start: number }[]> {
+  return sql<{ page: number; start: number }[]>`
+    select page, min(start_offset) as start from chunks
+    where tenant_id = current_setting('app.tenant_id')::uuid and document_id = ${documentId} and version = ${version}
+      and page is not null
+    group by page order by start`;
+}
+
 /** Deletes the rows of a version; their vectors go with them. */
 export async function deleteVersion(sql: Sql, documentId: string, version: number): Promise<void> {
   await sql`

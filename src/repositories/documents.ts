@@ -1,4 +1,4 @@
-import type { DocumentResource, DocumentStatus, DomainEventData, Visibility } from '../contracts/index.ts';
+import type { Chunking, DocumentResource, DocumentStatus, DomainEventData, Visibility } from '../contracts/index.ts';
 import type { Sql } from '../db/database.ts';
 import { hasRoom, type QueueLimits } from './admission.ts';
 
@@ -24,6 +24,8 @@ export interface NewUpload {
   origin: DocumentOrigin;
   visibility: Visibility;
   metadata: Record<string, unknown>;
+  /** Null: the installation's own way. */
+  chunking: Chunking | null;
   priority: number;
   traceparent: string;
   limits: QueueLimits;
@@ -59,9 +61,10 @@ export async function acceptUpload(sql: Sql, upload: NewUpload): Promise<{ docum
         and ${hasRoom(sql, upload.size, upload.limits)}
       returning 1
     ), new_task as (
-      insert into tasks (id, kind, document_id, private_to, priority, document_version, size, traceparent)
+      insert into tasks (id, kind, document_id, private_to, priority, document_version, size, traceparent, chunking)
       select ${upload.taskId}, 'ingest', id, case when ${isPrivate} then current_setting('app.user_id')::uuid end,
-        ${upload.priority}, 1, ${upload.size}, ${upload.traceparent}
+        ${upload.priority}, 1, ${upload.size}, ${upload.traceparent},
+        ${upload.chunking && sql.json(upload.chunking)}::jsonb
       from new_document, admission
     ), told as (
       insert into outbox (type, data) select 'document.uploaded', ${sql.json(event as never)}
@@ -147,7 +150,7 @@ type DocumentRow = Omit<DocumentResource, 'created_at' | 'error'> & {
 
 const columns = (sql: Sql) => sql`
   d.id, d.title, d.filename, d.media_type, d.size, encode(d.sha256, 'hex') as sha256, d.source_type, d.visibility,
-  d.source_id, d.source_item, d.parent_id, d.live_version as version, d.metadata, d.status, d.pages, d.chunks, d.task_id,
+  d.source_id, d.source_item, d.parent_id, d.live_version as version, d.metadata, d.status, d.pages, d.chunks, d.chunking, d.task_id,
   d.error_code, d.error_message, d.created_at`;
 
 function toResource({ error_code, error_message, created_at, ...row }: DocumentRow): DocumentResource {
@@ -251,14 +254,14 @@ export async function requeueDocument(sql: Sql, id: string, taskId: string): Pro
 export async function publishVersion(
   sql: Sql,
   id: string,
-  version: { number: number; pages: number | null; chunks: number },
+  version: { number: number; pages: number | null; chunks: number; chunking: Chunking },
 ): Promise<ReplacedVersion> {
   const [before] = await sql<{ original: string; live_version: number | null }[]>`
     select coalesce(original_id, id) as original, live_version from documents
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} for update`;
   await sql`
     update documents set live_version = ${version.number}, status = 'ready', pages = ${version.pages},
-      chunks = ${version.chunks}, error_code = null, error_message = null, updated_at = now()
+      chunks = ${version.chunks}, chunking = ${sql.json(version.chunking)}, error_code = null, error_message = null, updated_at = now()
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
   const revised = await sql`
     with revision as (
@@ -379,8 +382,11 @@ export async function listFamily(sql: Sql, id: string): Promise<string[]> {
 }
 
 /** The version whose text a reader sees. */
-export async function getLiveVersion(sql: Sql, id: string): Promise<{ live_version: number | null } | undefined> {
-  const [row] = await sql<{ live_version: number | null }[]>`
-    select live_version from documents where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
+export async function getLiveVersion(
+  sql: Sql,
+  id: string,
+): Promise<{ live_version: number | null; media_type: string } | undefined> {
+  const [row] = await sql<{ live_version: number | null; media_type: string }[]>`
+    select live_version, media_type from documents where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
   return row;
 }

@@ -1,4 +1,4 @@
-import type { TaskLogLine, TaskResource, TaskStatus } from '../contracts/index.ts';
+import type { Chunking, TaskLogLine, TaskResource, TaskStatus } from '../contracts/index.ts';
 import type { Sql } from '../db/database.ts';
 import { hasRoom, type QueueLimits } from './admission.ts';
 
@@ -49,14 +49,17 @@ export interface NewTask {
   documentVersion: number;
   size: number;
   priority: number;
+  /** Null: the installation's own way. */
+  chunking: Chunking | null;
   traceparent: string;
 }
 
 /** Another task for a document that is there; private if the document is. */
 export async function insertTask(sql: Sql, task: NewTask): Promise<void> {
   await sql`
-    insert into tasks (id, kind, document_id, private_to, priority, document_version, size, traceparent)
-    select ${task.id}, 'ingest', d.id, d.private_to, ${task.priority}, ${task.documentVersion}, ${task.size}, ${task.traceparent}
+    insert into tasks (id, kind, document_id, private_to, priority, document_version, size, traceparent, chunking)
+    select ${task.id}, 'ingest', d.id, d.private_to, ${task.priority}, ${task.documentVersion}, ${task.size},
+      ${task.traceparent}, ${task.chunking && sql.json(task.chunking)}::jsonb
     from documents d where d.tenant_id = current_setting('app.tenant_id')::uuid and d.id = ${task.documentId}`;
 }
 
@@ -84,6 +87,8 @@ export interface Attempt {
   retry_count: number;
   cancel_requested: boolean;
   size: number;
+  /** Null: the installation's own way. */
+  chunking: Chunking | null;
 }
 
 /**
@@ -97,7 +102,7 @@ export async function beginAttempt(sql: Sql, id: string, leaseMs: number): Promi
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}
       and ((status = 'queued' and handed_out_at is not null)
         or (status = 'running' and (leased_until is null or leased_until < now())))
-    returning attempt, document_id, document_version, retry_count, cancel_requested, size`;
+    returning attempt, document_id, document_version, retry_count, cancel_requested, size, chunking`;
   return row;
 }
 

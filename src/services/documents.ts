@@ -43,8 +43,8 @@ export interface Documents {
   get(id: string): Promise<DocumentResource>;
   /** The original bytes. */
   content(id: string): Promise<DocumentContent>;
-  /** The extracted text that every offset counts in; `conflict` while there is none yet. */
-  text(id: string): Promise<string>;
+  /** The extracted text that every offset counts in, in UTF-8; `conflict` while there is none yet. */
+  text(id: string): Promise<ReadableStream<Uint8Array>>;
   chunks(id: string, page: PageRequest): Promise<Page<ChunkResource>>;
   /** Rows, vectors, blobs and any running task; nothing of it is found once this resolves. */
   remove(id: string): Promise<void>;
@@ -140,7 +140,7 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
         const { live_version: version } = row;
         if (version === null) throw new AppError('conflict', 'The document has no text yet.');
         try {
-          return await new Response(await blobs.read(textKey(id, version))).text();
+          return await blobs.read(textKey(id, version));
         } catch (error) {
           // A newer version was published in between, and took the text of this one away.
           if (version === known || !(error instanceof AppError && error.kind === 'not_found')) throw error;

@@ -112,6 +112,9 @@ export function createIngestion(options: IngestionOptions) {
     return work;
   }
 
+  /** As its uploader asked for, else as everybody's. */
+  const chunkingOf = (work: Work) => work.begun.chunking ?? options.chunker.defaults;
+
   const namesOf = (work: Work) => ({
     document_id: work.document.id,
     task_id: work.taskId,
@@ -256,7 +259,7 @@ export function createIngestion(options: IngestionOptions) {
     await enter(work, 'chunking');
     if (!work.text) throw new Error('chunking came before extracting');
     const stop = metrics.taskSeconds.startTimer({ stage: 'chunking' });
-    const stream = await options.chunker.stream(work.structure);
+    const stream = await options.chunker.stream(work.structure, chunkingOf(work));
     for await (const piece of work.text.pieces()) {
       for (const made of stream.push(piece)) work.plan.add(made);
       await breathe();
@@ -327,7 +330,12 @@ export function createIngestion(options: IngestionOptions) {
     const pages = work.structure.pages.length > 0 ? work.structure.pages.length : null;
     const published = await database.tenant(async (sql) => {
       if (!(await end(sql, work.taskId, work.attempt, 'succeeded', null))) return undefined;
-      const replaced = await publishVersion(sql, id, { number: version, pages, chunks: work.plan.size });
+      const replaced = await publishVersion(sql, id, {
+        number: version,
+        pages,
+        chunks: work.plan.size,
+        chunking: chunkingOf(work),
+      });
       await deleteOtherVersions(sql, id, version);
       await appendOutbox(sql, 'document.ready', { ...namesOf(work), pages, chunks: work.plan.size });
       await appendTaskLog(sql, work.taskId, {

@@ -8,8 +8,8 @@
 import type { BlobStore, Chunking, StagedBlob, TaskStatus, UploadReceipt, Visibility } from '../contracts/index.ts';
 import { VISIBILITIES } from '../contracts/index.ts';
 import type { Database, Sql } from '../db/database.ts';
-import { needsWholeFile, type Sniffed, sniffFile, sniffMediaType } from '../ingest/sniff.ts';
 import { readChunking } from '../ingest/chunk-rules.ts';
+import { needsWholeFile, type Sniffed, sniffFile, sniffMediaType } from '../ingest/sniff.ts';
 import { currentScope } from '../kernel/context.ts';
 import { AppError, type FieldError } from '../kernel/errors.ts';
 import type { Ids } from '../kernel/ids.ts';

@@ -81,6 +81,7 @@ const server = Bun.serve({
             sourceType: 'upload',
             visibility: 'tenant',
             metadata: {},
+            chunking: null,
             priority: 5,
             traceparent: '',
             limits: { maxOutstanding: 10_000_000, maxOutstandingBytes: Number.MAX_SAFE_INTEGER },

@@ -59,6 +59,7 @@ afterAll(async () => {
 /** What a route takes that takes anything; the first one's ids wherever an id may stand. */
 function bodyFor(path: string): Record<string, unknown> {
   if (path.endsWith('/search')) return { query: CANARY, top_k: 50, filter: { document_ids: [ids['documents']] } };
+  if (path.endsWith('/preview')) return { document_id: ids['documents'] };
   if (path.endsWith('/chat')) return { message: `What does ${CANARY} say?`, conversation_id: ids['conversations'] };
   if (path.endsWith('/messages')) return { content: `What does ${CANARY} say?` };
   if (path.endsWith('/webhooks')) return { url: 'https://hooks.example/' };

@@ -91,7 +91,7 @@ describe('a turn', () => {
     expect(textOf(told)).toBe(turn.text);
     expect(told.at(-1)?.data).toMatchObject({ text: turn.text, sources: turn.sources });
 
-    const text = await rig.as(who, () => rig.documents.text(documentId));
+    const text = await rig.as(who, async () => new Response(await rig.documents.text(documentId)).text());
     expect(turn.sources.length).toBeGreaterThan(0);
     for (const source of turn.sources) {
       expect(source.verified).toBe(true);

@@ -96,7 +96,7 @@ describe('a changed file of the same item', () => {
     });
     expect(await found(rig, who, 'keeper drinks')).toEqual(['The keeper drinks coffee.']);
     expect(await contentOf(rig, who, first.document_id)).toBe(next);
-    expect(await rig.as(who, () => rig.documents.text(first.document_id))).toBe(next);
+    expect(await rig.as(who, async () => new Response(await rig.documents.text(first.document_id)).text())).toBe(next);
     // What did not change was not bought again, and nothing of the old version is left.
     expect(sold).toEqual(['The keeper drinks coffee.']);
     expect(await blobsOf(rig, who)).toHaveLength(2);
@@ -281,7 +281,9 @@ describe('at once', () => {
       await rig.deliver(who, 'ingest', last.receipt.task_id);
       expect(outcomes.filter((outcome) => outcome?.type === 'done').length).toBeLessThanOrEqual(1);
       expect(await contentOf(rig, who, first.document_id)).toBe(`late ${round}`);
-      expect(await rig.as(who, () => rig.documents.text(first.document_id))).toBe(`late ${round}`);
+      expect(await rig.as(who, async () => new Response(await rig.documents.text(first.document_id)).text())).toBe(
+        `late ${round}`,
+      );
       expect(await found(rig, who, 'version')).toEqual([]);
       expect(await rig.outstanding(who)).toBe(0);
     }

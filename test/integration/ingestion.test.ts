@@ -63,7 +63,7 @@ describe('a document', () => {
 
     expect(await rig.deliver(who, 'ingest', receipt.task_id)).toEqual({ type: 'done' });
     const [best] = (await find()).results;
-    const text = await rig.as(who, () => rig.documents.text(receipt.document_id));
+    const text = await rig.as(who, async () => new Response(await rig.documents.text(receipt.document_id)).text());
     expect(best?.text).toBe('The lighthouse keeper drinks tea.');
     expect(text.slice(best?.start, best?.end)).toBe(best?.text ?? '');
     expect(await rig.as(who, () => rig.documents.get(receipt.document_id))).toMatchObject({
@@ -299,7 +299,7 @@ describe('a private document', () => {
     expect((await find(colleague)).results).toEqual([]);
     for (const read of [
       () => rig.documents.get(mine.receipt.document_id),
-      () => rig.documents.text(mine.receipt.document_id),
+      async () => new Response(await rig.documents.text(mine.receipt.document_id)).text(),
       () => rig.documents.chunks(mine.receipt.document_id, { limit: 5 }),
       () => rig.documents.remove(mine.receipt.document_id),
       () => rig.tasks.get(mine.receipt.task_id),

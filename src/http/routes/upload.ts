@@ -46,7 +46,8 @@ const MULTIPART = {
           chunk_overlap: {
             type: 'integer' as const,
             minimum: 0,
-            description: 'The most tokens repeated from the chunk before; at most half of `chunk_tokens`, default a ninth',
+            description:
+              'The most tokens repeated from the chunk before; at most half of `chunk_tokens`, default a ninth',
           },
           file: { type: 'string' as const, format: 'binary', description: 'Send it last, after the fields' },
         },
