@@ -156,6 +156,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     uploads: scripting('uploads'),
     resumable: scripting('resumable'),
     documents: scripting('documents'),
+    chunkPreviews: scripting('chunkPreviews'),
     tasks: scripting('tasks'),
     search: scripting('search'),
     conversations: scripting('conversations'),
@@ -170,6 +171,9 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
   const app = createApp({
     tokens,
     services,
+    idempotency: {
+      admit: async () => ({ type: 'run', running: { answered: async () => undefined, failed: async () => undefined } }),
+    },
     isOperator: (presented) => presented === OPERATOR_TOKEN,
     hub: { subscribe: async () => () => undefined },
     clock: systemClock,

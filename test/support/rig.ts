@@ -23,13 +23,18 @@ import { createKeys } from '../../src/redis/keys.ts';
 import { createAnnouncer } from '../../src/services/announcer.ts';
 import { createAnswering } from '../../src/services/answering.ts';
 import { createChat } from '../../src/services/chat.ts';
+import { createChunkPreviews } from '../../src/services/chunk-previews.ts';
 import { createConversations } from '../../src/services/conversations.ts';
 import { createDocuments } from '../../src/services/documents.ts';
 import { createIngestion } from '../../src/services/ingestion.ts';
 import { createSearch } from '../../src/services/search.ts';
+import { createSpaces } from '../../src/services/spaces.ts';
+import { createSpaceBuilder } from '../../src/services/spaces-build.ts';
+import { createShadowReads } from '../../src/services/spaces-shadow.ts';
 import { createTasks } from '../../src/services/tasks.ts';
 import { createTopicSource } from '../../src/services/topics.ts';
 import { createUploads } from '../../src/services/uploads.ts';
+import { createVectorSearch } from '../../src/services/vector-search.ts';
 import { createDiskBlobStore } from '../../src/storage/disk-blob-store.ts';
 import { createTenantActors } from '../../src/workers/tenants.ts';
 import { createTestDatabase, startRedis } from './services.ts';
@@ -37,7 +42,10 @@ import { temporaryFolder } from './temporary-folder.ts';
 
 export interface RigOptions {
   embeddings?: EmbeddingProvider;
+  /** What embeds for other spaces than the first. */
+  others?: readonly EmbeddingProvider[];
   extractor?: Extractor;
+  chunker?: Chunker;
   chat?: ChatProvider;
   queueMaxDepth?: number;
   queueMaxBytes?: number;
@@ -101,11 +109,12 @@ export async function createRig(options: RigOptions = {}) {
   const keys = createKeys({ partitions: 2 });
   const blobs = createDiskBlobStore({ root: folder.path });
   const embeddings = options.embeddings ?? createBuiltinEmbeddings({ dimensions: 64 });
-  const space = await ensureSpace(database, {
+  const chunker = options.chunker ?? lineChunker;
+  await ensureSpace(database, {
     provider: embeddings.provider,
     model: embeddings.model,
     dimensions: embeddings.dimensions,
-    pipeline: lineChunker.version,
+    pipeline: chunker.version,
   });
   const publisher = createEventPublisher({ clients, keys, clock, logger, ttlSeconds: 600, maxLen: 1_000 });
   const announcer = createAnnouncer({ publisher, logger });
@@ -113,7 +122,18 @@ export async function createRig(options: RigOptions = {}) {
   const feeder = { nudge: () => {} };
   const { queueMaxDepth = 1_000, queueMaxBytes = 1e9, maxAttempts = 3, leaseMs = 30_000 } = options;
   const limits = { maxOutstanding: queueMaxDepth, maxOutstandingBytes: queueMaxBytes };
-  const search = createSearch({ database, embeddings, space, metrics });
+  const spaces = createSpaces({
+    database,
+    open: async ({ model, dimensions }) =>
+      [embeddings, ...(options.others ?? [])].find((one) => one.model === model && one.dimensions === dimensions),
+    pipeline: lineChunker.version,
+    clock,
+    logger,
+  });
+  const builder = createSpaceBuilder({ database, spaces, clock, ids, logger });
+  const shadows = createShadowReads({ database, spaces, random: () => 0, logger });
+  const vectors = createVectorSearch({ database, spaces, shadows });
+  const search = createSearch({ database, vectors, metrics });
   const hub = createHub({ clients, keys, clock, logger, source: createTopicSource(database) });
   await control.start();
   await hub.start();
@@ -122,9 +142,9 @@ export async function createRig(options: RigOptions = {}) {
     ...work,
     blobs,
     extractor: options.extractor ?? plainExtractor,
-    chunker: lineChunker,
-    embeddings,
-    space,
+    chunker,
+    spaces,
+    alsoWrite: builder.alsoWrite,
     ids,
   });
   const answering = createAnswering({ ...work, search, provider: options.chat ?? createBuiltinChat(), publisher });
@@ -165,6 +185,9 @@ export async function createRig(options: RigOptions = {}) {
     hub,
     tenants,
     search,
+    spaces,
+    builder,
+    shadows,
     newTenant,
     addUser,
     as,
@@ -180,6 +203,7 @@ export async function createRig(options: RigOptions = {}) {
       maxUploadBytes: 10_000_000,
       limits,
     }),
+    chunkPreviews: createChunkPreviews({ database, blobs, chunker }),
     documents: createDocuments({ database, blobs, announcer, control, logger }),
     tasks: createTasks({ database, announcer, feeder, control, limits }),
     conversations: createConversations({ database, ids, control }),
