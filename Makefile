@@ -40,8 +40,16 @@ chaos: ## fault runs: RUNS=n of them (20), from SEED=s (1) on; a seed repeats wh
 	@RUNS=$(or $(RUNS),20) SEED=$(or $(SEED),1) exec bun test test/chaos/seeded.test.ts
 
 .PHONY: soak
-soak: ## the long form of the fault runs: 200 of them, from a random seed on, which is printed
+soak: ## the long form: 200 fault runs and 500 streams, from a random seed on, which is printed; hours
 	@$(MAKE) --no-print-directory chaos RUNS=$(or $(RUNS),200) SEED=$(or $(SEED),$$RANDOM)
+	@$(MAKE) --no-print-directory soak-streams SEED=$(or $(SEED),$$RANDOM)
+
+.PHONY: soak-streams
+soak-streams: ## streams through cuts, kills, slow readers and a Redis that forgets: 500 seeds of each, or RUNS, from SEED on
+	@deploy/scripts/setup.sh
+	@deploy/scripts/services.sh start >/dev/null
+	@echo "streams from seed $(or $(SEED),1) on"
+	@SOAK=1 SEED=$(or $(SEED),1) $(and $(RUNS),RUNS=$(RUNS)) exec bun test test/integration/realtime-property.test.ts test/integration/ws-crowd.test.ts test/e2e/streams-property.test.ts
 
 .PHONY: services
 services: ## real PostgreSQL + pgvector and Redis for tests, by the first way that works

@@ -239,3 +239,22 @@ describe('an answer', () => {
     cluster.postgres.cut();
   }, 120_000);
 });
+
+describe('a session', () => {
+  test('that is left closes its sockets on every node within 5 s, and opens no other on any', async () => {
+    const leaver = await register(cluster.nodes[0].url);
+    const sockets = [await on(0, leaver.token), await on(1, leaver.token)];
+    const stays = await on(1);
+    const leftAt = performance.now();
+    expect((await leaver.call('POST', '/auth/logout')).status).toBe(204);
+    for (const socket of sockets) expect(await socket.closed).toMatchObject({ code: 4401 });
+    expect(performance.now() - leftAt).toBeLessThan(5_000);
+    for (const { url } of cluster.nodes) {
+      const refused = await fetch(`${url}/ws`, { headers: { authorization: `Bearer ${leaver.token}` } });
+      expect(refused.status).toBe(401);
+    }
+    stays.send({ type: 'ping', id: 'still here' });
+    expect(await stays.until(({ id }) => id === 'still here')).toMatchObject({ type: 'pong' });
+    stays.close();
+  }, 60_000);
+});

@@ -294,6 +294,23 @@ describe('bad frames', () => {
     expect(await socket.closed).toMatchObject({ code: 4409 });
   });
 
+  test('that pile up behind a slow one close the socket with 4429, before its rate does', async () => {
+    const handled = Promise.withResolvers<never>();
+    handled.promise.catch(() => undefined);
+    const slow = await startSocketNode({
+      url: redis.url,
+      chat: { cancel: () => handled.promise },
+      config: { frameBurst: 10_000 },
+    });
+    const socket = await slow.connect(principalOf());
+    socket.send({ type: 'chat.cancel', turn_id: uuid() });
+    for (let i = 0; i < 300; i++) socket.sendRaw(`{"type":"ping","id":${i}}`);
+    expect(await socket.closed).toMatchObject({ code: 4429 });
+    expect(socket.frames.map(({ type }) => type)).toEqual(['hello']);
+    handled.reject(new Error('too late'));
+    await slow.stop();
+  });
+
   test('that come too fast are refused, and close the socket with 4429', async () => {
     const socket = await node.connect(principalOf());
     for (let i = 0; i < 600; i++) socket.sendRaw(`{"type":"ping","id":${i}}`);
@@ -319,8 +336,42 @@ describe('a session', () => {
     expect(await here.closed).toMatchObject({ code: 4401 });
     expect(await there.closed).toMatchObject({ code: 4401 });
     expect(await stays.request({ type: 'ping' })).toMatchObject({ type: 'pong' });
-    await runAs(scopeOf(principal), () => node.control.endUser(principal.userId));
-    expect(await stays.closed).toMatchObject({ code: 4401 });
+    await stays.close();
+  });
+
+  test('of a user who was given another role closes on every node, and comes back as what he is now', async () => {
+    const admin = principalOf({ role: 'admin' });
+    const colleague = principalOf({ tenantId: admin.tenantId, role: 'admin' });
+    const [here, there, stays] = [
+      await node.connect(admin),
+      await other.connect(admin),
+      await other.connect(colleague),
+    ];
+    for (const socket of [here, there]) {
+      expect(await socket.request({ type: 'subscribe', topic: 'tenant' })).toMatchObject({ type: 'ack' });
+    }
+    await runAs(scopeOf(colleague), () => other.control.endUser(admin.userId));
+    for (const socket of [here, there]) expect(await socket.closed).toMatchObject({ code: 4401 });
+    expect(await stays.request({ type: 'ping' })).toMatchObject({ type: 'pong' });
+    const again = await other.connect({ ...admin, role: 'member' });
+    expect(await again.request({ type: 'subscribe', topic: 'tenant' })).toMatchObject({ code: 'forbidden' });
+    await again.close();
+    await stays.close();
+  });
+
+  test('hears no topic of admins any more once its token says that it is none', async () => {
+    const principal = principalOf({ role: 'admin' });
+    const [socket, still] = [await node.connect(principal), await node.connect(principal)];
+    for (const one of [socket, still]) await one.request({ type: 'subscribe', topic: 'tenant' });
+    const token = node.tokenFor({ ...principal, role: 'member' });
+    expect(await socket.request({ type: 'auth.refresh', token })).toMatchObject({ type: 'ack' });
+    const hint = { type: 'document.deleted', data: { document_id: uuid(), task_id: null, title: 'x' } } as const;
+    await runAs(scopeOf(principal), () => node.publisher.hint('tenant', hint));
+    await still.find(({ type }) => type === 'document.deleted');
+    expect(await socket.request({ type: 'subscribe', topic: 'tenant' })).toMatchObject({ code: 'forbidden' });
+    expect(socket.events('tenant')).toEqual([]);
+    await socket.close();
+    await still.close();
   });
 
   test('that ended while Redis was cut off is noticed afterwards', async () => {
