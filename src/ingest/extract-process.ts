@@ -51,6 +51,7 @@ export interface ExtractProcess {
 
 export function startExtractProcess(folder: string, limits: ProcessLimits, clock: Clock): ExtractProcess {
   let jobs = 0;
+  /** Until it is told to die or has died: between the two it must not be given another job. */
   let alive = true;
   let stderr = '';
   let waiting: { resolve(reply: ReplyMessage): void; reject(reason: unknown): void; onNotice(): void } | undefined;
@@ -94,8 +95,13 @@ export function startExtractProcess(folder: string, limits: ProcessLimits, clock
     return kib === undefined ? undefined : Number(kib) / 1024;
   }
 
-  async function kill(): Promise<void> {
+  function endNow(): void {
+    alive = false;
     child.kill('SIGKILL');
+  }
+
+  async function kill(): Promise<void> {
+    endNow();
     await child.exited;
   }
 
@@ -123,7 +129,7 @@ export function startExtractProcess(folder: string, limits: ProcessLimits, clock
     const { promise, resolve, reject } = Promise.withResolvers<ReplyMessage>();
     const end = (reason: unknown) => {
       reject(reason);
-      child.kill('SIGKILL');
+      endNow();
     };
     const onAbort = () => end(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
@@ -155,7 +161,7 @@ export function startExtractProcess(folder: string, limits: ProcessLimits, clock
       return jobs;
     },
     get alive() {
-      return alive && !child.killed;
+      return alive;
     },
     get stderr() {
       return stderr;

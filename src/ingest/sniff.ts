@@ -112,6 +112,8 @@ async function find(head: Uint8Array, filename: string, inside: Inside): Promise
   const text = textOf(head);
   const known = TEXTUAL_FORMATS.find(({ start }) => start.test(latin));
   if (known) return known;
+  if (text && isPageBeforePdf(latin))
+    return { mediaType: 'application/x-polyglot', label: 'a web page with a PDF behind it' };
   if (text?.clean && !hasPdfHeader(latin, filename)) return textFinding(text.content, filename);
 
   const found = await fileTypeFromBuffer(head).catch(() => undefined);
@@ -137,6 +139,12 @@ function hasPdfHeader(latin: string, filename: string): boolean {
   const at = latin.slice(0, PDF_HEADER_WITHIN + 5).indexOf('%PDF-');
   if (at < 0 || extensionOf(filename) !== 'pdf') return false;
   return !/<\s*(?:script|html|svg|body|\?php|!doctype)|^#!|^(?:MZ|\x7fELF)/i.test(latin.slice(0, at));
+}
+
+/** What a browser opens as a page and a reader of PDFs as a PDF. Pages that write about PDFs do so within a line. */
+function isPageBeforePdf(latin: string): boolean {
+  const at = latin.slice(0, PDF_HEADER_WITHIN).search(/\n%PDF-\d\.\d[\r\n]/);
+  return at >= 0 && isMarkup(latin.slice(0, at + 1));
 }
 
 /** Formats that are made of text and are no text to read; their first bytes say so. */

@@ -1,4 +1,5 @@
 /** Word documents of before 2007, through word-extractor. */
+import * as XLSX from '@e965/xlsx';
 import WordExtractor from 'word-extractor';
 import { cleanText } from '../clean-text.ts';
 import { ExtractError } from '../extract-error.ts';
@@ -22,14 +23,20 @@ export const extractDoc: HeldExtractor = async ({ path }) => {
 
 async function open(path: string) {
   try {
+    if (isEncrypted(await Bun.file(path).bytes()))
+      throw new ExtractError('encrypted', 'The Word document is protected with a password.');
     return await new WordExtractor().extract(path);
   } catch (error) {
-    if (error instanceof RangeError) throw error;
-    if (error instanceof Error && /encrypt|password/i.test(error.message)) {
-      throw new ExtractError('encrypted', 'The Word document is protected with a password.', error);
-    }
+    if (error instanceof RangeError || error instanceof ExtractError) throw error;
     throw new ExtractError('corrupt', 'The Word document is damaged and cannot be read.', error);
   }
+}
+
+/** The header says so, and the library does not look. [MS-DOC] 2.5.2, `fEncrypted`. */
+function isEncrypted(bytes: Uint8Array): boolean {
+  const stream = XLSX.CFB.find(XLSX.CFB.read(Buffer.from(bytes), { type: 'buffer' }), 'WordDocument');
+  const header = Buffer.from(stream?.content ?? []);
+  return header.length >= 12 && (header.readUInt16LE(10) & 0x0100) !== 0;
 }
 
 /** Cells end in a tab; paragraphs are lines, with nothing between that tells them apart. */

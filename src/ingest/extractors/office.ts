@@ -39,15 +39,16 @@ export async function parseOffice(bytes: Buffer, format: Format, what: string): 
     });
   } catch (error) {
     if (error instanceof RangeError || error instanceof ExtractError) throw error;
-    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-    if (/LIMIT|DEPTH|TOO_LARGE/.test(code)) {
+    // Its errors say what they are in words alone.
+    const said = error instanceof Error ? error.message : '';
+    if (/limit|depth|denial-of-service|too large/i.test(said)) {
       throw new ExtractError(
         'limits_exceeded',
         `${what} is larger or more deeply nested than a document may be.`,
         error,
       );
     }
-    if (/PASSWORD|DECRYPTION/.test(code))
+    if (/password|decrypt/i.test(said))
       throw new ExtractError('encrypted', `${what} is protected with a password.`, error);
     throw new ExtractError('corrupt', `${what} is damaged and cannot be read.`, error);
   }
