@@ -4,7 +4,7 @@ import { createApp, createWorkerApp } from './app.ts';
 import type { Backends } from './backends.ts';
 import type { Config } from './config.ts';
 import type { ChatProvider, Chunker, EmbeddingProvider, Extractor, Lane } from './contracts/index.ts';
-import { ensureSpace, type Space } from './db/spaces.ts';
+import { ensureSpace } from './db/spaces.ts';
 import { type DemoLogin, makeDemo } from './demo.ts';
 import { createAccessTokens } from './http/plugins/jwt.ts';
 import { createConsoleRoutes } from './http/routes/console.ts';
@@ -21,6 +21,7 @@ import type { Metrics } from './kernel/metrics.ts';
 import type { Service } from './kernel/service.ts';
 import type { Part } from './lifecycle.ts';
 import { createProviders } from './llm/create-providers.ts';
+import { openEmbeddings } from './llm/open-embeddings.ts';
 import type { Poison } from './queue/deliveries.ts';
 import { createDispatcher } from './queue/dispatcher.ts';
 import { createDomainEventStream } from './queue/domain-event-stream.ts';
@@ -32,6 +33,7 @@ import { createControl } from './realtime/control.ts';
 import { createHub } from './realtime/hub.ts';
 import { createEventPublisher } from './realtime/log.ts';
 import { createKeys } from './redis/keys.ts';
+import { listSpaces } from './repositories/spaces.ts';
 import { createAdministration } from './services/administration.ts';
 import { createAnnouncer } from './services/announcer.ts';
 import { createAnswering } from './services/answering.ts';
@@ -49,12 +51,16 @@ import { createOutboxRelay } from './services/outbox-relay.ts';
 import { createProviderMetrics } from './services/provider-metrics.ts';
 import { createQuotaSettings } from './services/quotas.ts';
 import { createSearch } from './services/search.ts';
+import { createSpaces, type Spaces } from './services/spaces.ts';
+import { createSpaceBuilder } from './services/spaces-build.ts';
+import { createShadowReads } from './services/spaces-shadow.ts';
 import { createTasks } from './services/tasks.ts';
 import { createTickets } from './services/tickets.ts';
 import { createTopicSource } from './services/topics.ts';
 import { createResumableUploads } from './services/tus.ts';
 import { createUploadSweep } from './services/tus-sweep.ts';
 import { createUploads } from './services/uploads.ts';
+import { createVectorSearch } from './services/vector-search.ts';
 import { createVectorTiers } from './services/vector-tiers.ts';
 import { createWebhookRequests } from './services/webhook-request.ts';
 import { createWebhookSender } from './services/webhook-sender.ts';
@@ -102,14 +108,23 @@ const DRAIN_MS = 10_000;
 const EMBEDDED_SEGMENT_CHUNKS = 2_048;
 const WORKER_STOP_MS = 12_000;
 
-/** Chunks of another parser, chunker or vectors of another model belong to another space. */
-async function openSpace(env: Environment, embeddings: EmbeddingProvider, pipeline: string): Promise<Space> {
-  const { provider, model, dimensions } = embeddings;
-  const space = await ensureSpace(env.backends.database, { provider, model, dimensions, pipeline });
+/**
+ * The configured model's space. A chunker of another version cuts what comes from now on; what there is stays as it was cut
+ * until its documents are uploaded again, so it needs no other space.
+ */
+async function openSpace(env: Environment, { provider, model, dimensions }: EmbeddingProvider, pipeline: string) {
+  const { database } = env.backends;
+  const known = (await database.system(listSpaces)).find(
+    (space) =>
+      space.state !== 'retired' &&
+      space.provider === provider &&
+      space.model === model &&
+      space.dimensions === dimensions,
+  );
+  const space = known ?? (await ensureSpace(database, { provider, model, dimensions, pipeline }));
   if (space.state !== 'active') {
-    env.logger.warn({ space }, 'documents are indexed in a space that is not the active one');
+    env.logger.warn({ space }, 'the configured model is not the one that searches ask: activate its space');
   }
-  return space;
 }
 
 export async function createDeps(env: Environment): Promise<Deps> {
@@ -117,25 +132,34 @@ export async function createDeps(env: Environment): Promise<Deps> {
   const { database, clients, blobs } = backends;
   const keys = createKeys({ partitions: config.partitions });
 
-  const {
-    chat: chatProvider,
-    embeddings,
-    prepare,
-  } = await createProviders(
-    {
-      openaiBaseUrl: config.openaiBaseUrl,
-      openaiApiKeys: config.openaiApiKeys,
-      embeddingBaseUrl: config.embeddingBaseUrl,
-      embeddingApiKeys: config.embeddingApiKeys,
-      chatModel: config.chatModel,
-      embeddingModel: config.embeddingModel,
-      embeddingDimensions: config.embeddingDimensions,
-    },
-    { clock, logger, observer: createProviderMetrics({ metrics, clock }) },
-  );
+  const providerConfig = {
+    openaiBaseUrl: config.openaiBaseUrl,
+    openaiApiKeys: config.openaiApiKeys,
+    embeddingBaseUrl: config.embeddingBaseUrl,
+    embeddingApiKeys: config.embeddingApiKeys,
+    chatModel: config.chatModel,
+    embeddingModel: config.embeddingModel,
+    embeddingDimensions: config.embeddingDimensions,
+  };
+  const providerDependencies = { clock, logger, observer: createProviderMetrics({ metrics, clock }) };
+  const { chat: chatProvider, embeddings, prepare } = await createProviders(providerConfig, providerDependencies);
   await prepare(AbortSignal.timeout(30_000));
   const chunker = createChunker(countingAs(embeddings.model));
-  const space = await openSpace(env, embeddings, chunker.version);
+  await openSpace(env, embeddings, chunker.version);
+  const spaces = createSpaces({
+    database,
+    open: async (identity) => {
+      const { provider, model, dimensions } = embeddings;
+      const isConfigured =
+        identity.provider === provider && identity.model === model && identity.dimensions === dimensions;
+      return isConfigured ? embeddings : openEmbeddings(identity, providerConfig, providerDependencies);
+    },
+    pipeline: chunker.version,
+    clock,
+    logger,
+  });
+  const shadows = createShadowReads({ database, spaces, random: env.random, logger });
+  const vectors = createVectorSearch({ database, spaces, shadows });
 
   const publisher = createEventPublisher({
     clients,
@@ -149,13 +173,13 @@ export async function createDeps(env: Environment): Promise<Deps> {
   const control = createControl({ clients, keys, clock, logger });
   const producer = createProducer({ clients, keys });
   const feeder = createFeeder({ database, producer, clock, logger });
-  const search = createSearch({ database, embeddings, space, metrics });
+  const search = createSearch({ database, vectors, metrics });
   const health = createHealth({ database, clients, blobs });
 
-  const shared = { env, keys, publisher, announcer, control, producer, feeder, search, chunker, health };
+  const shared = { env, spaces, keys, publisher, announcer, control, producer, feeder, search, chunker, health };
   const base = { health, metrics: metrics.registry, metricsToken: config.metricsToken, logger };
   const server = config.role === 'worker' ? undefined : createServerSide(shared);
-  const worker = config.role === 'server' ? undefined : createWorkerSide(shared, { chatProvider, embeddings, space });
+  const worker = config.role === 'server' ? undefined : createWorkerSide(shared, chatProvider);
 
   const sweeper: Service = {
     name: 'staging-sweep',
@@ -174,6 +198,7 @@ export async function createDeps(env: Environment): Promise<Deps> {
 
 interface Shared {
   env: Environment;
+  spaces: Spaces;
   keys: ReturnType<typeof createKeys>;
   publisher: ReturnType<typeof createEventPublisher>;
   announcer: ReturnType<typeof createAnnouncer>;
@@ -281,21 +306,22 @@ function createServerSide({ env, keys, announcer, control, feeder, search, chunk
 }
 
 function createWorkerSide(
-  { env, keys, publisher, announcer, control, producer, feeder, search, chunker }: Shared,
-  { chatProvider, embeddings, space }: { chatProvider: ChatProvider; embeddings: EmbeddingProvider; space: Space },
+  { env, spaces, keys, publisher, announcer, control, producer, feeder, search, chunker }: Shared,
+  chatProvider: ChatProvider,
 ): Part[] {
   const { config, backends, clock, ids, logger, metrics, random } = env;
   const { database, clients, blobs } = backends;
   const extractor: Extractor & Service = createSandboxedExtractor({ logger });
   const { maxAttempts } = config;
   const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });
+  const builder = createSpaceBuilder({ database, spaces, clock, ids, logger });
   const ingestion = createIngestion({
     database,
     blobs,
     extractor,
     chunker,
-    embeddings,
-    space,
+    spaces,
+    alsoWrite: builder.alsoWrite,
     announcer,
     clock,
     ids,
@@ -390,6 +416,7 @@ function createWorkerSide(
       ...(config.databaseUrl === undefined && { most: EMBEDDED_SEGMENT_CHUNKS }),
     }),
     createVectorTiers({ database, clock, ids, random, logger }),
+    builder,
     createWebhookSender({ database, requests, clock, random, logger }),
     createOutboxRelay({ database, stream: createDomainEventStream({ clients, keys }), clock, ids, logger }),
     dispatcher('ingest'),

@@ -11,7 +11,7 @@ export interface SpaceIdentity {
 
 export interface Space extends SpaceIdentity {
   id: number;
-  state: 'building' | 'active' | 'read_only' | 'retired';
+  state: 'building' | 'active' | 'standby' | 'read_only' | 'retired';
 }
 
 /** Rows up to this many dimensions stay in the page (2 bytes each, PLAIN); larger ones go to TOAST uncompressed. */
@@ -51,16 +51,38 @@ export async function ensureSpace(database: Database, identity: SpaceIdentity): 
     const { provider, model, dimensions, pipeline } = identity;
     const find = () => sql<Space[]>`
       select id, provider, model, dimensions, pipeline, state from embedding_spaces
-      where provider = ${provider} and model = ${model} and dimensions = ${dimensions} and pipeline = ${pipeline}`;
+      where provider = ${provider} and model = ${model} and dimensions = ${dimensions} and pipeline = ${pipeline}
+        and state <> 'retired'`;
     const [existing] = await find();
     if (existing) return existing;
     await sql`
-      insert into embedding_spaces (provider, model, dimensions, pipeline, state)
-      select ${provider}, ${model}, ${dimensions}, ${pipeline},
-        case when exists (select from embedding_spaces where state = 'active') then 'building' else 'active' end`;
+      insert into embedding_spaces (provider, model, dimensions, pipeline, state, activated_at)
+      select ${provider}, ${model}, ${dimensions}, ${pipeline}, case when known then 'building' else 'active' end,
+        case when not known then now() end
+      from (select exists (select from embedding_spaces where state = 'active') as known) others`;
     const [made] = await find();
     if (!made) throw new Error('the embedding space that was just made is not there');
     await createPartitions(sql, made);
     return made;
   });
+}
+
+/**
+ * Drops the partitions of a retired space. Everybody who asks anything of vectors waits while this waits for a lock, so it
+ * gives up soon: false, and the caller tries again later. True also where there are none any more.
+ */
+export async function dropSpace(database: Database, id: number): Promise<boolean> {
+  try {
+    await database.owner(async (sql) => {
+      const [row] = await sql<{ there: boolean }[]>`
+        select to_regclass(${`chunk_vectors_s${id}`}) is not null as there`;
+      if (!row?.there) return;
+      await sql.unsafe(`set local lock_timeout = '2s'`);
+      await sql.unsafe(`drop table if exists chunk_codes_s${id}; drop table if exists chunk_vectors_s${id}`);
+    });
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === '55P03') return false;
+    throw error;
+  }
 }

@@ -73,11 +73,13 @@ interface TierRow {
 
 /**
  * Reads the tier, and keeps the planner from what it would do with wrong estimates: a sequential scan of everybody's rows
- * that was right for one tenant is cached for the next, and compiling a statement takes longer than running it.
+ * that was right for one tenant is cached for the next, and compiling a statement takes longer than running it, as does
+ * planning it anew each time.
  */
 function readTier(sql: Sql, { spaceId, filter }: Pick<VectorQuery, 'spaceId' | 'filter'>) {
   return sql<TierRow[]>`
-    select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true), t.tier, t.shard, t.candidates,
+    select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
+      set_config('plan_cache_mode', 'force_generic_plan', true), t.tier, t.shard, t.candidates,
       t.chunks, e.dimensions,
       ${
         hasFilter(filter)
@@ -113,7 +115,7 @@ export function exactChunks(
                 and t.space_id = ${space} and t.tier <> 'exact')`
             : sql``
         }
-      order by distance, id limit ${limit}) nearest`;
+      order by distance, id limit ${literal(sql, limit)}) nearest`;
 }
 
 /** The nearest codes of one shard, by the graph where `dimensions` is given (its index casts to them), else by a scan. */
@@ -162,10 +164,10 @@ export async function codedChunks(
       where s.tenant_id = current_setting('app.tenant_id')::uuid and s.space_id = ${space}
         and (s.shard is null or (s.shard > 0 and s.shard <> ${literal(sql, shard ?? 0)}))
         and v.tenant_id = current_setting('app.tenant_id')::uuid ${matching(sql, filter, 's.document_id')}
-      order by distance, id limit ${limit}
+      order by distance, id limit ${literal(sql, limit)}
     )
     select id, -distance as score from (select * from looked_at union all select * from tail) united
-    order by distance, id limit ${limit}`;
+    order by distance, id limit ${literal(sql, limit)}`;
   // In this order they are sent.
   const [, rows] = await Promise.all([settings, found]);
   return rows;

@@ -25,7 +25,7 @@ interface EmbeddedText {
 }
 
 /** What is embedded and indexed of a chunk: its place among the headings, then its text. */
-function embeddedText({ headings, text: own }: Pick<Chunk, 'headings' | 'text'>): EmbeddedText {
+export function embeddedText({ headings, text: own }: Pick<Chunk, 'headings' | 'text'>): EmbeddedText {
   const text = headings.length > 0 ? `${headings.join(' › ')}\n${own}` : own;
   const hash = new Bun.CryptoHasher('sha256').update(text).digest();
   return { text, hash, key: hash.toString('hex') };

@@ -6,9 +6,8 @@
 import { effect, type Scoped } from '../../actors/effect.ts';
 import type { IngestAttempt } from '../../actors/upload-pipeline.ts';
 import { uploadPipeline } from '../../actors/upload-pipeline.ts';
-import type { BlobStore, Chunker, EmbeddingProvider, Extractor, Job, TextStructure } from '../contracts/index.ts';
+import type { BlobStore, Chunker, Extractor, Job, TextStructure } from '../contracts/index.ts';
 import type { Database, Sql } from '../db/database.ts';
-import type { Space } from '../db/spaces.ts';
 import { ExtractError } from '../ingest/extract-error.ts';
 import { textPieces } from '../ingest/text-pieces.ts';
 import { backoffMs } from '../kernel/backoff.ts';
@@ -45,6 +44,8 @@ import { createBatchEmbedder } from './batch-embedder.ts';
 import { type ChunkPlan, createChunkPlan } from './chunk-plan.ts';
 import { type DocumentText, storeText } from './document-text.ts';
 import { keepLease } from './lease.ts';
+import type { OpenSpace, Spaces } from './spaces.ts';
+import type { SpaceBuilder } from './spaces-build.ts';
 import { CANCELLED_ERROR } from './tasks.ts';
 
 export interface IngestionOptions {
@@ -52,8 +53,9 @@ export interface IngestionOptions {
   blobs: BlobStore;
   extractor: Extractor;
   chunker: Chunker;
-  embeddings: EmbeddingProvider;
-  space: Pick<Space, 'id'>;
+  spaces: Pick<Spaces, 'current'>;
+  /** Writes a version into the spaces beside the active one before it is published. */
+  alsoWrite: SpaceBuilder['alsoWrite'];
   announcer: Announcer;
   clock: Clock;
   ids: Ids;
@@ -102,9 +104,17 @@ function classify(error: unknown): Outcome {
 }
 
 export function createIngestion(options: IngestionOptions) {
-  const { database, blobs, embeddings, announcer, clock, ids, logger, metrics, leaseMs } = options;
+  const { database, blobs, spaces, announcer, clock, ids, logger, metrics, leaseMs } = options;
   const works = new WeakMap<IngestAttempt, Work>();
-  const embed = createBatchEmbedder({ database, embeddings, space: options.space, ids, metrics });
+  const embedders = new Map<number, ReturnType<typeof createBatchEmbedder>>();
+
+  function embedderOf(space: OpenSpace): ReturnType<typeof createBatchEmbedder> {
+    const known = embedders.get(space.id);
+    if (known) return known;
+    const made = createBatchEmbedder({ database, embeddings: space.embeddings, space, ids, metrics });
+    embedders.set(space.id, made);
+    return made;
+  }
 
   function workOf(attempt: IngestAttempt): Work {
     const work = works.get(attempt);
@@ -289,12 +299,13 @@ export function createIngestion(options: IngestionOptions) {
 
   async function embedBatch(work: Work, signal: AbortSignal): Promise<{ done: number; total: number }> {
     const total = work.plan.size;
-    const size = Math.min(MAX_BATCH, embeddings.maxBatch);
+    const space = await spaces.current();
+    const size = Math.min(MAX_BATCH, space.embeddings.maxBatch);
     if (!work.text) throw new Error('embedding came before extracting');
     const batch = await work.plan.read(work.text, work.written, work.written + size);
     if (batch.length === 0) return { done: work.written, total };
     const stop = metrics.taskSeconds.startTimer({ stage: 'embedding' });
-    const rows = await embed(batch, signal);
+    const rows = await embedderOf(space)(batch, signal);
     const written = work.written + batch.length;
     const update = {
       stage: 'embedding',
@@ -311,7 +322,7 @@ export function createIngestion(options: IngestionOptions) {
           documentId: work.document.id,
           version: work.begun.document_version,
           privateTo: work.document.private_to,
-          spaceId: options.space.id,
+          spaceId: space.id,
         },
         rows,
         database.copies,
@@ -323,10 +334,11 @@ export function createIngestion(options: IngestionOptions) {
     return { done: work.written, total };
   }
 
-  async function publish(work: Work): Promise<Outcome> {
+  async function publish(work: Work, signal: AbortSignal): Promise<Outcome> {
     await enter(work, 'publishing');
     const { id } = work.document;
     const version = work.begun.document_version;
+    await options.alsoWrite({ documentId: id, version }, signal);
     const pages = work.structure.pages.length > 0 ? work.structure.pages.length : null;
     const published = await database.tenant(async (sql) => {
       if (!(await end(sql, work.taskId, work.attempt, 'succeeded', null))) return undefined;
@@ -493,7 +505,7 @@ export function createIngestion(options: IngestionOptions) {
       extract: effect(({ attempt }, signal) => extract(workOf(attempt), signal)),
       chunk: effect(({ attempt }, signal) => chunk(workOf(attempt), signal)),
       embedBatch: effect(({ attempt }, signal) => embedBatch(workOf(attempt), signal)),
-      publish: effect(({ attempt }) => publish(workOf(attempt))),
+      publish: effect(({ attempt }, signal) => publish(workOf(attempt), signal)),
       fail: effect(fail),
       cancel: effect(({ attempt }) => cancel(workOf(attempt))),
       release: effect(({ attempt }) => release(workOf(attempt))),

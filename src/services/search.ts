@@ -1,18 +1,17 @@
 /** Hybrid search over the tenant's own documents: words and vectors, fused by normalised scores. */
-import type { EmbeddingProvider, SearchFilter, SearchHit, SearchRequest, SearchResult } from '../contracts/index.ts';
+import type { SearchFilter, SearchHit, SearchRequest, SearchResult } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
-import type { Space } from '../db/spaces.ts';
 import { AppError, type FieldError } from '../kernel/errors.ts';
 import { isUuid } from '../kernel/ids.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { queryLexemes } from '../kernel/text/query.ts';
 import { toTsquery } from '../kernel/text/tsvector.ts';
 import { getHits, type HitRow, lexicalChunks } from '../repositories/search.ts';
-import { nearestChunks, type Scored } from '../repositories/vectors.ts';
+import type { Scored } from '../repositories/vectors.ts';
 import { fuse } from '../retrieval/fusion.ts';
 import { BM25 } from '../retrieval/lexical.ts';
 import { PROXIMITY_CANDIDATES, rerankByProximity } from '../retrieval/lexical-proximity.ts';
-import { toHalfvec } from './vectors.ts';
+import type { VectorSearch } from './vector-search.ts';
 
 export interface Search {
   search(request: SearchRequest, signal?: AbortSignal): Promise<{ results: SearchResult[]; took_ms: number }>;
@@ -22,14 +21,14 @@ export interface Search {
 
 export interface SearchOptions {
   database: Database;
-  embeddings: EmbeddingProvider;
-  space: Pick<Space, 'id'>;
+  vectors: VectorSearch;
   metrics: Metrics;
 }
 
 /** Each list is this long before the two are joined: enough that a hit of one is not lost to the other's first page. */
 const CANDIDATES = 100;
 const MAX_FILTER_IDS = 1_000;
+const NO_VECTORS = { hits: [], weight: 0 };
 
 /** Throws `invalid_request` for a filter that no query could be made of; metadata conditions are checked with the query. */
 export function assertFilter(filter: SearchFilter): void {
@@ -47,7 +46,7 @@ export function assertFilter(filter: SearchFilter): void {
   if (errors.length > 0) throw new AppError('invalid_request', 'The filter is not valid.', { errors });
 }
 
-export function createSearch({ database, embeddings, space, metrics }: SearchOptions): Search {
+export function createSearch({ database, vectors: vectorSearch, metrics }: SearchOptions): Search {
   async function byWords(request: SearchRequest, limit: number): Promise<{ hits: Scored[]; rows: HitRow[] }> {
     const terms = queryLexemes(request.query);
     const found = await database.tenant(async (sql) => {
@@ -71,25 +70,15 @@ export function createSearch({ database, embeddings, space, metrics }: SearchOpt
     return { hits, rows: found.rows };
   }
 
-  async function byVector(request: SearchRequest, limit: number, signal?: AbortSignal): Promise<Scored[]> {
-    // Bought before the transaction opens: nothing waits for the network inside one.
-    const { vectors } = await embeddings.embed([request.query], { purpose: 'query', ...(signal && { signal }) });
-    const vector = vectors[0];
-    if (!vector) return [];
-    return database.tenant((sql) =>
-      nearestChunks(sql, { spaceId: space.id, embedding: toHalfvec(vector), limit, filter: request.filter }),
-    );
-  }
-
   async function hits(request: SearchRequest, signal?: AbortSignal): Promise<SearchHit[]> {
     assertFilter(request.filter);
     const stop = metrics.searchLatencyMs.startTimer({ mode: request.mode });
     const limit = Math.max(CANDIDATES, request.top_k);
-    const [words, vectors] = await Promise.all([
+    const [words, { hits: vectors, weight }] = await Promise.all([
       request.mode === 'vector' ? { hits: [], rows: [] } : byWords(request, limit),
-      request.mode === 'text' ? [] : byVector(request, limit, signal),
+      request.mode === 'text' ? NO_VECTORS : vectorSearch.nearest({ ...request, limit }, signal),
     ]);
-    const vectorWeight = request.mode === 'text' ? 0 : request.mode === 'vector' ? 1 : embeddings.vectorWeight;
+    const vectorWeight = request.mode === 'text' ? 0 : request.mode === 'vector' ? 1 : weight;
     const fused = fuse(words.hits, vectors, { vectorWeight }).slice(0, request.top_k);
     const rows = new Map(words.rows.map((row) => [row.chunk_id, row]));
     const missing = fused.filter(({ id }) => !rows.has(id)).map(({ id }) => id);

@@ -17,7 +17,7 @@ export interface Recall {
 
 const SAMPLES = 32;
 const NEAREST = 10;
-const CANDIDATES = [100, 200, 400, 800] as const;
+const CANDIDATES = [100, 200, 400, 800, 1_600, 3_200] as const;
 const MARGIN = 2;
 export const ENOUGH = 0.99;
 

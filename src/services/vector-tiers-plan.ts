@@ -30,8 +30,9 @@ const RANK = { exact: 0, bits: 1, indexed: 2 } as const;
 /** The tier that a tenant should be in. `canIndex`: false where no index can be built beside writers. */
 export function tierFor({ tier, chunks, refusedAt }: Sized, bounds: TierBounds, canIndex: boolean): Tier['tier'] {
   const fits = (wanted: 'bits' | 'indexed') => chunks >= bounds[wanted] * (RANK[tier] >= RANK[wanted] ? HYSTERESIS : 1);
-  if (tier === 'exact' && refusedAt !== null && chunks < refusedAt * GROWN_AFTER_REFUSAL) return 'exact';
-  if (canIndex && fits('indexed')) return 'indexed';
+  const isRefused = refusedAt !== null && chunks < refusedAt * GROWN_AFTER_REFUSAL;
+  if (isRefused && tier === 'exact') return 'exact';
+  if (canIndex && !(isRefused && tier === 'bits') && fits('indexed')) return 'indexed';
   return fits('bits') ? 'bits' : 'exact';
 }
 

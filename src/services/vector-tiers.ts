@@ -120,7 +120,7 @@ export function createVectorTiers(options: VectorTiersOptions): VectorTiers {
       return false;
     }
     await renew(work);
-    await change(work, { tier, candidates, recall, chunks, refusedAt: null });
+    await change(work, { tier, candidates, recall, chunks, ...(tier === 'indexed' && { refusedAt: null }) });
     logger.info(about, `a tenant’s vectors are searched by ${tier} now`);
     return true;
   }
@@ -130,7 +130,10 @@ export function createVectorTiers(options: VectorTiersOptions): VectorTiers {
     const { spaceId, tier, chunks } = work.state;
     await encode(work);
     if (tier !== 'exact' && !isOutgrown(work.state)) return true;
-    if (await enforce(work, 'bits', work.state.shard)) return true;
+    if (await enforce(work, 'bits', work.state.shard)) {
+      if (tier === 'exact') await change(work, { refusedAt: null });
+      return true;
+    }
     await change(work, { tier: 'exact', refusedAt: chunks });
     await everywhere(work, (sql) => removeCodes(sql, spaceId, BATCH_CHUNKS));
     return false;
@@ -164,8 +167,10 @@ export function createVectorTiers(options: VectorTiersOptions): VectorTiers {
       await whileLeased(work, () => buildGraph(database, place, { dimensions, codes: chunks }));
     }
     if (tier === 'indexed' && isBuilt && !isOutgrown(work.state)) return;
-    // Where the graph finds too little, scanning the same shard is in force already.
-    if (!(await enforce(work, 'indexed', shard)) && tier === 'indexed') await change(work, { tier: 'bits' });
+    if (await enforce(work, 'indexed', shard)) return;
+    // The codes are scanned again, in the shard of all.
+    await change(work, { tier: 'bits', refusedAt: chunks });
+    await leaveShard({ ...work, state: { ...work.state, tier: 'bits', shard } });
   }
 
   /** Keeps the lease while one long step runs. */

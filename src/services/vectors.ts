@@ -1,9 +1,12 @@
 /** Vectors between the provider's form and the database's. */
 
-/** A `halfvec` of unit length keeps steps of 5e-7 at best near a millionth part: more digits would only be sent and parsed. */
-const STEPS = 1e6;
+/** Finer than a half where it matters: of the values of a unit vector those above 0.01 carry the product. */
+const STEPS = 1e5;
 
-/** The text form of a `halfvec`: `[0.1,-0.2,…]`. For vectors of unit length. */
+/**
+ * The text form of a question's `halfvec`, `[0.1,-0.2,…]`: unit length, and no more digits than change an order. Half as
+ * long to send and to parse as all that a float has.
+ */
 export function toHalfvec(vector: Float32Array): string {
   let text = '[';
   for (let i = 0; i < vector.length; i++) {

@@ -1,0 +1,94 @@
+/** One document's vectors in a space that is built beside, and one question's shadow read: in the tenant's scope. */
+import type { Sql } from '../db/database.ts';
+import { halfvecText } from '../kernel/halfvec.ts';
+
+export interface UnembeddedChunk {
+  id: string;
+  text: string;
+  headings: string[];
+}
+
+export interface DocumentVersion {
+  documentId: string;
+  version: number;
+  spaceId: number;
+}
+
+/** The next chunks of a version that have no vector in the space, in reading order. */
+export async function chunksWithoutVector(
+  sql: Sql,
+  { documentId, version, spaceId }: DocumentVersion,
+  limit: number,
+): Promise<UnembeddedChunk[]> {
+  return sql<UnembeddedChunk[]>`
+    select c.id, c.text, c.headings from chunks c
+    where c.tenant_id = current_setting('app.tenant_id')::uuid and c.document_id = ${documentId} and c.version = ${version}
+      and not exists (select from chunk_vectors v where v.tenant_id = c.tenant_id and v.chunk_id = c.id
+        and v.space_id = ${spaceId})
+    order by c.ordinal limit ${limit}`;
+}
+
+export interface NewVector {
+  chunkId: string;
+  contentHash: Uint8Array;
+  /** `encodeHalfvec` of it. */
+  embedding: Uint8Array;
+}
+
+/**
+ * Writes vectors of chunks that are still there: a chunk that was deleted since has none, and one that somebody else has
+ * written stays.
+ */
+export async function insertVectors(
+  sql: Sql,
+  { documentId, version, spaceId }: DocumentVersion,
+  vectors: readonly NewVector[],
+): Promise<void> {
+  await sql`
+    insert into chunk_vectors (chunk_id, space_id, document_id, version, private_to, content_hash, embedding)
+    select c.id, ${spaceId}, c.document_id, c.version, c.private_to, decode(b.hash, 'hex'), b.embedding::halfvec
+    from unnest(${vectors.map(({ chunkId }) => chunkId)}::uuid[],
+      ${vectors.map(({ contentHash }) => Buffer.from(contentHash).toString('hex'))}::text[],
+      ${vectors.map(({ embedding }) => halfvecText(embedding))}::text[]) as b(id, hash, embedding)
+    join chunks c on c.tenant_id = current_setting('app.tenant_id')::uuid and c.id = b.id
+      and c.document_id = ${documentId} and c.version = ${version}
+    on conflict do nothing`;
+}
+
+/**
+ * Records that a live version is whole in the space; false where it is not, or not the live one any more. The document's
+ * row is held meanwhile, so a publication comes before or after.
+ */
+export async function recordWhole(sql: Sql, { documentId, version, spaceId }: DocumentVersion): Promise<boolean> {
+  const rows = await sql`
+    with held as materialized (
+      select d.id, d.private_to from documents d
+      where d.tenant_id = current_setting('app.tenant_id')::uuid and d.id = ${documentId} and d.live_version = ${version}
+      for share
+    )
+    insert into document_spaces (document_id, space_id, version, private_to, chunks)
+    select held.id, ${spaceId}::int, ${version}::int, held.private_to, counted.vectors
+    from held cross join lateral (
+      select count(*)::int as chunks, count(v.chunk_id)::int as vectors from chunks c
+      left join chunk_vectors v on v.tenant_id = c.tenant_id and v.chunk_id = c.id and v.space_id = ${spaceId}
+      where c.tenant_id = current_setting('app.tenant_id')::uuid and c.document_id = held.id and c.version = ${version}
+    ) counted
+    where counted.chunks = counted.vectors and counted.chunks > 0
+    on conflict (tenant_id, document_id, space_id) do nothing
+    returning 1`;
+  return rows.length > 0;
+}
+
+/** Adds one comparison, or one that failed, to what is told of a space. */
+export async function addShadow(
+  sql: Sql,
+  spaceId: number,
+  seen: { overlap: number; agreement: number } | undefined,
+): Promise<void> {
+  const { overlap, agreement } = seen ?? { overlap: 0, agreement: 0 };
+  await sql`
+    insert into space_shadows as s (space_id, compared, overlap, agreement, failed)
+    values (${spaceId}, ${seen ? 1 : 0}, ${overlap}, ${agreement}, ${seen ? 0 : 1})
+    on conflict (tenant_id, space_id) do update set compared = s.compared + excluded.compared,
+      overlap = s.overlap + excluded.overlap, agreement = s.agreement + excluded.agreement, failed = s.failed + excluded.failed`;
+}

@@ -1,0 +1,56 @@
+/** The vector half of a search: the question's vector in the space that is active now, and the chunks nearest to it. */
+import type { SearchFilter } from '../contracts/index.ts';
+import type { Database } from '../db/database.ts';
+import { nearestChunks, type Scored } from '../repositories/vectors.ts';
+import type { OpenSpace, Spaces } from './spaces.ts';
+import type { ShadowReads } from './spaces-shadow.ts';
+import { toHalfvec } from './vectors.ts';
+
+export interface VectorQuestion {
+  query: string;
+  limit: number;
+  filter: SearchFilter;
+}
+
+export interface VectorAnswer {
+  /** Cosines, in [-1, 1], best first. */
+  hits: Scored[];
+  /** Share of the vector score that fits the model (`EmbeddingProvider.vectorWeight`). */
+  weight: number;
+}
+
+export interface VectorSearch {
+  /** Runs in the ambient scope. Rejects with `provider_unavailable` when the question's vector cannot be had. */
+  nearest(question: VectorQuestion, signal?: AbortSignal): Promise<VectorAnswer>;
+}
+
+export interface VectorSearchOptions {
+  database: Database;
+  spaces: Pick<Spaces, 'current'>;
+  shadows?: Pick<ShadowReads, 'observe'>;
+  /** The question's vector; by default bought each time. */
+  embed?(space: OpenSpace, query: string, signal?: AbortSignal): Promise<Float32Array | undefined>;
+}
+
+async function buy({ embeddings }: OpenSpace, query: string, signal?: AbortSignal): Promise<Float32Array | undefined> {
+  const { vectors } = await embeddings.embed([query], { purpose: 'query', ...(signal && { signal }) });
+  return vectors[0];
+}
+
+export function createVectorSearch({ database, spaces, shadows, embed = buy }: VectorSearchOptions): VectorSearch {
+  return {
+    async nearest({ query, limit, filter }, signal) {
+      // Space and vector belong together, whatever becomes active meanwhile: the space before is still written.
+      const space = await spaces.current();
+      // Bought before the transaction opens: nothing waits for the network inside one.
+      const vector = await embed(space, query, signal);
+      const weight = space.embeddings.vectorWeight;
+      if (!vector) return { hits: [], weight };
+      const hits = await database.tenant((sql) =>
+        nearestChunks(sql, { spaceId: space.id, embedding: toHalfvec(vector), limit, filter }),
+      );
+      shadows?.observe({ query, filter, found: hits.map(({ id }) => id) });
+      return { hits, weight };
+    },
+  };
+}
