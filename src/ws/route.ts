@@ -137,7 +137,9 @@ export function createWsRoute(options: WsOptions): WsRoute {
     }
     const token = BEARER.exec(header ?? '')?.[1];
     const principal = header === null ? await tickets.redeem(ticket ?? '') : token ? await tokens.verify(token) : null;
-    if (!principal || principal.expiresAt <= clock.now() || (await sessions.isRevoked(principal.sessionId))) {
+    const isOver = ({ sessionId, expiresAt }: Principal) =>
+      expiresAt <= clock.now() || sockets.hasEnded(sessionId) || sessions.isRevoked(sessionId);
+    if (!principal || (await isOver(principal))) {
       throw new AppError('unauthenticated', 'The credentials are not valid, or no longer.');
     }
     return principal;

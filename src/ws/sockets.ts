@@ -30,6 +30,8 @@ export interface Sockets extends Service {
   opened(connection: Connection): boolean;
   fellBehind(connection: Connection): void;
   closed(connection: Connection): void;
+  /** The session ended a moment ago: what is known of sessions elsewhere in this process may be older. */
+  hasEnded(sessionId: string): boolean;
   /** New sockets are not taken any more. */
   readonly closing: boolean;
   readonly size: number;
@@ -38,6 +40,8 @@ export interface Sockets extends Service {
 }
 
 const ROUND_MS = 500;
+/** Longer than anybody here goes on believing that a session lives (`services/revocations.ts`). */
+const REMEMBER_ENDED_MS = 10_000;
 /** How long a client may take to answer our close. */
 const CLOSE_GRACE_MS = 2_000;
 /** Told to go, clients come back spread over so long: about one a millisecond. */
@@ -48,6 +52,8 @@ export function createSockets(options: SocketsOptions): Sockets {
   const all = new Set<Connection>();
   const behind = new Set<Connection>();
   const perUser = new Map<string, number>();
+  /** Sessions by when they ended, in milliseconds since the epoch. */
+  const endedSessions = new Map<string, number>();
   let closing = false;
   let emptied: PromiseWithResolvers<void> | undefined;
   let unlisten: (() => void)[] = [];
@@ -60,6 +66,7 @@ export function createSockets(options: SocketsOptions): Sockets {
   }
 
   function onEnded(ended: Ended): void {
+    if (ended.kind === 'session') endedSessions.set(ended.id, clock.now());
     endWhere(({ principal }) => {
       if (principal.tenantId !== ended.tenantId) return false;
       if (ended.kind === 'tenant') return true;
@@ -88,6 +95,7 @@ export function createSockets(options: SocketsOptions): Sockets {
         waiting += connection.waitingBytes;
       }
       metrics.wsOutboxBytes.set(waiting);
+      for (const [sessionId, at] of endedSessions) if (now - at > REMEMBER_ENDED_MS) endedSessions.delete(sessionId);
       for (const connection of [...all]) {
         if (connection.isOpen && connection.principal.expiresAt <= now)
           connection.end(CLOSE_CODES.session_ended, 'token expired');
@@ -119,6 +127,7 @@ export function createSockets(options: SocketsOptions): Sockets {
     get size() {
       return all.size;
     },
+    hasEnded: (sessionId) => endedSessions.has(sessionId),
     opened(connection) {
       const user = userOf(connection);
       const others = perUser.get(user) ?? 0;
@@ -128,6 +137,9 @@ export function createSockets(options: SocketsOptions): Sockets {
       // A close code, rather than a refused upgrade: browsers are not told the status of one.
       if (others >= maxConnectionsPerUser) connection.end(CLOSE_CODES.too_many, 'too many connections');
       else if (closing) connection.end(CLOSE_CODES.going_away, 'going away');
+      // The order came after the credentials were looked at.
+      else if (endedSessions.has(connection.principal.sessionId))
+        connection.end(CLOSE_CODES.session_ended, 'session ended');
       return connection.isOpen;
     },
     fellBehind(connection) {

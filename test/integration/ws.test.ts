@@ -335,6 +335,10 @@ describe('a session', () => {
     await runAs(scopeOf(principal), () => node.control.endSession(principal.sessionId));
     expect(await here.closed).toMatchObject({ code: 4401 });
     expect(await there.closed).toMatchObject({ code: 4401 });
+    // Whoever else asks on that node may have been told a moment ago that the session lives.
+    expect(await refusal(other.http, { authorization: `Bearer ${other.tokenFor(principal)}` })).toMatchObject({
+      status: 401,
+    });
     expect(await stays.request({ type: 'ping' })).toMatchObject({ type: 'pong' });
     await stays.close();
   });
