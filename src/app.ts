@@ -14,6 +14,7 @@ import { authPlugin } from './http/plugins/auth.ts';
 import { bodyLimitPlugin } from './http/plugins/body-limit.ts';
 import { corsPlugin } from './http/plugins/cors.ts';
 import { createErrorRenderer, errorsPlugin } from './http/plugins/errors.ts';
+import { idempotencyPlugin } from './http/plugins/idempotency.ts';
 import { responseHeadersPlugin } from './http/plugins/response-headers.ts';
 import { tusHeadersPlugin } from './http/plugins/tus-headers.ts';
 import { urlPlugin } from './http/plugins/url.ts';
@@ -37,6 +38,7 @@ import { createUploadRoutes } from './http/routes/upload.ts';
 import { createWebhookRoutes } from './http/routes/webhooks.ts';
 import type { Clock } from './kernel/clock.ts';
 import type { Logger } from './kernel/logger.ts';
+import type { Idempotency } from './services/idempotency.ts';
 
 export interface BaseAppDeps {
   health: HealthPort;
@@ -49,6 +51,7 @@ export interface AppDeps extends BaseAppDeps {
   tokens: AccessTokens;
   isOperator(token: string): boolean;
   services: ApiServices;
+  idempotency: Idempotency;
   hub: Hub;
   clock: Clock;
   allowedOrigins: readonly string[];
@@ -91,6 +94,8 @@ export function createApp(deps: AppDeps): AnyElysia {
   const streamTopic: StreamTopic = (stream) => streamTopicAsSse({ hub, clock, ...stream });
   const { root, render } = createRoot(deps, deps.websocket);
   const app = root
+    // Before the credentials, so that it runs inside of them.
+    .use(idempotencyPlugin(deps))
     .use(authPlugin({ tokens: deps.tokens, identity: services.identity, isOperator: deps.isOperator }))
     .use(urlPlugin)
     .use(tusHeadersPlugin)

@@ -18,6 +18,7 @@ import { messageOf } from './kernel/errors.ts';
 import type { Ids } from './kernel/ids.ts';
 import type { Logger } from './kernel/logger.ts';
 import type { Metrics } from './kernel/metrics.ts';
+import { createSealer } from './kernel/sealing.ts';
 import type { Service } from './kernel/service.ts';
 import type { Part } from './lifecycle.ts';
 import { createProviders } from './llm/create-providers.ts';
@@ -43,6 +44,7 @@ import { createConversations } from './services/conversations.ts';
 import { createCounterCheck } from './services/counter-check.ts';
 import { createDocuments } from './services/documents.ts';
 import { createHealth } from './services/health.ts';
+import { createIdempotency, createIdempotencySweep } from './services/idempotency.ts';
 import { createIdentity } from './services/identity.ts';
 import { createIngestion } from './services/ingestion.ts';
 import { createLexicalCompactor } from './services/lexical-compactor.ts';
@@ -253,6 +255,13 @@ function createServerSide({ env, keys, announcer, control, feeder, search, chunk
     quotas: createQuotaSettings({ database, limits }),
     webhooks: createWebhooks({ database, requests, ids }),
   };
+  const idempotency = createIdempotency({
+    database,
+    sealer: createSealer({ secrets: env.jwtSecrets, purpose: 'idempotent answers' }),
+    clock,
+    ids,
+    logger,
+  });
   const ws = createWsRoute({
     hub,
     chat,
@@ -279,7 +288,13 @@ function createServerSide({ env, keys, announcer, control, feeder, search, chunk
     stop: async () => {},
   };
   return {
-    parts: [hub, ws.service, createUploadSweep({ database, resumable, clock, logger }), demo],
+    parts: [
+      hub,
+      ws.service,
+      createUploadSweep({ database, resumable, clock, logger }),
+      createIdempotencySweep({ database, clock, logger }),
+      demo,
+    ],
     // Open sockets and event streams would keep the server from stopping; the hub ends the streams.
     async leave() {
       await ws.closeAll();
@@ -291,6 +306,7 @@ function createServerSide({ env, keys, announcer, control, feeder, search, chunk
         tokens,
         isOperator: createOperatorCheck(env.operatorToken),
         services,
+        idempotency,
         hub,
         clock,
         allowedOrigins: config.allowedOrigins,

@@ -8,7 +8,8 @@ import { MAX_JSON_BYTES } from './plugins/body-limit.ts';
 /** Escapes that may stand for a NUL or half a surrogate pair: neither can be stored as text. */
 const SUSPICIOUS = /\\u(0000|d[89a-f])/i;
 
-async function readAtMost(body: ReadableStream<Uint8Array>, most: number): Promise<Uint8Array> {
+/** Throws `payload_too_large` past `most` bytes, whatever was promised. */
+export async function readAtMost(body: ReadableStream<Uint8Array>, most: number): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of body) {

@@ -14,7 +14,9 @@ export interface RequestState extends TraceContext {
   principal?: Principal;
   /** The operator is calling, who is in no tenant and so has no principal. Only ever true under `/api/v1/admin`. */
   operator?: boolean;
-  /** Why the credentials were refused, or that there were none where some are needed. */
+  /** Sees the bytes of an upload on their way (`small-body.ts`). */
+  bodyTap?: (piece: Uint8Array) => void;
+  /** Why the request is refused before its route is looked for: its credentials, as a rule. */
   refusal?: AppError;
 }
 
@@ -40,6 +42,11 @@ export function stateOf(request: Request): RequestState {
     states.set(request, state);
   }
   return state;
+}
+
+/** Makes what is known of a request known of another that stands for it. */
+export function shareState(of: Request, to: Request): void {
+  states.set(to, stateOf(of));
 }
 
 /** Who is calling. Throws `unauthenticated` where nobody has proven it, so a handler cannot forget to ask. */

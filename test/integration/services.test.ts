@@ -42,6 +42,7 @@ const PROVED_BY: Readonly<Record<string, readonly string[] | 'composition'>> = {
   'src/realtime/hub.ts': ['hub'],
   'src/redis/subscriber.ts': ['subscriber'],
   'src/services/counter-check.ts': ['counter-check'],
+  'src/services/idempotency.ts': ['idempotency-sweep'],
   'src/services/outbox-relay.ts': ['outbox-relay'],
   'src/services/tus-sweep.ts': ['upload-sweep'],
   'src/services/vector-tiers.ts': ['vector-tiers'],

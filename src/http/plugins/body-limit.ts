@@ -12,7 +12,7 @@ export const MAX_JSON_BYTES = 1_048_576;
 /** Boundaries and the other fields of a multipart upload, beside the file itself. */
 const MULTIPART_OVERHEAD_BYTES = 1_048_576;
 
-const UPLOAD_PATH = '/api/v1/upload';
+export const UPLOAD_PATH = '/api/v1/upload';
 
 export function bodyLimitPlugin({ maxUploadBytes }: { maxUploadBytes: number }) {
   return new Elysia({ name: 'body-limit' }).onRequest(({ request }) => {

@@ -47,7 +47,8 @@ function classifyValidation(error: ValidationError, request: Request): AppError 
 function headersOf(error: AppError): Record<string, string> {
   const headers: Record<string, string> = { 'content-type': 'application/problem+json' };
   if (error.status === 401) headers['www-authenticate'] = 'Bearer';
-  if (error.status === 429 || error.status === 503) {
+  const saysWhen = error.status === 409 && error.retryAfterMs !== undefined;
+  if (error.status === 429 || error.status === 503 || saysWhen) {
     const seconds = error.retryAfterMs === undefined ? DEFAULT_RETRY_SECONDS : Math.ceil(error.retryAfterMs / 1_000);
     headers['retry-after'] = String(Math.max(1, seconds));
   }

@@ -142,7 +142,7 @@ export function createSwaggerRoutes({ version }: SwaggerOptions) {
       // Mounted for its sight of the root's routes; both of its own are replaced below.
       .use(generator)
       .get('/swagger', ({ request }) => serveFile(page, request, 'revalidate', HEADERS), hidden)
-      .get('/swagger/json', () => withCommonErrors(toOpenApi30(generate())), hidden)
+      .get('/swagger/json', () => withIdempotencyKey(withCommonErrors(toOpenApi30(generate()))), hidden)
       .get(
         '/swagger/assets/:name',
         async ({ request, params }) => serveFile(await packageFile(files, params.name), request, 'revalidate'),
@@ -167,6 +167,30 @@ function packageFile(files: Map<string, Promise<StaticFile>>, name: string): Pro
     .then((bytes) => createStaticFile(bytes, type));
   files.set(name, file);
   return file;
+}
+
+const MUTATING = ['post', 'put', 'patch', 'delete'];
+/** Open routes have no user whose key it would be; resumable uploads have offsets. */
+const WITHOUT_KEY = /^\/api\/v1\/(?:auth\/(?:register|login|refresh)|uploads\/tus)/;
+
+const IDEMPOTENCY_KEY = {
+  name: 'Idempotency-Key',
+  in: 'header',
+  required: false,
+  description:
+    'Any 1 to 255 printable characters, best a new UUID. Sent again within 24 hours with the same request, the first answer is repeated (`Idempotency-Replayed: true`) and nothing happens twice. With another request: 422. While the first still runs: 409 with `Retry-After`. Failures are not kept.',
+  schema: { type: 'string', minLength: 1, maxLength: 255 },
+  example: '8e03978e-40d5-43dd-bc93-6894a57f9324',
+};
+
+function withIdempotencyKey(document: ReturnType<typeof toOpenApi30>): ReturnType<typeof toOpenApi30> {
+  for (const [path, item] of Object.entries(document.paths ?? {})) {
+    if (!path.startsWith('/api/v1/') || WITHOUT_KEY.test(path)) continue;
+    for (const [method, operation] of Object.entries(item as Record<string, { parameters?: unknown[] }>)) {
+      if (MUTATING.includes(method)) operation.parameters = [...(operation.parameters ?? []), IDEMPOTENCY_KEY];
+    }
+  }
+  return document;
 }
 
 function withCommonErrors(document: ReturnType<typeof toOpenApi30>): ReturnType<typeof toOpenApi30> {
