@@ -59,6 +59,12 @@ export function createMetrics() {
       buckets: MILLISECONDS,
       registers,
     }),
+    cacheRequests: new Counter({
+      name: name('cache_requests_total'),
+      help: 'Look-ups in the caches of retrieval; the share of hits is their hit rate.',
+      labelNames: ['cache', 'result'],
+      registers,
+    }),
     providerRequests: new Counter({
       name: name('openai_req_total'),
       help: 'Requests to model providers; key is its number, never its text.',

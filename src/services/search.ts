@@ -4,13 +4,10 @@ import type { Database } from '../db/database.ts';
 import { AppError, type FieldError } from '../kernel/errors.ts';
 import { isUuid } from '../kernel/ids.ts';
 import type { Metrics } from '../kernel/metrics.ts';
-import { queryLexemes } from '../kernel/text/query.ts';
-import { toTsquery } from '../kernel/text/tsvector.ts';
-import { getHits, type HitRow, lexicalChunks } from '../repositories/search.ts';
+import { getHits } from '../repositories/search.ts';
 import type { Scored } from '../repositories/vectors.ts';
 import { fuse } from '../retrieval/fusion.ts';
-import { BM25 } from '../retrieval/lexical.ts';
-import { PROXIMITY_CANDIDATES, rerankByProximity } from '../retrieval/lexical-proximity.ts';
+import { createLexicalSearch } from './lexical-search.ts';
 import type { VectorSearch } from './vector-search.ts';
 
 export interface Search {
@@ -47,44 +44,25 @@ export function assertFilter(filter: SearchFilter): void {
 }
 
 export function createSearch({ database, vectors: vectorSearch, metrics }: SearchOptions): Search {
-  async function byWords(request: SearchRequest, limit: number): Promise<{ hits: Scored[]; rows: HitRow[] }> {
-    const terms = queryLexemes(request.query);
-    const found = await database.tenant(async (sql) => {
-      const { hits, idf } = await lexicalChunks(sql, {
-        terms,
-        tsquery: toTsquery(terms.map(({ term }) => term)),
-        bm25: BM25,
-        limit,
-        filter: request.filter,
-      });
-      const looked = hits.slice(0, PROXIMITY_CANDIDATES).map(({ id }) => id);
-      return { hits, idf, rows: looked.length > 0 ? await getHits(sql, looked) : [] };
-    });
-    const best = found.hits[0]?.score ?? 1;
-    const texts = new Map(found.rows.map((row) => [row.chunk_id, row.text]));
-    const hits = rerankByProximity(
-      terms,
-      found.hits.map(({ id, score }) => ({ id, text: texts.get(id) ?? null, score: score / best })),
-      (term) => found.idf.get(term) ?? 0,
-    );
-    return { hits, rows: found.rows };
-  }
+  const lexical = createLexicalSearch({ metrics });
+
+  const byWords = (request: SearchRequest, limit: number): Promise<Scored[]> =>
+    database.tenant((sql) => lexical.find(sql, { ...request, limit, maxPerDocument: limit }));
 
   async function hits(request: SearchRequest, signal?: AbortSignal): Promise<SearchHit[]> {
     assertFilter(request.filter);
     const stop = metrics.searchLatencyMs.startTimer({ mode: request.mode });
     const limit = Math.max(CANDIDATES, request.top_k);
     const [words, { hits: vectors, weight }] = await Promise.all([
-      request.mode === 'vector' ? { hits: [], rows: [] } : byWords(request, limit),
+      request.mode === 'vector' ? [] : byWords(request, limit),
       request.mode === 'text' ? NO_VECTORS : vectorSearch.nearest({ ...request, limit }, signal),
     ]);
     const vectorWeight = request.mode === 'text' ? 0 : request.mode === 'vector' ? 1 : weight;
-    const fused = fuse(words.hits, vectors, { vectorWeight }).slice(0, request.top_k);
-    const rows = new Map(words.rows.map((row) => [row.chunk_id, row]));
-    const missing = fused.filter(({ id }) => !rows.has(id)).map(({ id }) => id);
-    if (missing.length > 0) {
-      for (const row of await database.tenant((sql) => getHits(sql, missing))) rows.set(row.chunk_id, row);
-    }
+    const fused = fuse(words, vectors, { vectorWeight }).slice(0, request.top_k);
+    const wanted = fused.map(({ id }) => id);
+    const rows = new Map(
+      (wanted.length > 0 ? await database.tenant((sql) => getHits(sql, wanted)) : []).map((row) => [row.chunk_id, row]),
+    );
     const cosines = new Map(vectors.map(({ id, score }) => [id, Math.min(1, Math.max(0, score))]));
     const found = fused.flatMap((hit): SearchHit[] => {
       const row = rows.get(hit.id);

@@ -56,12 +56,7 @@ export function tsvectorBytes({ lexemes }: TextIndex): Uint8Array {
   return bytes.subarray(0, at);
 }
 
-/** Quotes a lexeme for the text form of `tsvector` and `tsquery`. */
+/** Quotes a lexeme for the text form of a `tsvector`. */
 function quoteLexeme(term: string): string {
   return `'${term.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
-}
-
-/** A `tsquery` that any of the terms satisfies, for `$1::tsquery`; empty for no terms, which matches nothing. */
-export function toTsquery(terms: readonly string[]): string {
-  return terms.map(quoteLexeme).join(' | ');
 }
