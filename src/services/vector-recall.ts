@@ -43,7 +43,7 @@ export async function measureRecall(
   database: Database,
   spaceId: number,
   tier: Pick<Tier, 'tier' | 'shard' | 'dimensions'>,
-  { random, signal }: { random: () => number; signal: AbortSignal },
+  { chunks, random, signal }: { chunks: number; random: () => number; signal: AbortSignal },
 ): Promise<Recall> {
   const samples = await database.tenant((sql) => sampleVectors(sql, spaceId, SAMPLES));
   const queries: { embedding: string; nearest: Set<string> }[] = [];
@@ -56,7 +56,8 @@ export async function measureRecall(
     queries.push({ embedding, nearest: new Set(rows.map(({ id }) => id)) });
   }
   let last: Recall = { candidates: 0, recall: 0 };
-  for (const candidates of CANDIDATES) {
+  // More than half of all vectors, in no order, takes longer than all of them in theirs.
+  for (const candidates of CANDIDATES.filter((count) => count * MARGIN <= chunks / 2)) {
     let [found, wanted] = [0, 0];
     for (const { embedding, nearest } of queries) {
       signal.throwIfAborted();

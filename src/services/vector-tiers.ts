@@ -111,7 +111,7 @@ export function createVectorTiers(options: VectorTiersOptions): VectorTiers {
     const { spaceId, dimensions, tenantId, chunks } = work.state;
     await renew(work);
     const { candidates, recall } = await runAs(scope, () =>
-      measureRecall(database, spaceId, { tier, shard, dimensions }, { random, signal: work.signal }),
+      measureRecall(database, spaceId, { tier, shard, dimensions }, { chunks, random, signal: work.signal }),
     );
     const isEnough = recall >= ENOUGH;
     const about = { tenant_id: tenantId, space_id: spaceId, chunks, tier, candidates, recall };

@@ -53,16 +53,17 @@ function normalise(vector: Float32Array): Float32Array {
   return vector.map((value) => value * scale);
 }
 
-export function createTopics(dimensions: number, seed: number): Topics {
+/** With fewer than ten chunks of a topic in a tenant, what is nearest after them is chance. */
+export function createTopics(dimensions: number, seed: number, count = TOPICS): Topics {
   const next = random(seed);
-  const topics = Array.from({ length: TOPICS }, () => normalise(gaussians(dimensions, next)));
+  const topics = Array.from({ length: count }, () => normalise(gaussians(dimensions, next)));
   // Slices of one pool: drawing 300,000 × 1,536 numbers anew takes longer than loading them.
   const pool = gaussians(POOL, next);
   const scale = OWN / Math.sqrt(dimensions);
   return {
     dimensions,
     vector() {
-      const topic = topics[Math.floor(next() * TOPICS)] ?? new Float32Array(dimensions);
+      const topic = topics[Math.floor(next() * count)] ?? new Float32Array(dimensions);
       const offset = Math.floor(next() * (pool.length - dimensions));
       return normalise(topic.map((value, i) => value + scale * (pool[offset + i] ?? 0)));
     },
