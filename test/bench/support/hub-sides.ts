@@ -38,7 +38,7 @@ export interface Server extends AsyncDisposable {
 const NODE = Bun.which('node');
 
 /** What can be measured here. */
-export const KINDS_HERE = KINDS.filter((kind) => kind !== 'socket.io' || NODE !== null);
+const KINDS_HERE = KINDS.filter((kind) => kind !== 'socket.io' || NODE !== null);
 
 /** The peers' script as Node.js can run it. */
 async function bundleForNode(folder: string): Promise<string> {
