@@ -20,6 +20,7 @@ import { tusHeadersPlugin } from './http/plugins/tus-headers.ts';
 import { urlPlugin } from './http/plugins/url.ts';
 import type { ApiServices, HealthPort, MetricsPort } from './http/ports.ts';
 import { createAdminRoutes } from './http/routes/admin.ts';
+import { createAdminSpacesRoutes } from './http/routes/admin-spaces.ts';
 import { createAuthRoutes } from './http/routes/auth.ts';
 import { createChatRoutes } from './http/routes/chat.ts';
 import { createChunkingRoutes } from './http/routes/chunking.ts';
@@ -120,6 +121,7 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createTicketRoutes(services))
         .use(createQuotaRoutes(services))
         .use(createAdminRoutes(services))
+        .use(createAdminSpacesRoutes(services))
         .use(createWebhookRoutes(services)),
     );
   return deps.outside.reduce((all, routes) => all.use(routes), app as AnyElysia);

@@ -212,7 +212,7 @@ interface Shared {
   health: ReturnType<typeof createHealth>;
 }
 
-function createServerSide({ env, keys, announcer, control, feeder, search, chunker }: Shared) {
+function createServerSide({ env, spaces, keys, announcer, control, feeder, search, chunker }: Shared) {
   const { config, backends, clock, ids, logger, metrics } = env;
   const { database, clients, blobs } = backends;
   const tokens = createAccessTokens({ secrets: env.jwtSecrets, clock });
@@ -253,6 +253,7 @@ function createServerSide({ env, keys, announcer, control, feeder, search, chunk
     tickets,
     administration: createAdministration({ database, tasks, limits }),
     quotas: createQuotaSettings({ database, limits }),
+    spaces,
     webhooks: createWebhooks({ database, requests, ids }),
   };
   const idempotency = createIdempotency({

@@ -13,6 +13,7 @@ import type {
   SearchResult,
   Session,
   Source,
+  SpaceResource,
   TaskLogLine,
   TaskResource,
   TurnReceipt,
@@ -222,6 +223,23 @@ export const queueState: QueueState = {
     },
   ],
   top_tenants: null,
+};
+
+export const space: SpaceResource = {
+  id: 2,
+  provider: 'openai',
+  model: 'text-embedding-3-large',
+  dimensions: 3_072,
+  pipeline: 'structural-1',
+  state: 'building',
+  created_at: '2026-03-02T09:30:00.000Z',
+  activated_at: null,
+  previous_id: null,
+  shadow_share: 0.05,
+  observe_hours: 24,
+  documents: { built: 812, total: 1_024 },
+  chunks: 40_512,
+  shadow: { compared: 96, failed: 0, overlap: 0.81, agreement: 0.77 },
 };
 
 export const deadLetter: DeadLetter = {

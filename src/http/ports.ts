@@ -25,6 +25,8 @@ import type {
   SearchRequest,
   SearchResult,
   Session,
+  SpaceRequest,
+  SpaceResource,
   TaskLogLine,
   TaskResource,
   TaskStatus,
@@ -147,6 +149,14 @@ export interface AdministrationPort {
   replay(reach: Reach, id: string, traceId: string): Promise<TaskResource>;
 }
 
+export interface SpacesPort {
+  list(reach: Reach): Promise<{ items: SpaceResource[] }>;
+  create(request: SpaceRequest): Promise<SpaceResource>;
+  activate(id: number): Promise<SpaceResource>;
+  rollback(id: number): Promise<SpaceResource>;
+  retire(id: number): Promise<SpaceResource>;
+}
+
 export interface QuotasPort {
   get(): Promise<Quotas>;
   set(change: QuotaChange): Promise<Quotas>;
@@ -190,5 +200,6 @@ export interface ApiServices {
   tickets: TicketsPort;
   administration: AdministrationPort;
   quotas: QuotasPort;
+  spaces: SpacesPort;
   webhooks: WebhooksPort;
 }

@@ -116,6 +116,13 @@ function scriptedServices(): ApiServices {
       deadLetters: async () => page(examples.deadLetter),
       replay: async () => examples.task,
     },
+    spaces: {
+      list: async () => ({ items: [examples.space] }),
+      create: async () => examples.space,
+      activate: async () => examples.space,
+      rollback: async () => examples.space,
+      retire: async () => examples.space,
+    },
     webhooks: {
       create: async () => ({ ...examples.webhook, secret: 'whsec_' }),
       list: async () => page(examples.webhook),
@@ -164,6 +171,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     tickets: scripting('tickets'),
     administration: scripting('administration'),
     quotas: scripting('quotas'),
+    spaces: scripting('spaces'),
     webhooks: scripting('webhooks'),
   };
   const tokens = createAccessTokens({ secrets: [SECRET], clock: systemClock });
@@ -202,5 +210,5 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
 
 /** The path of a route with an id in the place of each parameter. */
 export function concrete(path: string): string {
-  return path.replace(/:[a-z]+/g, () => Bun.randomUUIDv7());
+  return path.replace('/spaces/:id', '/spaces/1').replace(/:[a-z]+/g, () => Bun.randomUUIDv7());
 }
