@@ -29,7 +29,7 @@ export function mailText({ subject, from, to, cc, date, body, attachments }: Mai
     .map(([name, value]) => [name, tidy(value)])
     .flatMap(([name, value]) => (value ? [`${name}: ${value}`] : []));
   const heading = title && `# ${title}`;
-  const text = cleanText([heading, head.join('\n'), body].filter((block) => block !== '').join('\n\n'));
+  const text = cleanText([heading, head.join('\n'), body.trim()].filter((block) => block !== '').join('\n\n'));
   const headings = heading ? [{ level: 1, title, start: 0, end: heading.length }] : [];
   return { text, title: title || null, pages: [], headings };
 }

@@ -1,6 +1,7 @@
 /** Text of scanned pages: the pictures of a page through recognition. */
 import type { Line } from './pdf-layout.ts';
 import { type PdfDocument, picturesOf, toPnm } from './pdf-pictures.ts';
+import type { Recogniser } from './recognition.ts';
 
 /** Whether the page, numbered from 1, has a picture that may be one of text. */
 export async function hasScan(pdf: PdfDocument, number: number): Promise<boolean> {
@@ -11,9 +12,7 @@ export async function hasScan(pdf: PdfDocument, number: number): Promise<boolean
 }
 
 /** Lines in reading order, without places; empty where nothing was recognised. */
-export async function readScan(pdf: PdfDocument, number: number): Promise<Line[]> {
-  // Loaded when it is needed, which is seldom.
-  const { recognise } = await import('./recognition.ts');
+export async function readScan(pdf: PdfDocument, number: number, recognise: Recogniser): Promise<Line[]> {
   const page = await pdf.getPage(number);
   const lines: Line[] = [];
   for (const picture of await picturesOf(page)) {

@@ -54,3 +54,45 @@ function show({ text, x, y, size = 12, chinese }: PdfText): string {
 function utf16(text: string): string {
   return Array.from({ length: text.length }, (_, i) => text.charCodeAt(i).toString(16).padStart(4, '0')).join('');
 }
+
+/** A page of text, then two of a scan: one as it stands, one lying on its side and turned by the page. */
+export function scannedPdf(png: Uint8Array, text: string): Uint8Array {
+  const source = Buffer.from(png);
+  const [width, height] = [source.readUInt32BE(16), source.readUInt32BE(20)];
+  const bits = source.readUInt8(24);
+  const data: Buffer[] = [];
+  for (let at = 8; at + 8 < source.length; at += source.readUInt32BE(at) + 12) {
+    if (source.toString('latin1', at + 4, at + 8) === 'IDAT') {
+      data.push(source.subarray(at + 8, at + 8 + source.readUInt32BE(at)));
+    }
+  }
+  // A PNG's rows are packed as a PDF's with predictors are.
+  const packed = Buffer.concat(data);
+  const page = (content: number, extra = '') =>
+    `<< /Type /Page /Parent 2 0 R /MediaBox [0 0 ${width} ${height}] /Resources << /Font << /F1 3 0 R >> /XObject << /Scan 4 0 R >> >> /Contents ${content} 0 R ${extra} >>`;
+  const stream = (content: string) => `<< /Length ${content.length} >>\nstream\n${content}\nendstream`;
+  const objects: (string | Buffer)[] = [
+    '<< /Type /Catalog /Pages 2 0 R >>',
+    '<< /Type /Pages /Kids [5 0 R 7 0 R 9 0 R] /Count 3 >>',
+    '<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>',
+    Buffer.concat([
+      Buffer.from(
+        `<< /Type /XObject /Subtype /Image /Width ${width} /Height ${height} /BitsPerComponent ${bits} /ColorSpace /DeviceGray /Filter /FlateDecode /DecodeParms << /Predictor 15 /Colors 1 /BitsPerComponent ${bits} /Columns ${width} >> /Length ${packed.length} >>\nstream\n`,
+      ),
+      packed,
+      Buffer.from('\nendstream'),
+    ]),
+    page(6),
+    stream(`BT /F1 12 Tf 20 50 Td (${text}) Tj ET`),
+    page(8),
+    stream(`q ${width} 0 0 ${height} 0 0 cm /Scan Do Q`),
+    page(10, '/Rotate 90'),
+    stream(`q 0 ${height} -${width} 0 ${width} 0 cm /Scan Do Q`),
+  ];
+  const pieces = objects.flatMap((body, i) => [
+    Buffer.from(`${i + 1} 0 obj\n`),
+    Buffer.from(body),
+    Buffer.from('\nendobj\n'),
+  ]);
+  return Buffer.concat([Buffer.from('%PDF-1.7\n'), ...pieces, Buffer.from('trailer\n<< /Root 1 0 R >>\n%%EOF\n')]);
+}

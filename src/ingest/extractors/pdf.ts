@@ -56,7 +56,10 @@ async function recognisePages(pdf: PdfDocument, pages: Line[][], { onRecognising
     throw new ExtractError('needs_ocr', message);
   }
   onRecognising();
-  for (const i of scanned) pages[i] = await readScan(pdf, i + 1);
+  // Loaded when it is needed, which is seldom.
+  const { createRecogniser } = await import('../recognition.ts');
+  const recognise = createRecogniser();
+  for (const i of scanned) pages[i] = await readScan(pdf, i + 1, recognise);
 }
 
 async function openPdf(bytes: Uint8Array): Promise<PdfDocument> {

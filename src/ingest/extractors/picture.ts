@@ -4,7 +4,7 @@ import { cleanText, hasContent } from '../clean-text.ts';
 import { ExtractError } from '../extract-error.ts';
 import type { HeldExtractor } from '../extract-file.ts';
 import { assertDecodable } from '../picture-size.ts';
-import { recognise } from '../recognition.ts';
+import { createRecogniser } from '../recognition.ts';
 
 export const extractPicture: HeldExtractor = async ({ path }, { onRecognising }) => {
   const bytes = await Bun.file(path).bytes();
@@ -26,7 +26,7 @@ function sizeOf(bytes: Uint8Array): { width: number; height: number } {
 
 async function recognised(bytes: Uint8Array): Promise<string> {
   try {
-    return await recognise(bytes);
+    return await createRecogniser()(bytes);
   } catch (error) {
     if (error instanceof ExtractError || error instanceof RangeError) throw error;
     throw new ExtractError('corrupt', 'The picture is damaged and cannot be read.', error);
