@@ -1,0 +1,21 @@
+/** What the processes of the queue's durable benchmark say to each other. */
+
+/** graphile-worker as it comes, one job at a time; the same with as many at once as DreamHub; bare batches. */
+export const DURABLE_KINDS = ['dreamhub', 'graphile', 'graphile-16', 'skip-locked'] as const;
+export type DurableKind = (typeof DURABLE_KINDS)[number];
+
+export interface DurableOrder {
+  /** Puts so many jobs into the empty database, then works on them; answers with `Drained`. */
+  do: 'drain';
+  jobs: number;
+  tenants: readonly string[];
+}
+
+export interface Drained {
+  ms: number;
+  /** Microseconds of processor time a job: of this process, and of its sessions' servers as far as they live on. */
+  own: number;
+  server: number;
+  /** Committed in the database, a job. */
+  transactions: number;
+}
