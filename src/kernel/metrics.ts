@@ -59,6 +59,11 @@ export function createMetrics() {
       buckets: MILLISECONDS,
       registers,
     }),
+    rerankFailures: new Counter({
+      name: name('rerank_failures_total'),
+      help: 'Searches that were answered without the reranker that they asked for.',
+      registers,
+    }),
     cacheRequests: new Counter({
       name: name('cache_requests_total'),
       help: 'Look-ups in the caches of retrieval; the share of hits is their hit rate.',
@@ -80,6 +85,12 @@ export function createMetrics() {
       name: name('openai_tokens_total'),
       help: 'Tokens bought.',
       labelNames: ['kind', 'model'],
+      registers,
+    }),
+    malwareScans: new Counter({
+      name: name('malware_scans_total'),
+      help: 'Uploads scanned, by what came of it: clean, found, too_large, failed.',
+      labelNames: ['result'],
       registers,
     }),
     quotaUsedPct: new Gauge({
