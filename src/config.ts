@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { messageOf } from './kernel/errors.ts';
 import { isClusterUrl, parseRedisUrl, REDIS_PROTOCOLS } from './redis/address.ts';
+import { type ClamdAddress, parseClamdUrl } from './storage/clamd.ts';
 
 export interface Config {
   port: number;
@@ -19,6 +20,8 @@ export interface Config {
   blobUrl: string;
   /** For S3; undefined with files. */
   s3: { accessKeyId: string; secretAccessKey: string; sessionToken: string | undefined } | undefined;
+  /** Where clamd listens; undefined: nothing is scanned. */
+  clamav: ClamdAddress | undefined;
   openaiBaseUrl: string | undefined;
   openaiApiKeys: string[];
   embeddingBaseUrl: string | undefined;
@@ -159,6 +162,10 @@ export function readConfig(env: Environment): Config {
   const embeddingBaseUrl = url('EMBEDDING_BASE_URL', text('EMBEDDING_BASE_URL'), ['http://', 'https://']);
   const dimensions = integer('EMBEDDING_DIMENSIONS', 0, 1, 4_000);
 
+  const clamavUrl = text('CLAMAV_URL');
+  const clamav = clamavUrl === undefined ? undefined : parseClamdUrl(clamavUrl);
+  if (clamavUrl !== undefined && !clamav) problems.push('CLAMAV_URL must be tcp://host:3310 or unix:/path');
+
   const config: Config = {
     port: integer('PORT', 8080, 0, 65_535),
     host: text('HOST') ?? '127.0.0.1',
@@ -174,6 +181,7 @@ export function readConfig(env: Environment): Config {
     openaiApiKeys: list(secret('OPENAI_API_KEYS')),
     embeddingBaseUrl,
     embeddingApiKeys: list(secret('EMBEDDING_API_KEYS')),
+    clamav,
     chatModel: text('CHAT_MODEL'),
     embeddingModel: text('EMBEDDING_MODEL'),
     embeddingDimensions: dimensions === 0 ? undefined : dimensions,

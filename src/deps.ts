@@ -50,6 +50,7 @@ import { createIngestion } from './services/ingestion.ts';
 import { createLexicalCompactor } from './services/lexical-compactor.ts';
 import { createOperatorCheck } from './services/operator.ts';
 import { createOutboxRelay } from './services/outbox-relay.ts';
+import { createMalwareGate } from './services/malware.ts';
 import { createProviderMetrics } from './services/provider-metrics.ts';
 import { createQuotaSettings } from './services/quotas.ts';
 import { createSearch } from './services/search.ts';
@@ -69,6 +70,7 @@ import { createWebhookSender } from './services/webhook-sender.ts';
 import { createWebhooks } from './services/webhooks.ts';
 import { createCancelListener, createLaneHandler } from './workers/lanes.ts';
 import { createBurial, createTenantActors } from './workers/tenants.ts';
+import { createClamd } from './storage/clamd.ts';
 import { createWsRoute } from './ws/route.ts';
 
 export interface Environment {
@@ -234,7 +236,29 @@ function createServerSide({ env, spaces, keys, announcer, control, feeder, searc
   const hub = createHub({ clients, keys, clock, logger, source: createTopicSource(database) });
   const { maxUploadBytes } = config;
   const limits = { maxOutstanding: config.queueMaxDepth, maxOutstandingBytes: config.queueMaxBytes };
-  const uploads = createUploads({ database, blobs, feeder, announcer, control, ids, metrics, maxUploadBytes, limits });
+  const malware =
+    config.clamav &&
+    createMalwareGate({
+      scanner: createClamd({ address: config.clamav, clock }),
+      database,
+      blobs,
+      announcer,
+      ids,
+      logger,
+      metrics,
+    });
+  const uploads = createUploads({
+    database,
+    blobs,
+    feeder,
+    announcer,
+    control,
+    ids,
+    metrics,
+    maxUploadBytes,
+    limits,
+    malware,
+  });
   const resumable = createResumableUploads({ database, blobs, uploads, clock, ids, maxUploadBytes });
   const chat = createChat({ database, hub, announcer, feeder, control, clock, ids });
   const tickets = createTickets({ clients, keys, clock });

@@ -4,7 +4,7 @@
 #
 #   setup.sh            for running DreamHub
 #   setup.sh packages   Bun and packages alone: for checking the sources
-#   setup.sh tests      for running the tests: PgBouncer too; its tests are skipped where it cannot be had
+#   setup.sh tests      for running the tests: PgBouncer and clamd too; their tests are skipped where they cannot be had
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -68,12 +68,26 @@ install_pgbouncer() {
   if command -v systemctl >/dev/null; then "${as_root[@]}" systemctl disable --now pgbouncer >/dev/null 2>&1 || true; fi
 }
 
+# For tests alone, too: they run a daemon of their own, with a signature of their own. 7 MB; the signatures' updater is left out.
+install_clamd() {
+  local as_root=()
+  [ "$(id -u)" = 0 ] || as_root=(sudo -n)
+  command -v apt-get >/dev/null || return 1
+  say 'installing clamd'
+  "${as_root[@]}" apt-get update -qq >&2 || return 1
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends clamav-daemon >/dev/null || return 1
+  if command -v systemctl >/dev/null; then "${as_root[@]}" systemctl disable --now clamav-daemon >/dev/null 2>&1 || true; fi
+}
+
 bun_is_fit || install_bun
 if [ "${1:-}" != packages ] && [ -z "${REDIS_URL:-}${REDIS_URL_FILE:-}" ]; then
   command -v redis-server >/dev/null || command -v valkey-server >/dev/null || install_redis
 fi
 if [ "${1:-}" = tests ] && ! command -v pgbouncer >/dev/null && [ ! -x /usr/sbin/pgbouncer ]; then
   install_pgbouncer || say 'pgbouncer is missing and could not be installed: what must hold behind it is NOT tested'
+fi
+if [ "${1:-}" = tests ] && ! command -v clamd >/dev/null && [ ! -x /usr/sbin/clamd ]; then
+  install_clamd || say 'clamd is missing and could not be installed: what a real scanner finds is NOT tested'
 fi
 # Bun compares quickly, but not for free: the lockfile's age tells the same.
 if [ ! -e node_modules/.dreamhub-installed ] || [ bun.lock -nt node_modules/.dreamhub-installed ] || [ package.json -nt node_modules/.dreamhub-installed ]; then

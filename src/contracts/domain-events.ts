@@ -26,6 +26,8 @@ export interface DomainEventData {
   'document.ready': DocumentEvent & { pages: number | null; chunks: number };
   /** Also when its task was cancelled: `error.code` is then `cancelled`. */
   'document.failed': DocumentEvent & { error: Failure };
+  /** An upload in which malware was found: a notice, without content. */
+  'document.quarantined': { document_id: string; title: string; error: Failure };
   'document.deleted': { document_id: string; title: string };
   /** Attempts ran out; `document.failed` comes as well. */
   'task.dead': { task_id: string; document_id: string; attempt: number; error: Failure };
@@ -39,6 +41,7 @@ export const DOMAIN_EVENT_TYPES = [
   'document.uploaded',
   'document.ready',
   'document.failed',
+  'document.quarantined',
   'document.deleted',
   'task.dead',
   'turn.completed',

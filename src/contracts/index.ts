@@ -7,6 +7,7 @@ export * from './domain-events.ts';
 export * from './events.ts';
 export * from './ingest.ts';
 export * from './jobs.ts';
+export * from './malware.ts';
 export * from './principal.ts';
 export * from './provider.ts';
 export * from './realtime.ts';

@@ -99,7 +99,7 @@ export async function findIdentical(
   const [document] = await sql<Omit<KnownDocument, 'task_status'>[]>`
     select d.id, d.task_id, d.status, d.title, d.size, encode(d.sha256, 'hex') as sha256 from documents d
     where d.tenant_id = current_setting('app.tenant_id')::uuid and d.sha256 = decode(${key.sha256}, 'hex')
-      and d.source_type = ${key.sourceType} and d.source_item is null
+      and d.source_type = ${key.sourceType} and d.source_item is null and d.status <> 'quarantined'
       and coalesce(d.private_to, '00000000-0000-0000-0000-000000000000'::uuid) = ${scopeOf(sql, key.visibility)}
     for update of d`;
   return document && withTask(sql, document);

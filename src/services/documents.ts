@@ -125,6 +125,9 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
         await getOriginal(sql, id),
       ]);
       if (!document || original === undefined) throw notFound();
+      if (document.status === 'quarantined') {
+        throw new AppError('malware_detected', 'The document is quarantined: its content is not kept.');
+      }
       return {
         stream: await blobs.read(originalKey(original)),
         filename: document.filename,

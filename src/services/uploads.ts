@@ -43,6 +43,7 @@ import { originalKey } from '../storage/blob-keys.ts';
 import { readUpload } from '../storage/multipart.ts';
 import { refusalOf } from './admission.ts';
 import type { Announcer } from './announcer.ts';
+import type { MalwareGate } from './malware.ts';
 import { Overtaken, untilNotOvertaken } from './overtaken.ts';
 
 export interface Uploads {
@@ -77,6 +78,8 @@ export interface UploadsOptions {
   metrics: Metrics;
   maxUploadBytes: number;
   limits: QueueLimits;
+  /** Undefined: no scanner is configured. */
+  malware: MalwareGate | undefined;
 }
 
 interface UploadFields {
@@ -323,6 +326,8 @@ export function createUploads(options: UploadsOptions): Uploads {
       const { metadata } = fields;
       const title = fields.title ?? titleFrom(filename);
       const { mediaType } = await sniff(staged, filename);
+      const { sourceType, visibility } = fields;
+      await options.malware?.assertClean(staged, { title, filename, mediaType, sourceType, visibility });
       await blobs.promote(staged, originalKey(originalId));
       promoted = true;
       const { size, sha256 } = staged;

@@ -36,6 +36,7 @@ import { createTopicSource } from '../../src/services/topics.ts';
 import { createUploads } from '../../src/services/uploads.ts';
 import { createVectorSearch } from '../../src/services/vector-search.ts';
 import { createDiskBlobStore } from '../../src/storage/disk-blob-store.ts';
+import { createMalwareGate } from '../../src/services/malware.ts';
 import { createTenantActors } from '../../src/workers/tenants.ts';
 import { createTestDatabase, startRedis } from './services.ts';
 import { temporaryFolder } from './temporary-folder.ts';
@@ -57,6 +58,7 @@ export interface RigOptions {
 const plainExtractor: Extractor = {
   async extract({ path }) {
     return { text: await Bun.file(path).text(), title: null, pages: [], headings: [] };
+  scanner?: MalwareScanner;
   },
   async extractFile({ path }) {
     const chars = (await Bun.file(path).text()).length;
@@ -213,6 +215,9 @@ export async function createRig(options: RigOptions = {}) {
     upload(who: Pick<Scope, 'tenantId' | 'userId'>, text: string, fields: Record<string, string> = {}) {
       const form = new FormData();
       for (const [name, value] of Object.entries(fields)) form.append(name, value);
+      malware:
+        options.scanner &&
+        createMalwareGate({ scanner: options.scanner, database, blobs, announcer, ids, logger, metrics }),
       form.append('file', new Blob([text]), 'notes.txt');
       const response = new Response(form);
       const contentType = response.headers.get('content-type') ?? '';
