@@ -2,14 +2,14 @@
  * What travels over a partition's channel: lines. A header says whom the lines after it concern. JSON escapes newlines, and
  * neither an entry nor a frame begins like a header, so nothing needs quoting.
  *
- *     L <key of the log's metadata> <state after it>             then its entries: `<type> <ts> <data>`
+ *     L <key of the log's metadata> <state after it>             then its entries: `<type> <ts> <data>`; the state
+ *                                                                begins with epoch and last seq (`log-position.ts`)
  *     H <tenant> <user, or *> <topic>                            then frames that lack `epoch` and `seq`
  *
  * The frame of a log's event is put together once a node, from what the log keeps; a hint is numbered by the connection
  * that it reaches.
  */
 import type { EventType, HubEvent } from '../contracts/index.ts';
-import { parsePosition } from './log-position.ts';
 
 export interface LogBatch {
   kind: 'log';
@@ -81,7 +81,9 @@ export function decodeBatch(message: string, wanted: Wanted): (LogBatch | HintBa
       const route = header.slice(2, cut);
       const topic = wanted.log(route);
       if (topic !== undefined) {
-        const { epoch, seq } = parsePosition(header.slice(cut + 1));
+        const epochEnd = header.indexOf(' ', cut + 1);
+        const epoch = header.slice(cut + 1, epochEnd);
+        const seq = Number(header.slice(epochEnd + 1, header.indexOf(' ', epochEnd + 1)));
         const events: HubEvent[] = [];
         for (let i = at + 1; i < end; i++) events.push(logEvent(topic, epoch, seq - (end - 1 - i), lines[i] ?? ''));
         batches.push({ kind: 'log', route, events });

@@ -29,6 +29,7 @@ import { Outbox, type OutboxLimits } from './outbox.ts';
 import type { ChatPort, SessionPort } from './ports.ts';
 import { TokenBucket } from './rate-limit.ts';
 import { SocketReader } from './reader.ts';
+import type { Tally } from './tally.ts';
 
 export interface ConnectionLimits extends OutboxLimits {
   heartbeatMs: number;
@@ -36,10 +37,6 @@ export interface ConnectionLimits extends OutboxLimits {
   framesPerSecond: number;
   frameBurst: number;
   maxTopics: number;
-}
-
-interface Countable {
-  inc(by?: number): void;
 }
 
 /** What all connections of a node share. */
@@ -50,7 +47,7 @@ export interface ConnectionContext {
   sessions: SessionPort;
   clock: Clock;
   logger: Logger;
-  frames: { in: Countable; out: Countable };
+  frames: { in: Tally; out: Tally };
   timeSome(event: HubEvent): void;
   limits: ConnectionLimits;
   /** Sends to all sockets of the node that have subscribed to a native topic. */

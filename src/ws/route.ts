@@ -20,6 +20,7 @@ import { SocketCrowd } from './crowd.ts';
 import { createLatencySampler } from './latency.ts';
 import type { ChatPort, SessionPort, TicketPort } from './ports.ts';
 import { createSockets, type SocketsOptions } from './sockets.ts';
+import { Tally } from './tally.ts';
 
 export interface WsConfig {
   /** Browsers' origins besides our own. */
@@ -87,7 +88,13 @@ export function createWsRoute(options: WsOptions): WsRoute {
     budgetBytes: config.outboxBytes ?? 1_048_576,
     stallMs: config.stallMs ?? 15_000,
   };
+  // Counted apart, and told with each round: a labelled counter costs a tenth of what sending a frame does.
+  const frames = { in: new Tally(), out: new Tally() };
   const sockets = createSockets({
+    tell() {
+      metrics.wsFrames.inc({ direction: 'in' }, frames.in.take());
+      metrics.wsFrames.inc({ direction: 'out' }, frames.out.take());
+    },
     control: options.control,
     sessions,
     clock,
@@ -107,8 +114,7 @@ export function createWsRoute(options: WsOptions): WsRoute {
     clock,
     logger,
     timeSome: createLatencySampler({ clock, metrics }),
-    // Bound once: looking a label up for every frame costs as much as the frame.
-    frames: { in: metrics.wsFrames.labels({ direction: 'in' }), out: metrics.wsFrames.labels({ direction: 'out' }) },
+    frames,
     limits,
     broadcast: (nativeTopic, frame) => server?.publish(nativeTopic, frame),
     opened,

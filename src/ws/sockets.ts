@@ -21,6 +21,8 @@ export interface SocketsOptions {
   clock: Clock;
   logger: Logger;
   metrics: { wsConnections: Settable; wsOutboxBytes: Settable };
+  /** Called twice a second, and at the end: says to the metrics what was counted meanwhile. */
+  tell(): void;
   maxConnectionsPerUser: number;
   random: () => number;
 }
@@ -95,6 +97,7 @@ export function createSockets(options: SocketsOptions): Sockets {
         waiting += connection.waitingBytes;
       }
       metrics.wsOutboxBytes.set(waiting);
+      options.tell();
       for (const [sessionId, at] of endedSessions) if (now - at > REMEMBER_ENDED_MS) endedSessions.delete(sessionId);
       for (const connection of [...all]) {
         if (connection.isOpen && connection.principal.expiresAt <= now)
@@ -175,6 +178,7 @@ export function createSockets(options: SocketsOptions): Sockets {
       for (const stop of unlisten) stop();
       unlisten = [];
       await loop.stop();
+      options.tell();
     },
   };
 }

@@ -27,6 +27,8 @@ import { interleave, ratios } from './rounds.ts';
 import type { Services } from './services.ts';
 
 const PATIENCE_MS = 60_000;
+/** For each topic: what runs now and then is interpreted, and several times as slow as what is compiled. */
+const WARM_TOKENS = 20;
 const TOKEN_SECONDS = 900;
 
 export interface Server extends AsyncDisposable {
@@ -204,7 +206,7 @@ export async function measureAll(
   const measure = (kind: Kind) => async () => {
     await using side = await startSide(kind, servers.of(kind), services, topics());
     const flood = order(kind);
-    await side.measure({ do: 'flood', each: 5, gathered: flood.gathered });
+    await side.measure({ do: 'flood', each: WARM_TOKENS, gathered: false });
     return await side.measure(flood);
   };
   const results = await interleave(rounds, Object.fromEntries(KINDS_HERE.map((kind) => [kind, measure(kind)])));
