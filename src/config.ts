@@ -26,6 +26,10 @@ export interface Config {
   openaiApiKeys: string[];
   embeddingBaseUrl: string | undefined;
   embeddingApiKeys: string[];
+  /** A `/rerank` server; undefined: the built-in one, where a request asks for it. */
+  rerankUrl: string | undefined;
+  rerankApiKeys: string[];
+  rerankModel: string | undefined;
   chatModel: string | undefined;
   embeddingModel: string | undefined;
   embeddingDimensions: number | undefined;
@@ -158,13 +162,13 @@ export function readConfig(env: Environment): Config {
     problems.push('BLOB_URL names S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are needed');
   }
 
-  const openaiBaseUrl = url('OPENAI_BASE_URL', text('OPENAI_BASE_URL'), ['http://', 'https://']);
-  const embeddingBaseUrl = url('EMBEDDING_BASE_URL', text('EMBEDDING_BASE_URL'), ['http://', 'https://']);
-  const dimensions = integer('EMBEDDING_DIMENSIONS', 0, 1, 4_000);
-
   const clamavUrl = text('CLAMAV_URL');
   const clamav = clamavUrl === undefined ? undefined : parseClamdUrl(clamavUrl);
   if (clamavUrl !== undefined && !clamav) problems.push('CLAMAV_URL must be tcp://host:3310 or unix:/path');
+
+  const openaiBaseUrl = url('OPENAI_BASE_URL', text('OPENAI_BASE_URL'), ['http://', 'https://']);
+  const embeddingBaseUrl = url('EMBEDDING_BASE_URL', text('EMBEDDING_BASE_URL'), ['http://', 'https://']);
+  const dimensions = integer('EMBEDDING_DIMENSIONS', 0, 1, 4_000);
 
   const config: Config = {
     port: integer('PORT', 8080, 0, 65_535),
@@ -177,11 +181,14 @@ export function readConfig(env: Environment): Config {
     redisUrl,
     blobUrl,
     s3,
+    clamav,
     openaiBaseUrl,
     openaiApiKeys: list(secret('OPENAI_API_KEYS')),
     embeddingBaseUrl,
     embeddingApiKeys: list(secret('EMBEDDING_API_KEYS')),
-    clamav,
+    rerankUrl: url('RERANK_URL', text('RERANK_URL'), ['http://', 'https://']),
+    rerankApiKeys: list(secret('RERANK_API_KEYS')),
+    rerankModel: text('RERANK_MODEL'),
     chatModel: text('CHAT_MODEL'),
     embeddingModel: text('EMBEDDING_MODEL'),
     embeddingDimensions: dimensions === 0 ? undefined : dimensions,

@@ -21,7 +21,9 @@ import type { Metrics } from './kernel/metrics.ts';
 import { createSealer } from './kernel/sealing.ts';
 import type { Service } from './kernel/service.ts';
 import type { Part } from './lifecycle.ts';
+import { createBuiltinRerank } from './llm/builtin-rerank.ts';
 import { createProviders } from './llm/create-providers.ts';
+import { createHttpRerank } from './llm/http-rerank.ts';
 import { openEmbeddings } from './llm/open-embeddings.ts';
 import type { Poison } from './queue/deliveries.ts';
 import { createDispatcher } from './queue/dispatcher.ts';
@@ -48,9 +50,9 @@ import { createIdempotency, createIdempotencySweep } from './services/idempotenc
 import { createIdentity } from './services/identity.ts';
 import { createIngestion } from './services/ingestion.ts';
 import { createLexicalCompactor } from './services/lexical-compactor.ts';
+import { createMalwareGate } from './services/malware.ts';
 import { createOperatorCheck } from './services/operator.ts';
 import { createOutboxRelay } from './services/outbox-relay.ts';
-import { createMalwareGate } from './services/malware.ts';
 import { createProviderMetrics } from './services/provider-metrics.ts';
 import { createQuotaSettings } from './services/quotas.ts';
 import { createSearch } from './services/search.ts';
@@ -68,9 +70,9 @@ import { createVectorTiers } from './services/vector-tiers.ts';
 import { createWebhookRequests } from './services/webhook-request.ts';
 import { createWebhookSender } from './services/webhook-sender.ts';
 import { createWebhooks } from './services/webhooks.ts';
+import { createClamd } from './storage/clamd.ts';
 import { createCancelListener, createLaneHandler } from './workers/lanes.ts';
 import { createBurial, createTenantActors } from './workers/tenants.ts';
-import { createClamd } from './storage/clamd.ts';
 import { createWsRoute } from './ws/route.ts';
 
 export interface Environment {
@@ -110,6 +112,7 @@ const LEASE_SHARE = 0.8;
 const REPAIR_GRACE_MS = 10_000;
 const DRAIN_MS = 10_000;
 const EMBEDDED_SEGMENT_CHUNKS = 2_048;
+const RERANK_MODEL = 'rerank';
 const WORKER_STOP_MS = 12_000;
 
 /**
@@ -177,7 +180,18 @@ export async function createDeps(env: Environment): Promise<Deps> {
   const control = createControl({ clients, keys, clock, logger });
   const producer = createProducer({ clients, keys });
   const feeder = createFeeder({ database, producer, clock, logger });
-  const search = createSearch({ database, vectors, metrics });
+  const reranking =
+    config.rerankUrl === undefined
+      ? { reranker: createBuiltinRerank(), byDefault: false }
+      : {
+          reranker: createHttpRerank({
+            url: config.rerankUrl,
+            apiKeys: config.rerankApiKeys,
+            model: config.rerankModel ?? RERANK_MODEL,
+          }),
+          byDefault: true,
+        };
+  const search = createSearch({ database, vectors, metrics, logger, reranking });
   const health = createHealth({ database, clients, blobs });
 
   const shared = { env, spaces, keys, publisher, announcer, control, producer, feeder, search, chunker, health };

@@ -2,8 +2,10 @@
 import type {
   ChunkResource,
   ConversationResource,
+  Degradation,
   DocumentResource,
   DocumentStatus,
+  FusionMethod,
   IfBusy,
   Me,
   MessageResource,
@@ -67,11 +69,19 @@ export interface SearchQuery {
   top_k?: number;
   mode?: SearchMode;
   filter?: SearchFilter;
+  fusion?: FusionMethod;
+  vector_weight?: number;
+  rerank?: boolean;
+  diversity?: number;
+  max_per_document?: number;
+  min_score?: number;
 }
 
 export interface SearchAnswer {
   results: SearchResult[];
   took_ms: number;
+  /** What the server had to do without. */
+  degraded?: Degradation[];
 }
 
 export interface SendRequest {

@@ -11,6 +11,7 @@ export * from './malware.ts';
 export * from './principal.ts';
 export * from './provider.ts';
 export * from './realtime.ts';
+export * from './rerank.ts';
 export * from './resources.ts';
 export * from './search.ts';
 export * from './spaces.ts';

@@ -20,7 +20,26 @@ export interface SearchRequest {
   top_k: number;
   mode: SearchMode;
   filter: SearchFilter;
+  /** How words and vectors are joined: by normalised scores (`convex`, the default) or by reciprocal ranks. */
+  fusion?: FusionMethod;
+  /** Share of the vector score in a hybrid search, 0…1; by default what fits the embedding model. */
+  vector_weight?: number;
+  /** Whether a reranker looks at the best hits; by default where a server for it is configured. */
+  rerank?: boolean;
+  /** 0 (the best, however alike) … 1 (as different as can be). */
+  diversity?: number;
+  /** The most hits of one document; by default all. */
+  max_per_document?: number;
+  /** Hits below this score are left out, 0…1. */
+  min_score?: number;
 }
+
+export const FUSION_METHODS = ['convex', 'rrf'] as const;
+export type FusionMethod = (typeof FUSION_METHODS)[number];
+
+/** What an answer had to do without, so that nobody takes it for the best that could be had. */
+export const DEGRADATIONS = ['rerank'] as const;
+export type Degradation = (typeof DEGRADATIONS)[number];
 
 export interface SearchHit {
   chunk_id: string;

@@ -8,6 +8,7 @@ import type {
   ChunkResource,
   ConversationResource,
   DeadLetter,
+  Degradation,
   DocumentResource,
   DocumentStatus,
   IfBusy,
@@ -107,7 +108,7 @@ export interface TasksPort {
 }
 
 export interface SearchPort {
-  search(request: SearchRequest): Promise<{ results: SearchResult[]; took_ms: number }>;
+  search(request: SearchRequest): Promise<{ results: SearchResult[]; took_ms: number; degraded?: Degradation[] }>;
 }
 
 export interface ConversationsPort {

@@ -56,9 +56,15 @@ export function inverseDocumentFrequency(df: number, documents: number): number 
 /** Part of the score that `tf` occurrences of one term earn; in [0, k1 + 1). */
 export function termSaturation(tf: number, length: number, averageLength: number): number {
   if (tf <= 0) return 0;
-  const relative = averageLength > 0 ? length / averageLength : 1;
-  return (tf * (BM25.k1 + 1)) / (tf + BM25.k1 * (1 - BM25.b + BM25.b * relative));
+  return (tf * (BM25.k1 + 1)) / (tf + dampingOf(length, averageLength));
 }
+
+function dampingOf(length: number, averageLength: number): number {
+  const relative = averageLength > 0 ? length / averageLength : 1;
+  return BM25.k1 * (1 - BM25.b + BM25.b * relative);
+}
+
+const NO_POSTINGS: Postings = new Int32Array();
 
 export interface Ranking {
   /** Chunks that hold a term at all. */
@@ -81,19 +87,26 @@ export function rankChunks(
   const weights = terms.map(
     ({ term, weight }) => weight * inverseDocumentFrequency(corpus.df.get(term) ?? 0, corpus.chunks),
   );
+  let found = 0;
   const scores = parts.map(({ part, postings }) => {
+    // Once a chunk instead of once a posting: what of `termSaturation` does not depend on the term.
+    const damping = part.lengths.map((length) => dampingOf(length, average));
     const sums = new Float32Array(part.size);
     for (const [index, { term }] of terms.entries()) {
-      const weight = weights[index] ?? 0;
-      for (const posting of postings.get(term) ?? []) {
+      const weight = (weights[index] ?? 0) * (BM25.k1 + 1);
+      const list = postings.get(term);
+      if (!list || weight <= 0) continue;
+      for (let at = 0; at < list.length; at += 1) {
+        const posting = list[at] ?? 0;
         const number = posting >>> 8;
-        sums[number] =
-          (sums[number] ?? 0) + weight * termSaturation(posting & 0xff, part.lengths[number] ?? 0, average);
+        const tf = posting & 0xff;
+        const before = sums[number] ?? 0;
+        if (before === 0) found += 1;
+        sums[number] = before + (weight * tf) / (tf + (damping[number] ?? 1));
       }
     }
     return sums;
   });
-  const found = scores.reduce((sum, one) => sum + one.reduce((count, score) => count + (score > 0 ? 1 : 0), 0), 0);
   return {
     found,
     best: (limit) => bestOf(scores, limit),
@@ -161,29 +174,42 @@ function documentScores(
   },
 ): number[] {
   const average = corpus.documents > 0 ? corpus.length / corpus.documents : 0;
-  const found = new Map<string, number>();
+  const found = candidates.map(() => 0);
   for (const [index, { part, postings }] of parts.entries()) {
-    const wanted = new Set(
-      candidates.filter((one) => one.part === index).map(({ number }) => part.documents[number] ?? -1),
-    );
-    if (wanted.size === 0) continue;
-    const lengths = new Map<number, number>();
+    const places = candidates.flatMap(({ part: of, number }, at) => (of === index ? [{ at, number }] : []));
+    if (places.length === 0) continue;
+    // Documents are numbered in the order of their chunks, so the last one's number says how many there are.
+    const documents = 1 + (part.documents[part.size - 1] ?? 0);
+    const wanted = new Uint8Array(documents);
+    for (const { number } of places) wanted[part.documents[number] ?? 0] = 1;
+    const lengths = new Float64Array(documents);
     for (let number = 0; number < part.size; number += 1) {
-      const document = part.documents[number] ?? -1;
-      if (wanted.has(document)) lengths.set(document, (lengths.get(document) ?? 0) + (part.lengths[number] ?? 0));
+      const document = part.documents[number] ?? 0;
+      lengths[document] = (lengths[document] ?? 0) + (part.lengths[number] ?? 0);
     }
+    const sums = new Float64Array(documents);
     for (const [at, { term }] of terms.entries()) {
-      const tfs = new Map<number, number>();
-      for (const posting of postings.get(term) ?? []) {
-        const document = part.documents[posting >>> 8] ?? -1;
-        if (wanted.has(document)) tfs.set(document, (tfs.get(document) ?? 0) + (posting & 0xff));
+      const list = postings.get(term) ?? NO_POSTINGS;
+      let open = -1;
+      let tf = 0;
+      const close = () => {
+        if (open < 0 || tf === 0) return;
+        sums[open] = (sums[open] ?? 0) + (weights[at] ?? 0) * termSaturation(tf, lengths[open] ?? 0, average);
+      };
+      for (let next = 0; next < list.length; next += 1) {
+        const posting = list[next] ?? 0;
+        const document = part.documents[posting >>> 8] ?? 0;
+        if (wanted[document] === 0) continue;
+        if (document !== open) {
+          close();
+          open = document;
+          tf = 0;
+        }
+        tf += posting & 0xff;
       }
-      for (const [document, tf] of tfs) {
-        const key = `${index} ${document}`;
-        const earned = (weights[at] ?? 0) * termSaturation(tf, lengths.get(document) ?? 0, average);
-        found.set(key, (found.get(key) ?? 0) + earned);
-      }
+      close();
     }
+    for (const { at, number } of places) found[at] = sums[part.documents[number] ?? 0] ?? 0;
   }
-  return candidates.map(({ part, number }) => found.get(`${part} ${parts[part]?.part.documents[number] ?? -1}`) ?? 0);
+  return found;
 }

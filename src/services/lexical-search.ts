@@ -78,9 +78,12 @@ function decodeMembers(members: Uint8Array): Segment {
   return { size, ids, documents, lengths };
 }
 
+/** Big-endian as they are stored. */
 function decodePostings(bytes: Uint8Array): Int32Array {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return Int32Array.from({ length: bytes.byteLength / 4 }, (_, index) => view.getInt32(index * 4));
+  const copy = Buffer.from(new ArrayBuffer(bytes.byteLength));
+  copy.set(bytes);
+  copy.swap32();
+  return new Int32Array(copy.buffer);
 }
 
 function idAt({ ids }: Segment, number: number): string {

@@ -1,17 +1,28 @@
 /** Hybrid search over the tenant's own documents: words and vectors, fused by normalised scores. */
-import type { SearchFilter, SearchHit, SearchRequest, SearchResult } from '../contracts/index.ts';
+import type {
+  Degradation,
+  Reranker,
+  SearchFilter,
+  SearchHit,
+  SearchRequest,
+  SearchResult,
+} from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
-import { AppError, type FieldError } from '../kernel/errors.ts';
+import { AppError, type FieldError, messageOf } from '../kernel/errors.ts';
 import { isUuid } from '../kernel/ids.ts';
+import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { getHits } from '../repositories/search.ts';
-import type { Scored } from '../repositories/vectors.ts';
+import { capPerDocument, diversify } from '../retrieval/diversity.ts';
 import { fuse } from '../retrieval/fusion.ts';
 import { createLexicalSearch } from './lexical-search.ts';
 import type { VectorSearch } from './vector-search.ts';
 
 export interface Search {
-  search(request: SearchRequest, signal?: AbortSignal): Promise<{ results: SearchResult[]; took_ms: number }>;
+  search(
+    request: SearchRequest,
+    signal?: AbortSignal,
+  ): Promise<{ results: SearchResult[]; took_ms: number; degraded?: Degradation[] }>;
   /** The same with each hit's headings, for answers. */
   hits(request: SearchRequest, signal?: AbortSignal): Promise<SearchHit[]>;
 }
@@ -20,10 +31,18 @@ export interface SearchOptions {
   database: Database;
   vectors: VectorSearch;
   metrics: Metrics;
+  logger: Logger;
+  /** `byDefault`: whether a request that does not say is reranked. */
+  reranking: { reranker: Reranker; byDefault: boolean };
 }
 
 /** Each list is this long before the two are joined: enough that a hit of one is not lost to the other's first page. */
 const CANDIDATES = 100;
+/** Where few documents have most of the hits, ever more are looked at until there are enough of others, up to this. */
+const MOST_CANDIDATES = 2_700;
+/** So many of the best are reranked, and chosen among for diversity. */
+const RERANKED = 50;
+const DIVERSIFIED = 100;
 const MAX_FILTER_IDS = 1_000;
 const NO_VECTORS = { hits: [], weight: 0 };
 
@@ -43,26 +62,21 @@ export function assertFilter(filter: SearchFilter): void {
   if (errors.length > 0) throw new AppError('invalid_request', 'The filter is not valid.', { errors });
 }
 
-export function createSearch({ database, vectors: vectorSearch, metrics }: SearchOptions): Search {
+export function createSearch({ database, vectors: vectorSearch, metrics, logger, reranking }: SearchOptions): Search {
   const lexical = createLexicalSearch({ metrics });
 
-  const byWords = (request: SearchRequest, limit: number): Promise<Scored[]> =>
-    database.tenant((sql) => lexical.find(sql, { ...request, limit, maxPerDocument: limit }));
-
-  async function hits(request: SearchRequest, signal?: AbortSignal): Promise<SearchHit[]> {
-    assertFilter(request.filter);
-    const stop = metrics.searchLatencyMs.startTimer({ mode: request.mode });
-    const limit = Math.max(CANDIDATES, request.top_k);
+  /** Everything that one round of looking finds, best first; `whole` where more candidates could not give more hits. */
+  async function candidates(request: SearchRequest, limit: number, signal?: AbortSignal) {
+    const { mode, max_per_document: maxPerDocument = limit } = request;
     const [words, { hits: vectors, weight }] = await Promise.all([
-      request.mode === 'vector' ? [] : byWords(request, limit),
-      request.mode === 'text' ? NO_VECTORS : vectorSearch.nearest({ ...request, limit }, signal),
+      mode === 'vector' ? [] : database.tenant((sql) => lexical.find(sql, { ...request, limit, maxPerDocument })),
+      mode === 'text' ? NO_VECTORS : vectorSearch.nearest({ ...request, limit }, signal),
     ]);
-    const vectorWeight = request.mode === 'text' ? 0 : request.mode === 'vector' ? 1 : weight;
-    const fused = fuse(words, vectors, { vectorWeight }).slice(0, request.top_k);
+    const vectorWeight = mode === 'text' ? 0 : mode === 'vector' ? 1 : (request.vector_weight ?? weight);
+    const fused = fuse(words, vectors, { vectorWeight, method: request.fusion ?? 'convex' });
     const wanted = fused.map(({ id }) => id);
-    const rows = new Map(
-      (wanted.length > 0 ? await database.tenant((sql) => getHits(sql, wanted)) : []).map((row) => [row.chunk_id, row]),
-    );
+    const read = wanted.length > 0 ? await database.tenant((sql) => getHits(sql, wanted)) : [];
+    const rows = new Map(read.map((row) => [row.chunk_id, row]));
     const cosines = new Map(vectors.map(({ id, score }) => [id, Math.min(1, Math.max(0, score))]));
     const found = fused.flatMap((hit): SearchHit[] => {
       const row = rows.get(hit.id);
@@ -70,19 +84,78 @@ export function createSearch({ database, vectors: vectorSearch, metrics }: Searc
       if (!row) return [];
       const { ordinal: _ordinal, ...shown } = row;
       const scores = { vector: cosines.get(hit.id) ?? null, text: hit.text, rerank: null };
-      return [{ ...shown, score: hit.score, scores }];
+      return [{ ...shown, score: Math.min(1, hit.score), scores }];
     });
+    return { found, whole: words.length < limit && vectors.length < limit };
+  }
+
+  /** Enough candidates that so many are left of them once no document has more than its share. */
+  async function enough(request: SearchRequest, signal?: AbortSignal): Promise<SearchHit[]> {
+    const { top_k: topK, max_per_document: most } = request;
+    for (let limit = Math.max(CANDIDATES, topK); ; limit = Math.min(MOST_CANDIDATES, limit * 3)) {
+      const { found, whole } = await candidates(request, limit, signal);
+      if (most === undefined) return found;
+      const capped = capPerDocument(found, most);
+      if (capped.length >= topK || whole || limit >= MOST_CANDIDATES) return capped;
+    }
+  }
+
+  /** A second opinion on the best; without it where it cannot be had, which is told. */
+  async function reranked(
+    hits: readonly SearchHit[],
+    { query, rerank }: SearchRequest,
+    signal?: AbortSignal,
+  ): Promise<{ hits: readonly SearchHit[]; degraded: Degradation[] }> {
+    const { reranker, byDefault } = reranking;
+    if (!(rerank ?? byDefault) || hits.length < 2) return { hits, degraded: [] };
+    const looked = hits.slice(0, RERANKED);
+    try {
+      const scores = await reranker.rerank(
+        query,
+        looked.map(({ headings, text }) => [...headings, text].join('\n')),
+        signal,
+      );
+      return { hits: [...blend(looked, scores, reranker.weight), ...hits.slice(RERANKED)], degraded: [] };
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      metrics.rerankFailures.inc();
+      logger.warn({ err: error, model: reranker.model }, `not reranked: ${messageOf(error)}`);
+      return { hits, degraded: ['rerank'] };
+    }
+  }
+
+  async function answer(request: SearchRequest, signal?: AbortSignal) {
+    assertFilter(request.filter);
+    const stop = metrics.searchLatencyMs.startTimer({ mode: request.mode });
+    const { hits, degraded } = await reranked(await enough(request, signal), request, signal);
+    const { diversity = 0, min_score: least = 0, top_k: topK } = request;
+    const good = least > 0 ? hits.filter(({ score }) => score >= least) : hits;
+    const found = diversify(diversity > 0 ? good.slice(0, Math.max(DIVERSIFIED, topK)) : good, diversity, topK);
     stop();
-    return found;
+    return { found, degraded };
   }
 
   return {
-    hits,
+    hits: async (request, signal) => (await answer(request, signal)).found,
     async search(request, signal) {
       const started = performance.now();
-      const found = await hits(request, signal);
+      const { found, degraded } = await answer(request, signal);
       const results = found.map(({ headings: _headings, ...result }) => result);
-      return { results, took_ms: Math.round((performance.now() - started) * 100) / 100 };
+      const took = Math.round((performance.now() - started) * 100) / 100;
+      return { results, took_ms: took, ...(degraded.length > 0 && { degraded }) };
     },
   };
+}
+
+/** What was looked at with its new scores, best first; the lowest keeps its place above what was not looked at. */
+function blend(hits: readonly SearchHit[], scores: readonly number[], weight: number): SearchHit[] {
+  const floor = Math.min(...hits.map(({ score }) => score));
+  const best = Math.max(...scores);
+  return hits
+    .map((hit, at) => {
+      const rerank = scores[at] ?? 0;
+      const mixed = (1 - weight) * hit.score + weight * (best > 0 ? rerank / best : 0);
+      return { ...hit, score: floor + (1 - floor) * Math.min(1, mixed), scores: { ...hit.scores, rerank } };
+    })
+    .sort((a, b) => b.score - a.score || (a.chunk_id < b.chunk_id ? -1 : 1));
 }

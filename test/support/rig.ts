@@ -3,7 +3,15 @@
  * tenants' actors itself, so it decides what runs when.
  */
 import { createHash } from 'node:crypto';
-import type { ChatProvider, Chunker, EmbeddingProvider, Extractor, Principal } from '../../src/contracts/index.ts';
+import type {
+  ChatProvider,
+  Chunker,
+  EmbeddingProvider,
+  Extractor,
+  MalwareScanner,
+  Principal,
+  Reranker,
+} from '../../src/contracts/index.ts';
 import { createDatabase } from '../../src/db/database.ts';
 import { ensureSpace } from '../../src/db/spaces.ts';
 import { createChunker } from '../../src/ingest/chunker.ts';
@@ -15,6 +23,7 @@ import { createMetrics } from '../../src/kernel/metrics.ts';
 import type { Outcome } from '../../src/kernel/outcome.ts';
 import { createBuiltinChat } from '../../src/llm/builtin-chat.ts';
 import { createBuiltinEmbeddings } from '../../src/llm/builtin-embeddings.ts';
+import { createBuiltinRerank } from '../../src/llm/builtin-rerank.ts';
 import { createControl } from '../../src/realtime/control.ts';
 import { createHub } from '../../src/realtime/hub.ts';
 import { createEventPublisher } from '../../src/realtime/log.ts';
@@ -27,6 +36,7 @@ import { createChunkPreviews } from '../../src/services/chunk-previews.ts';
 import { createConversations } from '../../src/services/conversations.ts';
 import { createDocuments } from '../../src/services/documents.ts';
 import { createIngestion } from '../../src/services/ingestion.ts';
+import { createMalwareGate } from '../../src/services/malware.ts';
 import { createSearch } from '../../src/services/search.ts';
 import { createSpaces } from '../../src/services/spaces.ts';
 import { createSpaceBuilder } from '../../src/services/spaces-build.ts';
@@ -36,18 +46,19 @@ import { createTopicSource } from '../../src/services/topics.ts';
 import { createUploads } from '../../src/services/uploads.ts';
 import { createVectorSearch } from '../../src/services/vector-search.ts';
 import { createDiskBlobStore } from '../../src/storage/disk-blob-store.ts';
-import { createMalwareGate } from '../../src/services/malware.ts';
 import { createTenantActors } from '../../src/workers/tenants.ts';
 import { createTestDatabase, startRedis } from './services.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 export interface RigOptions {
+  reranker?: Reranker;
   embeddings?: EmbeddingProvider;
   /** What embeds for other spaces than the first. */
   others?: readonly EmbeddingProvider[];
   extractor?: Extractor;
   chunker?: Chunker;
   chat?: ChatProvider;
+  scanner?: MalwareScanner;
   queueMaxDepth?: number;
   queueMaxBytes?: number;
   maxAttempts?: number;
@@ -58,7 +69,6 @@ export interface RigOptions {
 const plainExtractor: Extractor = {
   async extract({ path }) {
     return { text: await Bun.file(path).text(), title: null, pages: [], headings: [] };
-  scanner?: MalwareScanner;
   },
   async extractFile({ path }) {
     const chars = (await Bun.file(path).text()).length;
@@ -135,7 +145,8 @@ export async function createRig(options: RigOptions = {}) {
   const builder = createSpaceBuilder({ database, spaces, clock, ids, logger });
   const shadows = createShadowReads({ database, spaces, random: () => 0, logger });
   const vectors = createVectorSearch({ database, spaces, shadows });
-  const search = createSearch({ database, vectors, metrics });
+  const reranking = { reranker: options.reranker ?? createBuiltinRerank(), byDefault: false };
+  const search = createSearch({ database, vectors, metrics, logger, reranking });
   const hub = createHub({ clients, keys, clock, logger, source: createTopicSource(database) });
   await control.start();
   await hub.start();
@@ -204,6 +215,9 @@ export async function createRig(options: RigOptions = {}) {
       metrics,
       maxUploadBytes: 10_000_000,
       limits,
+      malware:
+        options.scanner &&
+        createMalwareGate({ scanner: options.scanner, database, blobs, announcer, ids, logger, metrics }),
     }),
     chunkPreviews: createChunkPreviews({ database, blobs, chunker }),
     documents: createDocuments({ database, blobs, announcer, control, logger }),
@@ -215,9 +229,6 @@ export async function createRig(options: RigOptions = {}) {
     upload(who: Pick<Scope, 'tenantId' | 'userId'>, text: string, fields: Record<string, string> = {}) {
       const form = new FormData();
       for (const [name, value] of Object.entries(fields)) form.append(name, value);
-      malware:
-        options.scanner &&
-        createMalwareGate({ scanner: options.scanner, database, blobs, announcer, ids, logger, metrics }),
       form.append('file', new Blob([text]), 'notes.txt');
       const response = new Response(form);
       const contentType = response.headers.get('content-type') ?? '';

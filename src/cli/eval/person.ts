@@ -119,7 +119,8 @@ export async function createPerson(url: string, known?: Login): Promise<Person> 
           query: query.slice(0, MAX_QUERY).toWellFormed(),
           mode,
           top_k: TOP,
-          ...(rerank && { rerank }),
+          max_per_document: 1,
+          rerank,
         }),
       }));
       const documents = items(answer, 'results').map((result) => text(result['document_id']));

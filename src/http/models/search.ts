@@ -1,5 +1,12 @@
 import { Kind, Type } from '@sinclair/typebox';
-import { Id, type MetadataFilter, SEARCH_MODES, SearchResult } from '../../contracts/index.ts';
+import {
+  DEGRADATIONS,
+  FUSION_METHODS,
+  Id,
+  type MetadataFilter,
+  SEARCH_MODES,
+  SearchResult,
+} from '../../contracts/index.ts';
 import { documentId, result } from '../examples.ts';
 import { METADATA_FILTER } from '../kinds.ts';
 import { oneOf } from './one-of.ts';
@@ -23,6 +30,22 @@ export const SearchBody = Type.Object(
     top_k: Type.Integer({ minimum: 1, maximum: 100, default: 10 }),
     mode: oneOf(SEARCH_MODES, { default: 'hybrid' }),
     filter: Type.Optional(Filter),
+    fusion: Type.Optional(
+      oneOf(FUSION_METHODS, { description: 'Words and vectors joined by normalised scores, or by reciprocal ranks' }),
+    ),
+    vector_weight: Type.Optional(
+      Type.Number({ minimum: 0, maximum: 1, description: 'Share of the vector score; by default what fits the model' }),
+    ),
+    rerank: Type.Optional(
+      Type.Boolean({
+        description: 'A reranker looks at the best hits; by default where a server for it is configured',
+      }),
+    ),
+    diversity: Type.Optional(
+      Type.Number({ minimum: 0, maximum: 1, description: '0: the best, however alike; 1: as different as can be' }),
+    ),
+    max_per_document: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+    min_score: Type.Optional(Type.Number({ minimum: 0, maximum: 1, description: 'What scores less is left out' })),
   },
   {
     example: {
@@ -30,11 +53,18 @@ export const SearchBody = Type.Object(
       top_k: 10,
       mode: 'hybrid',
       filter: { document_ids: [documentId] },
+      max_per_document: 3,
     },
   },
 );
 
 export const SearchAnswer = Type.Object(
-  { results: Type.Array(SearchResult), took_ms: Type.Number({ description: 'Milliseconds' }) },
+  {
+    results: Type.Array(SearchResult),
+    took_ms: Type.Number({ description: 'Milliseconds' }),
+    degraded: Type.Optional(
+      Type.Array(oneOf(DEGRADATIONS), { description: 'What could not be had; absent where nothing is missing' }),
+    ),
+  },
   { example: { results: [result], took_ms: 12.4 } },
 );

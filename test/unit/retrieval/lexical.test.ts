@@ -114,9 +114,9 @@ describe('BM25', () => {
 describe("a tsvector's text", () => {
   test('is read back as it was written, whatever its terms hold', () => {
     const lexemes = fc.dictionary(
-      fc.string({ minLength: 1, maxLength: 12, unit: 'binary' }).filter((term) => !term.includes('\0')),
+      fc.string({ minLength: 1, maxLength: 6, unit: fc.constantFrom("'", '\\', ':', ',', ' ', '1', 'a', '数', '😀') }),
       fc.uniqueArray(fc.integer({ min: 1, max: 16_383 }), { minLength: 1, maxLength: 5 }),
-      { maxKeys: 20, noNullPrototype: true },
+      { maxKeys: 6, noNullPrototype: true },
     );
     fc.assert(
       fc.property(lexemes, (terms) => {

@@ -1,0 +1,97 @@
+/**
+ * `bun run spaces`: embedding spaces from the command line, by the API of a running DreamHub, so that it works with every
+ * database. DREAMHUB_URL says where it is (http://127.0.0.1:PORT), OPERATOR_TOKEN or the secret kept in DATA_DIR who asks.
+ * Exits 0, 1 where the server refused, 2 where the command is wrong.
+ */
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import type { SpaceResource } from '../contracts/index.ts';
+import { messageOf } from '../kernel/errors.ts';
+
+const HELP = `bun run spaces [list]                              all spaces, how far each is built, what shadow reads saw
+bun run spaces create --model NAME --dimensions N  build one beside [--provider P] [--shadow-share 0…1] [--observe-hours N]
+bun run spaces activate ID                         let searches ask it; refused while documents are missing
+bun run spaces rollback ID                         back to the space that ID took over from
+bun run spaces retire ID                           give it up; its vectors are removed
+`;
+
+class UsageError extends Error {}
+
+type Ask = (method: 'GET' | 'POST', path: string, body?: unknown) => Promise<unknown>;
+
+async function operatorToken(): Promise<string> {
+  const { OPERATOR_TOKEN: token, OPERATOR_TOKEN_FILE: file, DATA_DIR: dataDir = '.dreamhub' } = process.env;
+  if (token) return token.trim();
+  const kept = Bun.file(file ?? join(dataDir, 'secrets', 'operator'));
+  if (await kept.exists()) return (await kept.text()).trim();
+  throw new UsageError('OPERATOR_TOKEN is needed, or DATA_DIR with the secret of an embedded installation.');
+}
+
+async function connect(): Promise<Ask> {
+  const { DREAMHUB_URL, PORT = '8080' } = process.env;
+  const base = `${DREAMHUB_URL ?? `http://127.0.0.1:${PORT}`}/api/v1/admin/spaces`;
+  const authorization = `Bearer ${await operatorToken()}`;
+  return async (method, path, body) => {
+    const response = await fetch(`${base}${path}`, {
+      method,
+      headers: { authorization, ...(body !== undefined && { 'content-type': 'application/json' }) },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    const answer = (await response.json()) as { detail?: string };
+    if (!response.ok) throw new Error(`${response.status}: ${answer.detail ?? 'refused'}`);
+    return answer;
+  };
+}
+
+const percent = (value: number | null) => (value === null ? '–' : `${(value * 100).toFixed(1)} %`);
+
+function lineOf({ id, state, provider, model, dimensions, documents, chunks, shadow }: SpaceResource): string {
+  const built = `${documents.built}/${documents.total} documents, ${chunks} chunks`;
+  const seen = `${shadow.compared} compared, overlap ${percent(shadow.overlap)}, agreement ${percent(shadow.agreement)}`;
+  return `${id}\t${state}\t${provider} ${model} (${dimensions})\t${built}\t${seen}`;
+}
+
+async function run(args: readonly string[]): Promise<void> {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      model: { type: 'string' },
+      dimensions: { type: 'string' },
+      provider: { type: 'string' },
+      'shadow-share': { type: 'string' },
+      'observe-hours': { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const [command = 'list', id = ''] = positionals;
+  if (values.help) return void process.stdout.write(HELP);
+  const ask = await connect();
+  if (command === 'list') {
+    const { items } = (await ask('GET', '')) as { items: SpaceResource[] };
+    process.stdout.write(`${items.map(lineOf).join('\n')}\n`);
+    return;
+  }
+  const number = (value: string | undefined) => (value === undefined ? undefined : Number(value));
+  let space: unknown;
+  if (command === 'create') {
+    if (values.model === undefined || values.dimensions === undefined) {
+      throw new UsageError('create takes --model and --dimensions');
+    }
+    space = await ask('POST', '', {
+      provider: values.provider,
+      model: values.model,
+      dimensions: number(values.dimensions),
+      shadow_share: number(values['shadow-share']),
+      observe_hours: number(values['observe-hours']),
+    });
+  } else if (['activate', 'rollback', 'retire'].includes(command) && /^\d+$/.test(id)) {
+    space = await ask('POST', `/${id}/${command}`);
+  } else throw new UsageError(HELP);
+  process.stdout.write(`${lineOf(space as SpaceResource)}\n`);
+}
+
+await run(process.argv.slice(2)).catch((error: unknown) => {
+  process.stderr.write(`${messageOf(error)}\n`);
+  process.exit(error instanceof UsageError || error instanceof TypeError ? 2 : 1);
+});
