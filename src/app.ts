@@ -30,6 +30,7 @@ import { createHealthRoutes } from './http/routes/health.ts';
 import { createMeRoutes } from './http/routes/me.ts';
 import { createQuotaRoutes } from './http/routes/quotas.ts';
 import { createSearchRoutes } from './http/routes/search.ts';
+import { createSourceRoutes } from './http/routes/sources.ts';
 import { createTaskRoutes } from './http/routes/tasks.ts';
 import { createTicketRoutes } from './http/routes/tickets.ts';
 import { streamTopicAsSse } from './http/routes/turn-events.ts';
@@ -122,7 +123,8 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createQuotaRoutes(services))
         .use(createAdminRoutes(services))
         .use(createAdminSpacesRoutes(services))
-        .use(createWebhookRoutes(services)),
+        .use(createWebhookRoutes(services))
+        .use(createSourceRoutes(services)),
     );
   return deps.outside.reduce((all, routes) => all.use(routes), app as AnyElysia);
 }

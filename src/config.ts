@@ -1,6 +1,6 @@
 /** Environment → one frozen object. Every problem is told at once; secrets come from NAME or from the file NAME_FILE. */
 import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import { messageOf } from './kernel/errors.ts';
 import { isClusterUrl, parseRedisUrl, REDIS_PROTOCOLS } from './redis/address.ts';
 import { type ClamdAddress, parseClamdUrl } from './storage/clamd.ts';
@@ -50,6 +50,12 @@ export interface Config {
   logLevel: string;
   /** Hash tags over which tenants are spread in Redis; of all processes the same. */
   partitions: number;
+  /** Seal credentials that are kept; the first seals, all open. Empty: generated into DATA_DIR when embedded. */
+  encryptionKeys: string[];
+  /** Sources may be read at addresses of our own network. */
+  allowPrivateSources: boolean;
+  /** Folders on this server that may be sources, and the tenant whose administrators may read each; null: every tenant's. */
+  sourceFolders: { path: string; tenantId: string | null }[];
   /** Webhooks may be sent to addresses of our own network. */
   allowPrivateWebhooks: boolean;
   /** Make a demo tenant with sample documents at the first start. */
@@ -149,6 +155,18 @@ export function readConfig(env: Environment): Config {
     problems.push('JWT_SECRET is needed (it is generated only with the embedded database)');
   }
 
+  const encryptionKeys = list(secret('ENCRYPTION_KEY'));
+  for (const value of encryptionKeys) {
+    if (Buffer.byteLength(value) < MIN_SECRET_BYTES)
+      problems.push(`ENCRYPTION_KEY: each key needs at least ${MIN_SECRET_BYTES} bytes`);
+  }
+  const sourceFolders = list(text('SOURCE_FOLDERS')).map((entry) => {
+    const [, tenantId, path = entry] = /^([0-9a-f-]{36})=(.*)$/i.exec(entry) ?? [];
+    if (!isAbsolute(path))
+      problems.push(`SOURCE_FOLDERS: ${entry} is no absolute path, with or without "tenant id=" before it`);
+    return { path, tenantId: tenantId?.toLowerCase() ?? null };
+  });
+
   const blobUrl = text('BLOB_URL') ?? `file://${resolve(dataDir, 'blobs')}`;
   if (!/^(file:|s3:\/\/)/.test(blobUrl)) problems.push('BLOB_URL must start with file: or s3://');
   const s3 = blobUrl.startsWith('s3://')
@@ -207,6 +225,9 @@ export function readConfig(env: Environment): Config {
     allowedOrigins: list(text('ALLOWED_ORIGINS')),
     logLevel: choice('LOG_LEVEL', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], 'info'),
     partitions: integer('PARTITIONS', isCluster ? 16 : 4, 1, 1_024),
+    encryptionKeys,
+    allowPrivateSources: choice('ALLOW_PRIVATE_SOURCES', ['true', 'false'], 'false') === 'true',
+    sourceFolders,
     allowPrivateWebhooks: choice('ALLOW_PRIVATE_WEBHOOKS', ['true', 'false'], embedded ? 'true' : 'false') === 'true',
     demo: choice('DEMO', ['true', 'false'], 'false') === 'true',
   };

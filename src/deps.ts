@@ -3,7 +3,7 @@ import type { AnyElysia } from 'elysia';
 import { createApp, createWorkerApp } from './app.ts';
 import type { Backends } from './backends.ts';
 import type { Config } from './config.ts';
-import type { ChatProvider, Chunker, EmbeddingProvider, Extractor, Lane } from './contracts/index.ts';
+import type { ChatProvider, Chunker, EmbeddingProvider, Extractor, Lane, SourceProvider } from './contracts/index.ts';
 import { ensureSpace } from './db/spaces.ts';
 import { type DemoLogin, makeDemo } from './demo.ts';
 import { createAccessTokens } from './http/plugins/jwt.ts';
@@ -11,6 +11,7 @@ import { createConsoleRoutes } from './http/routes/console.ts';
 import { createSwaggerRoutes } from './http/routes/swagger.ts';
 import { createChunker } from './ingest/chunker.ts';
 import { createSandboxedExtractor } from './ingest/sandbox.ts';
+import { createSourceProviders } from './ingest/sources/providers.ts';
 import { countingAs } from './ingest/token-counter.ts';
 import type { Clock } from './kernel/clock.ts';
 import { newTraceId, runAs } from './kernel/context.ts';
@@ -18,7 +19,7 @@ import { messageOf } from './kernel/errors.ts';
 import type { Ids } from './kernel/ids.ts';
 import type { Logger } from './kernel/logger.ts';
 import type { Metrics } from './kernel/metrics.ts';
-import { createSealer } from './kernel/sealing.ts';
+import { createSealer, type Sealer } from './kernel/sealing.ts';
 import type { Service } from './kernel/service.ts';
 import type { Part } from './lifecycle.ts';
 import { createBuiltinRerank } from './llm/builtin-rerank.ts';
@@ -56,9 +57,11 @@ import { createOutboxRelay } from './services/outbox-relay.ts';
 import { createProviderMetrics } from './services/provider-metrics.ts';
 import { createQuotaSettings } from './services/quotas.ts';
 import { createSearch } from './services/search.ts';
+import { createSources } from './services/sources.ts';
 import { createSpaces, type Spaces } from './services/spaces.ts';
 import { createSpaceBuilder } from './services/spaces-build.ts';
 import { createShadowReads } from './services/spaces-shadow.ts';
+import { createSyncs } from './services/sync.ts';
 import { createTasks } from './services/tasks.ts';
 import { createTickets } from './services/tickets.ts';
 import { createTopicSource } from './services/topics.ts';
@@ -80,6 +83,7 @@ export interface Environment {
   backends: Backends;
   jwtSecrets: readonly string[];
   operatorToken: string | undefined;
+  encryptionKeys: readonly string[];
   demo: DemoLogin | null;
   version: string;
   clock: Clock;
@@ -194,7 +198,30 @@ export async function createDeps(env: Environment): Promise<Deps> {
   const search = createSearch({ database, vectors, metrics, logger, reranking });
   const health = createHealth({ database, clients, blobs });
 
-  const shared = { env, spaces, keys, publisher, announcer, control, producer, feeder, search, chunker, health };
+  const { encryptionKeys } = env;
+  const pulling = {
+    sealer:
+      encryptionKeys.length > 0 ? createSealer({ secrets: encryptionKeys, purpose: 'source credentials' }) : undefined,
+    providers: createSourceProviders({
+      allowPrivate: config.allowPrivateSources,
+      clock,
+      folders: config.sourceFolders,
+    }),
+  };
+  const shared = {
+    env,
+    pulling,
+    spaces,
+    keys,
+    publisher,
+    announcer,
+    control,
+    producer,
+    feeder,
+    search,
+    chunker,
+    health,
+  };
   const base = { health, metrics: metrics.registry, metricsToken: config.metricsToken, logger };
   const server = config.role === 'worker' ? undefined : createServerSide(shared);
   const worker = config.role === 'server' ? undefined : createWorkerSide(shared, chatProvider);
@@ -216,6 +243,8 @@ export async function createDeps(env: Environment): Promise<Deps> {
 
 interface Shared {
   env: Environment;
+  /** What sources need, those who make them and those who sync them alike. */
+  pulling: { sealer: Sealer | undefined; providers: ReadonlyMap<string, SourceProvider> };
   spaces: Spaces;
   keys: ReturnType<typeof createKeys>;
   publisher: ReturnType<typeof createEventPublisher>;
@@ -228,7 +257,7 @@ interface Shared {
   health: ReturnType<typeof createHealth>;
 }
 
-function createServerSide({ env, spaces, keys, announcer, control, feeder, search, chunker }: Shared) {
+function createServerSide({ env, pulling, spaces, keys, announcer, control, feeder, search, chunker }: Shared) {
   const { config, backends, clock, ids, logger, metrics } = env;
   const { database, clients, blobs } = backends;
   const tokens = createAccessTokens({ secrets: env.jwtSecrets, clock });
@@ -278,12 +307,14 @@ function createServerSide({ env, spaces, keys, announcer, control, feeder, searc
   const tickets = createTickets({ clients, keys, clock });
   const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });
   const tasks = createTasks({ database, announcer, feeder, control, limits });
+  const documents = createDocuments({ database, blobs, announcer, control, logger });
   const services = {
     identity,
     uploads,
     resumable,
     chunkPreviews: createChunkPreviews({ database, blobs, chunker }),
-    documents: createDocuments({ database, blobs, announcer, control, logger }),
+    documents,
+    sources: createSources({ database, blobs, documents, ids, maxUploadBytes, ...pulling }),
     tasks,
     search,
     conversations: createConversations({ database, ids, control }),
@@ -361,7 +392,7 @@ function createServerSide({ env, spaces, keys, announcer, control, feeder, searc
 }
 
 function createWorkerSide(
-  { env, spaces, keys, publisher, announcer, control, producer, feeder, search, chunker }: Shared,
+  { env, pulling, spaces, keys, publisher, announcer, control, producer, feeder, search, chunker }: Shared,
   chatProvider: ChatProvider,
 ): Part[] {
   const { config, backends, clock, ids, logger, metrics, random } = env;
@@ -370,6 +401,8 @@ function createWorkerSide(
   const { maxAttempts } = config;
   const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });
   const builder = createSpaceBuilder({ database, spaces, clock, ids, logger });
+  const queueLimits = { maxOutstanding: config.queueMaxDepth, maxOutstandingBytes: config.queueMaxBytes };
+  const accepting = { database, blobs, feeder, announcer, control, ids, metrics, limits: queueLimits };
   const ingestion = createIngestion({
     database,
     blobs,
@@ -472,6 +505,16 @@ function createWorkerSide(
     }),
     createVectorTiers({ database, clock, ids, random, logger }),
     builder,
+    createSyncs({
+      database,
+      blobs,
+      uploads: createUploads({ ...accepting, maxUploadBytes: config.maxUploadBytes }),
+      documents: createDocuments({ database, blobs, announcer, control, logger }),
+      clock,
+      logger,
+      maxUploadBytes: config.maxUploadBytes,
+      ...pulling,
+    }),
     createWebhookSender({ database, requests, clock, random, logger }),
     createOutboxRelay({ database, stream: createDomainEventStream({ clients, keys }), clock, ids, logger }),
     dispatcher('ingest'),

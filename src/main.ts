@@ -50,12 +50,17 @@ async function main(): Promise<void> {
   const jwtSecrets =
     config.jwtSecrets.length > 0 || !embedded ? config.jwtSecrets : [await keptSecret(config.dataDir, 'jwt')];
   const operatorToken = config.operatorToken ?? (embedded ? await keptSecret(config.dataDir, 'operator') : undefined);
+  const encryptionKeys =
+    config.encryptionKeys.length > 0 || !embedded
+      ? config.encryptionKeys
+      : [await keptSecret(config.dataDir, 'encryption')];
   const demo = config.demo && embedded ? await demoLogin(config.dataDir) : null;
   const deps = await createDeps({
     config,
     backends,
     jwtSecrets,
     operatorToken,
+    encryptionKeys,
     demo,
     version: packageJson.version,
     clock,

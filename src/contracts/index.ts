@@ -14,6 +14,7 @@ export * from './realtime.ts';
 export * from './rerank.ts';
 export * from './resources.ts';
 export * from './search.ts';
+export * from './sources.ts';
 export * from './spaces.ts';
 export * from './tokens.ts';
 export * from './upload-sessions.ts';

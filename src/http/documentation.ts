@@ -17,6 +17,7 @@ export interface Description {
     | 'auth'
     | 'documents'
     | 'tasks'
+    | 'sources'
     | 'search'
     | 'conversations'
     | 'chat'

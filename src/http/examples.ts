@@ -13,7 +13,9 @@ import type {
   SearchResult,
   Session,
   Source,
+  SourceItemResource,
   SpaceResource,
+  SyncedSource,
   TaskLogLine,
   TaskResource,
   TurnReceipt,
@@ -58,6 +60,30 @@ export const resumableUpload: ResumableUpload = {
   error: null,
   created_at: '2026-07-31T09:11:02.000Z',
   expires_at: '2026-08-01T09:12:00.000Z',
+};
+
+export const syncedSource: SyncedSource = {
+  id: '01985f2e-0fd2-7d11-8f5e-7c6b5a493009',
+  kind: 'web',
+  name: 'https://docs.example.com/',
+  visibility: 'tenant',
+  settings: { url: 'https://docs.example.com/', depth: 3, max_pages: 500 },
+  has_credentials: false,
+  interval_minutes: 1_440,
+  status: 'idle',
+  error: null,
+  counts: { added: 2, updated: 1, unchanged: 240, removed: 0, failed: 1 },
+  next_sync_at: '2026-08-01T09:12:00.000Z',
+  started_at: '2026-07-31T09:11:02.000Z',
+  finished_at: '2026-07-31T09:12:00.000Z',
+  created_at: '2026-07-01T09:12:00.000Z',
+};
+
+export const sourceItem: SourceItemResource = {
+  key: 'https://docs.example.com/setup',
+  document_id: DOCUMENT,
+  error: 'docs.example.com answered with the status 500.',
+  updated_at: '2026-07-31T09:11:30.000Z',
 };
 
 export const document: DocumentResource = {

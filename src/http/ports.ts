@@ -39,6 +39,7 @@ import type {
   WebhookResource,
 } from '../contracts/index.ts';
 import type { Credentials, Origin, Registration } from '../services/identity.ts';
+import type { Sources } from '../services/sources.ts';
 import type { ResumableUploads } from '../services/tus.ts';
 
 /** The only service that is called without a scope: it is what proves who is calling. */
@@ -66,6 +67,7 @@ export interface UploadsPort {
 }
 
 export type ResumableUploadsPort = ResumableUploads;
+export type SourcesPort = Sources;
 
 export interface DocumentQuery extends PageRequest {
   status?: DocumentStatus;
@@ -192,6 +194,7 @@ export interface ApiServices {
   identity: IdentityPort;
   uploads: UploadsPort;
   resumable: ResumableUploadsPort;
+  sources: SourcesPort;
   documents: DocumentsPort;
   chunkPreviews: ChunkPreviewsPort;
   tasks: TasksPort;

@@ -20,6 +20,11 @@ export function uploadPartKey(uploadId: string, part: { start: number; writer: n
   return `uploads/${currentScope().tenantId}/${uploadId}/${part.start}-${part.writer}`;
 }
 
+/** The file that was sent to a source. */
+export function sourceFileKey(sourceId: string): string {
+  return `sources/${currentScope().tenantId}/${sourceId}`;
+}
+
 const KEY = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)+$/;
 
 /**

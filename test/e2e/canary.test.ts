@@ -30,7 +30,12 @@ beforeAll(async () => {
   });
   const webhook = await owner.call<{ id: string }>('POST', '/webhooks', { url: `https://${CANARY}.example/` });
   const upload = await owner.call('POST', '/uploads/tus', undefined, { 'upload-length': '5' });
+  const source = await owner.call<{ id: string }>('POST', '/sources', {
+    kind: 'web',
+    url: `https://${CANARY}.invalid/`,
+  });
   ids = {
+    sources: source.body.id,
     uploads: upload.headers.get('location')?.split('/').at(-1) ?? '',
     webhooks: webhook.body.id,
     documents: learnt.document_id,
@@ -62,6 +67,7 @@ function bodyFor(path: string): Record<string, unknown> {
   if (path.endsWith('/preview')) return { document_id: ids['documents'] };
   if (path.endsWith('/chat')) return { message: `What does ${CANARY} say?`, conversation_id: ids['conversations'] };
   if (path.endsWith('/messages')) return { content: `What does ${CANARY} say?` };
+  if (path.endsWith('/sources')) return { kind: 'calendar', file: true };
   if (path.endsWith('/webhooks')) return { url: 'https://hooks.example/' };
   return { title: 'mine now' };
 }
@@ -215,7 +221,6 @@ describe('nobody at all', () => {
     for (const [method, path] of [
       ['GET', '/members'],
       ['GET', '/api-keys'],
-      ['GET', '/sources'],
       ['GET', '/usage'],
       ['GET', '/memory/structured'],
       ['POST', '/privacy/erasure'],

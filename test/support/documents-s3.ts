@@ -34,6 +34,7 @@ export function startS3Stub(): S3Stub {
     const upload = url.searchParams.get('uploadId');
     const part = url.searchParams.get('partNumber');
     log.push(`${request.method}${part ? ' part' : upload ? ' upload' : ''}`);
+    if (request.method === 'GET' && url.searchParams.get('list-type') === '2') return list(url.searchParams);
     if (request.method === 'POST' && url.searchParams.has('uploads')) {
       const id = crypto.randomUUID();
       uploads.set(id, new Map());
@@ -58,6 +59,24 @@ export function startS3Stub(): S3Stub {
       });
     }
     return body(bytes, request.headers.get('range'));
+  }
+
+  /** Pages of two, so that whoever lists must go on. */
+  function list(query: URLSearchParams): Response {
+    const prefix = query.get('prefix') ?? '';
+    const after = decodeURIComponent(query.get('continuation-token') ?? '');
+    const keys = [...objects.keys()].filter((key) => key.startsWith(prefix) && key > after).toSorted();
+    const page = keys.slice(0, 2);
+    const contents = page.map((key) => {
+      const bytes = objects.get(key) ?? new Uint8Array();
+      const name = key.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
+      return `<Contents><Key>${name}</Key><ETag>&quot;${Bun.MD5.hash(bytes, 'hex')}&quot;</ETag><Size>${bytes.length}</Size></Contents>`;
+    });
+    const next =
+      keys.length > page.length
+        ? `<NextContinuationToken>${encodeURIComponent(page.at(-1) ?? '')}</NextContinuationToken>`
+        : '';
+    return xml(`<ListBucketResult>${contents.join('')}${next}</ListBucketResult>`);
   }
 
   async function multipart(request: Request, key: string, id: string, part: number): Promise<Response> {

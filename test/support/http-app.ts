@@ -67,6 +67,15 @@ function scriptedServices(): ApiServices {
         return { receipt: examples.receipt, created: true };
       },
     },
+    sources: {
+      create: async () => examples.syncedSource,
+      list: async () => page(examples.syncedSource),
+      get: async () => examples.syncedSource,
+      items: async () => page(examples.sourceItem),
+      sync: async () => examples.syncedSource,
+      putFile: async () => examples.syncedSource,
+      remove: async () => undefined,
+    },
     resumable: {
       maxBytes: 3_000_000,
       create: async () => ({ ...examples.resumableUpload, metadata: '' }),
@@ -162,6 +171,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     identity: scripting('identity'),
     uploads: scripting('uploads'),
     resumable: scripting('resumable'),
+    sources: scripting('sources'),
     documents: scripting('documents'),
     chunkPreviews: scripting('chunkPreviews'),
     tasks: scripting('tasks'),

@@ -13,13 +13,14 @@ export const MAX_JSON_BYTES = 1_048_576;
 const MULTIPART_OVERHEAD_BYTES = 1_048_576;
 
 export const UPLOAD_PATH = '/api/v1/upload';
+const SOURCE_FILE = /^\/api\/v1\/sources\/[^/]+\/file$/;
 
 export function bodyLimitPlugin({ maxUploadBytes }: { maxUploadBytes: number }) {
   return new Elysia({ name: 'body-limit' }).onRequest(({ request }) => {
     const length = Number(request.headers.get('content-length') ?? 0);
     if (length <= MAX_JSON_BYTES) return;
     const path = stateOf(request).path.replace(/\/$/, '');
-    const isUpload = path === UPLOAD_PATH || path.startsWith(TUS_PATH);
+    const isUpload = path === UPLOAD_PATH || path.startsWith(TUS_PATH) || SOURCE_FILE.test(path);
     const most = isUpload ? maxUploadBytes : MAX_JSON_BYTES;
     if (length > (isUpload ? most + MULTIPART_OVERHEAD_BYTES : most)) {
       throw new AppError('payload_too_large', `At most ${most} bytes are accepted here.`);

@@ -90,6 +90,7 @@ const COMMON_ERRORS = ['401', '429', '500'] as const;
 const TAGS = [
   { name: 'auth', description: 'Accounts and tokens' },
   { name: 'documents', description: 'Upload, read, delete' },
+  { name: 'sources', description: 'Documents that are pulled from elsewhere' },
   { name: 'tasks', description: 'What happens to an upload' },
   { name: 'search', description: 'Passages for a query' },
   { name: 'conversations', description: 'Conversations and their messages' },

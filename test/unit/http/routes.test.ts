@@ -27,8 +27,6 @@ const NOT_BUILT = [
   'GET /members',
   'POST /api-keys',
   'GET /api-keys',
-  'POST /sources',
-  'GET /sources',
   'GET /usage',
   'GET /memory/structured',
   'GET /admin/stats/growth',

@@ -1,0 +1,96 @@
+/**
+ * Files of a folder on the server, under what the operator has named in `SOURCE_FOLDERS`: by default nothing. Links are
+ * looked through, so that none leads out of it; hidden files are passed over. Size and time of change say what is new.
+ */
+
+import { constants } from 'node:fs';
+import { lstat, open as openFile, readdir, realpath } from 'node:fs/promises';
+import { basename, join, relative, resolve, sep } from 'node:path';
+import { type Static, Type } from '@sinclair/typebox';
+import type { SourceItem, SourceProvider, SourceRun, SourceSession } from '../../contracts/index.ts';
+import { SourceError } from './source-error.ts';
+
+const Settings = Type.Object({
+  path: Type.String({ minLength: 1, maxLength: 4_000, description: 'A folder that the operator allows' }),
+});
+
+/** A folder, and the tenant that may read it; null: every tenant's administrators. */
+export interface AllowedFolder {
+  path: string;
+  tenantId: string | null;
+}
+
+const MAX_KEY_BYTES = 2_000;
+const isMissing = (error: unknown) => error instanceof Error && 'code' in error && error.code === 'ENOENT';
+
+export function createFolderProvider({ folders }: { folders: readonly AllowedFolder[] }): SourceProvider {
+  /** The folder itself, if it lies where this tenant may read. */
+  async function allowed(settings: Record<string, unknown>, tenantId: string): Promise<string> {
+    const { path } = settings as Static<typeof Settings>;
+    const refused = new SourceError('The operator of this installation does not allow this folder to be read.');
+    const real = await realpath(resolve(path)).catch(() => undefined);
+    // Of a folder that may not be read nobody learns whether it exists.
+    for (const folder of folders) {
+      if (folder.tenantId !== null && folder.tenantId !== tenantId) continue;
+      const root = await realpath(folder.path).catch(() => undefined);
+      if (root !== undefined && real !== undefined && isWithin(root, real)) return real;
+    }
+    throw refused;
+  }
+
+  async function* filesOf(root: string, folder: string, signal: AbortSignal): AsyncGenerator<string> {
+    const entries = await readdir(folder, { withFileTypes: true });
+    for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+      signal.throwIfAborted();
+      if (entry.name.startsWith('.')) continue;
+      const path = join(folder, entry.name);
+      if (entry.isDirectory()) yield* filesOf(root, path, signal);
+      else if (entry.isFile()) yield path;
+    }
+  }
+
+  return {
+    kind: 'folder',
+    settings: Settings,
+    secrets: [],
+    restricted: true,
+    check: async (settings, tenantId) => void (await allowed(settings, tenantId)),
+
+    async open({ settings, tenantId, maxBytes, signal }: SourceRun): Promise<SourceSession> {
+      const root = await allowed(settings, tenantId);
+      return {
+        async *list(): AsyncGenerator<SourceItem> {
+          for await (const path of filesOf(root, root, signal)) {
+            const key = relative(root, path).split(sep).join('/');
+            const found = await lstat(path).catch((error: unknown) => {
+              if (isMissing(error)) return undefined;
+              throw error;
+            });
+            if (!found?.isFile() || Buffer.byteLength(key) > MAX_KEY_BYTES || !key.isWellFormed()) continue;
+            yield { key, fingerprint: `${found.size} ${found.mtimeMs}` };
+          }
+        },
+
+        async fetch({ key, fingerprint }) {
+          const path = join(root, key);
+          // What was a file when it was listed may be a link by now: neither it nor a folder above may lead elsewhere.
+          const real = await realpath(path).catch(() => undefined);
+          if (real === undefined) return 'gone';
+          if (real !== path) throw new SourceError('The file is a link, or lies behind one.');
+          const file = await openFile(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+          const { size } = await file.stat();
+          if (size > maxBytes) {
+            await file.close();
+            throw new SourceError(`It is larger than the ${maxBytes} bytes allowed.`);
+          }
+          const body = file.createReadStream() as AsyncIterable<Uint8Array>;
+          return { body, filename: basename(key), metadata: { path: key }, fingerprint };
+        },
+      };
+    },
+  };
+}
+
+function isWithin(root: string, path: string): boolean {
+  return path === root || path.startsWith(root.endsWith(sep) ? root : root + sep);
+}

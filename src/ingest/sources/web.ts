@@ -1,0 +1,246 @@
+/**
+ * Pages of one site: from a first address and its sitemap along the links, breadth first, as robots.txt allows. One request
+ * at a time, and no sooner than the site asks for. What has not changed is asked for conditionally and costs no more than
+ * that; its links are remembered, so that what lies behind it is found all the same.
+ */
+import { type Static, Type } from '@sinclair/typebox';
+import robotsParser from 'robots-parser';
+import type { SourceContent, SourceItem, SourceProvider, SourceRun, SourceSession } from '../../contracts/index.ts';
+import type { Clock } from '../../kernel/clock.ts';
+import { bytesOf, conditionOf, type HttpAnswer, refusal, type SourceHttp, USER_AGENT, validatorOf } from './http.ts';
+import { HttpUrl, SmallInteger } from './settings.ts';
+import { readSitemap } from './sitemap.ts';
+import { SourceError, SourceUnavailable } from './source-error.ts';
+import { readPage } from './web-links.ts';
+
+const Settings = Type.Object({
+  url: HttpUrl('Where it begins; only this site is read'),
+  depth: SmallInteger(0, 20, 3, 'Links from the first page'),
+  max_pages: SmallInteger(1, 10_000, 500, 'Pages at most'),
+  path_prefix: Type.Optional(Type.String({ maxLength: 500, description: 'Only paths that begin like this' })),
+  sitemap: Type.Optional(Type.Boolean({ default: true, description: 'Begin with what the sitemap names, too' })),
+});
+
+const DEFAULTS = { depth: 3, max_pages: 500, path_prefix: '/', sitemap: true };
+const MAX_PAGE_BYTES = 5 * 1024 * 1024;
+const MAX_ROBOTS_BYTES = 512 * 1024;
+const MAX_SITEMAP_BYTES = 10 * 1024 * 1024;
+const MOST_SITEMAPS = 20;
+const MAX_KEY_BYTES = 2_000;
+const MAX_DELAY_SECONDS = 10;
+const HTML = /^(text\/html|application\/xhtml\+xml)\b/i;
+/** Beside pages: what becomes a document. */
+const FILES =
+  /^(application\/(pdf|msword|rtf|epub\+zip|vnd\.(openxmlformats|oasis|ms-)[\w.+-]*)|text\/(plain|markdown|csv))\b/i;
+
+interface Frontier {
+  add(url: string, depth: number): void;
+  next(): { url: string; depth: number } | undefined;
+}
+
+/** Each address once, in the order in which they were found. */
+function createFrontier(isWanted: (url: URL) => boolean, most: number): Frontier {
+  const seen = new Set<string>();
+  const waiting: { url: string; depth: number }[] = [];
+  return {
+    add(href, depth) {
+      if (seen.size >= most * 10 || !URL.canParse(href)) return;
+      const url = new URL(href);
+      url.hash = '';
+      if (seen.has(url.href) || Buffer.byteLength(url.href) > MAX_KEY_BYTES || !isWanted(url)) return;
+      seen.add(url.href);
+      waiting.push({ url: url.href, depth });
+    },
+    next: () => waiting.shift(),
+  };
+}
+
+function filenameOf(url: URL, isPage: boolean): string {
+  const name = decodeURIComponentSafely(url.pathname.split('/').findLast((part) => part !== '') ?? url.hostname);
+  return isPage && !/\.x?html?$/i.test(name) ? `${name}.html` : name;
+}
+
+function decodeURIComponentSafely(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Clock }): SourceProvider {
+  async function open(run: SourceRun): Promise<SourceSession> {
+    const settings = { ...DEFAULTS, ...(run.settings as Static<typeof Settings>) };
+    const { signal } = run;
+    const home = new URL(settings.url);
+    const robots = await readRobots(home, signal);
+    const isOfSite = (url: URL) => url.origin === home.origin;
+    const isWanted = (url: URL) =>
+      isOfSite(url) &&
+      url.pathname.startsWith(settings.path_prefix) &&
+      robots.isAllowed(url.href, USER_AGENT) !== false;
+    const delayMs = Math.min(robots.getCrawlDelay(USER_AGENT) ?? 0, MAX_DELAY_SECONDS) * 1_000;
+    const frontier = createFrontier(isWanted, settings.max_pages);
+    let current = { url: home.href, depth: 0 };
+    let fetched = 0;
+
+    const follow = (links: readonly string[]) => {
+      if (current.depth >= settings.depth) return;
+      for (const link of links) frontier.add(link, current.depth + 1);
+    };
+
+    /** What lay behind a page when it was read last. */
+    const followKnown = (key: string) => {
+      const state = run.known(key)?.state;
+      const links = typeof state === 'object' && state !== null && 'links' in state ? state['links'] : [];
+      if (Array.isArray(links)) follow(links.filter((link) => typeof link === 'string'));
+    };
+
+    async function* list(): AsyncGenerator<SourceItem> {
+      frontier.add(home.href, 0);
+      if (!isWanted(home)) throw new SourceError(`The site's robots.txt does not allow ${home.pathname} to be read.`);
+      if (settings.sitemap)
+        for (const url of await sitemapUrls(home, robots.getSitemaps(), signal)) frontier.add(url, 1);
+      for (let listed = 0; listed < settings.max_pages; listed++) {
+        const next = frontier.next();
+        if (!next) return;
+        current = next;
+        yield { key: next.url, fingerprint: null };
+      }
+    }
+
+    async function fetch({ key }: SourceItem): Promise<SourceContent | 'unchanged' | 'gone'> {
+      if (fetched++ > 0 && delayMs > 0) await clock.sleep(delayMs, signal);
+      const known = run.known(key);
+      const answer = await http.get({
+        url: key,
+        headers: {
+          accept: 'text/html, application/xhtml+xml, application/pdf, */*;q=0.5',
+          ...conditionOf(known?.fingerprint),
+        },
+        signal,
+        onRedirect(url) {
+          if (!isWanted(url)) throw new Elsewhere();
+        },
+      });
+      return answered(key, answer);
+    }
+
+    async function answered(key: string, answer: HttpAnswer): Promise<SourceContent | 'unchanged' | 'gone'> {
+      const { status } = answer;
+      if (status === 304) {
+        answer.discard();
+        followKnown(key);
+        return 'unchanged';
+      }
+      if (status < 200 || status > 299) {
+        answer.discard();
+        if ((status === 404 || status === 410) && key !== home.href) return 'gone';
+        throw refusal(answer);
+      }
+      // Read where it is: the address that it leads to is an item of its own.
+      if (answer.url.href !== key) {
+        answer.discard();
+        frontier.add(answer.url.href, current.depth);
+        return 'gone';
+      }
+      const type = answer.header('content-type') ?? '';
+      const fingerprint = validatorOf(answer);
+      if (!HTML.test(type)) {
+        if (!FILES.test(type)) {
+          answer.discard();
+          return 'gone';
+        }
+        return {
+          body: answer.body(run.maxBytes),
+          filename: filenameOf(answer.url, false),
+          metadata: { url: key },
+          fingerprint,
+        };
+      }
+      const bytes = await bytesOf(answer, Math.min(MAX_PAGE_BYTES, run.maxBytes));
+      const page = readPage(bytes.toString('utf8'), answer.url);
+      follow(page.links);
+      if (page.canonical !== null && page.canonical !== key && isWanted(new URL(page.canonical))) {
+        frontier.add(page.canonical, current.depth);
+        return 'gone';
+      }
+      if (!page.index) return 'gone';
+      return {
+        body: once(bytes),
+        filename: filenameOf(answer.url, true),
+        ...(page.title !== null && { title: page.title }),
+        metadata: { url: key },
+        fingerprint,
+        state: { links: page.links },
+      };
+    }
+
+    return {
+      list,
+      async fetch(item) {
+        try {
+          return await fetch(item);
+        } catch (error) {
+          if (signal.aborted || !(error instanceof SourceError)) throw error;
+          // The first page stands for the site: without it nothing is known of what is gone.
+          if (item.key === home.href) throw new SourceUnavailable(error.message, { cause: error });
+          if (error instanceof Elsewhere) return 'gone';
+          followKnown(item.key);
+          throw error;
+        }
+      },
+    };
+  }
+
+  async function readRobots(home: URL, signal: AbortSignal) {
+    const url = new URL('/robots.txt', home).href;
+    const answer = await http.get({ url, signal });
+    // RFC 9309: a site that has no rules allows all, one that cannot tell them allows nothing for now.
+    if (answer.status >= 500 || answer.status === 429) {
+      answer.discard();
+      throw refusal(answer);
+    }
+    const isThere = answer.status >= 200 && answer.status < 300;
+    const text = isThere ? (await bytesOf(answer, MAX_ROBOTS_BYTES)).toString('utf8') : '';
+    if (!isThere) answer.discard();
+    return robotsParser(url, text);
+  }
+
+  async function sitemapUrls(home: URL, named: readonly string[], signal: AbortSignal): Promise<string[]> {
+    const waiting = [...(named.length > 0 ? named : [new URL('/sitemap.xml', home).href])];
+    const urls: string[] = [];
+    for (let read = 0; read < MOST_SITEMAPS; read++) {
+      const url = waiting.shift();
+      if (url === undefined) break;
+      if (!URL.canParse(url) || new URL(url).origin !== home.origin) continue;
+      try {
+        const answer = await http.get({ url, signal });
+        if (answer.status !== 200) {
+          answer.discard();
+          continue;
+        }
+        const { pages, sitemaps } = readSitemap(await bytesOf(answer, MAX_SITEMAP_BYTES));
+        urls.push(...pages);
+        waiting.push(...sitemaps);
+      } catch (error) {
+        // A hint, and the links are there without it.
+        if (signal.aborted || !(error instanceof SourceError)) throw error;
+      }
+    }
+    return urls;
+  }
+
+  return { kind: 'web', settings: Settings, secrets: [], open };
+}
+
+/** A redirect that leads to where we were not asked to go. */
+class Elsewhere extends SourceError {
+  constructor() {
+    super('It leads to another site, or where robots.txt does not allow us.');
+  }
+}

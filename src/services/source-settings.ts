@@ -1,0 +1,56 @@
+/** Settings of a source: checked by its kind's schema, and parted from its credentials, which are sealed. */
+import { Value } from '@sinclair/typebox/value';
+import type { NewSource, SourceProvider } from '../contracts/index.ts';
+import { SourceUnavailable } from '../ingest/sources/source-error.ts';
+import { currentScope } from '../kernel/context.ts';
+import { AppError } from '../kernel/errors.ts';
+import type { Sealer } from '../kernel/sealing.ts';
+
+const COMMON = new Set(['kind', 'name', 'visibility', 'interval_minutes']);
+
+/** Throws `invalid_request` naming each setting that does not fit; a setting that is not known is an error, too. */
+export function parseSettings(provider: SourceProvider, request: NewSource): Record<string, unknown> {
+  const settings = Object.fromEntries(Object.entries(request).filter(([name]) => !COMMON.has(name)));
+  const schema = { ...provider.settings, additionalProperties: false };
+  const errors = [...Value.Errors(schema, settings)].slice(0, 20).map(({ path, message }) => ({ path, message }));
+  if (errors.length > 0) {
+    throw new AppError('invalid_request', `These are no settings of a source of the kind ${provider.kind}.`, {
+      errors,
+    });
+  }
+  return settings;
+}
+
+/** What a sealed text belongs to: in no other row can it be opened. */
+const placeOf = (sourceId: string): string => `source ${currentScope().tenantId} ${sourceId}`;
+
+export function sealSecrets(
+  sealer: Sealer | undefined,
+  provider: SourceProvider,
+  { id, settings }: { id: string; settings: Record<string, unknown> },
+): { settings: Record<string, unknown>; secret: Uint8Array | null } {
+  const entries = Object.entries(settings);
+  const secrets = entries.filter(([name]) => provider.secrets.includes(name));
+  if (secrets.length === 0) return { settings, secret: null };
+  if (!sealer) {
+    throw new AppError(
+      'conflict',
+      'This installation cannot keep credentials: its operator has set no ENCRYPTION_KEY.',
+    );
+  }
+  return {
+    settings: Object.fromEntries(entries.filter(([name]) => !provider.secrets.includes(name))),
+    secret: sealer.seal(Buffer.from(JSON.stringify(Object.fromEntries(secrets))), placeOf(id)),
+  };
+}
+
+/** Settings with their credentials. */
+export function openSecrets(
+  sealer: Sealer | undefined,
+  { id, settings, secret }: { id: string; settings: Record<string, unknown>; secret: Uint8Array | null },
+): Record<string, unknown> {
+  if (secret === null) return settings;
+  if (!sealer) throw new SourceUnavailable('This process has no ENCRYPTION_KEY to open the credentials with.');
+  const text = Buffer.from(sealer.open(secret, placeOf(id))).toString('utf8');
+  return { ...settings, ...(JSON.parse(text) as Record<string, unknown>) };
+}
