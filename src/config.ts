@@ -50,7 +50,7 @@ export interface Config {
   logLevel: string;
   /** Hash tags over which tenants are spread in Redis; of all processes the same. */
   partitions: number;
-  /** Seal credentials that are kept; the first seals, all open. Empty: generated into DATA_DIR when embedded. */
+  /** Seal credentials that are kept; the first seals, all open. Empty: JWT_SECRET, or generated when embedded. */
   encryptionKeys: string[];
   /** Sources may be read at addresses of our own network. */
   allowPrivateSources: boolean;

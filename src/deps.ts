@@ -257,6 +257,14 @@ interface Shared {
   health: ReturnType<typeof createHealth>;
 }
 
+/** Whatever is uploaded or pulled passes it, where clamd is configured. */
+function createGate({ config, backends, clock, ids, logger, metrics }: Environment, announcer: Shared['announcer']) {
+  if (!config.clamav) return undefined;
+  const { database, blobs } = backends;
+  const scanner = createClamd({ address: config.clamav, clock });
+  return createMalwareGate({ scanner, database, blobs, announcer, ids, logger, metrics });
+}
+
 function createServerSide({ env, pulling, spaces, keys, announcer, control, feeder, search, chunker }: Shared) {
   const { config, backends, clock, ids, logger, metrics } = env;
   const { database, clients, blobs } = backends;
@@ -279,17 +287,7 @@ function createServerSide({ env, pulling, spaces, keys, announcer, control, feed
   const hub = createHub({ clients, keys, clock, logger, source: createTopicSource(database) });
   const { maxUploadBytes } = config;
   const limits = { maxOutstanding: config.queueMaxDepth, maxOutstandingBytes: config.queueMaxBytes };
-  const malware =
-    config.clamav &&
-    createMalwareGate({
-      scanner: createClamd({ address: config.clamav, clock }),
-      database,
-      blobs,
-      announcer,
-      ids,
-      logger,
-      metrics,
-    });
+  const malware = createGate(env, announcer);
   const uploads = createUploads({
     database,
     blobs,
@@ -402,7 +400,8 @@ function createWorkerSide(
   const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });
   const builder = createSpaceBuilder({ database, spaces, clock, ids, logger });
   const queueLimits = { maxOutstanding: config.queueMaxDepth, maxOutstandingBytes: config.queueMaxBytes };
-  const accepting = { database, blobs, feeder, announcer, control, ids, metrics, limits: queueLimits };
+  const malware = createGate(env, announcer);
+  const accepting = { database, blobs, feeder, announcer, control, ids, metrics, limits: queueLimits, malware };
   const ingestion = createIngestion({
     database,
     blobs,

@@ -51,9 +51,11 @@ async function main(): Promise<void> {
     config.jwtSecrets.length > 0 || !embedded ? config.jwtSecrets : [await keptSecret(config.dataDir, 'jwt')];
   const operatorToken = config.operatorToken ?? (embedded ? await keptSecret(config.dataDir, 'operator') : undefined);
   const encryptionKeys =
-    config.encryptionKeys.length > 0 || !embedded
+    config.encryptionKeys.length > 0
       ? config.encryptionKeys
-      : [await keptSecret(config.dataDir, 'encryption')];
+      : embedded
+        ? [await keptSecret(config.dataDir, 'encryption')]
+        : jwtSecrets;
   const demo = config.demo && embedded ? await demoLogin(config.dataDir) : null;
   const deps = await createDeps({
     config,

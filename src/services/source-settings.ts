@@ -35,7 +35,7 @@ export function sealSecrets(
   if (!sealer) {
     throw new AppError(
       'conflict',
-      'This installation cannot keep credentials: its operator has set no ENCRYPTION_KEY.',
+      'This installation cannot keep credentials: its operator has set no ENCRYPTION_KEY and no JWT_SECRET.',
     );
   }
   return {
@@ -50,7 +50,8 @@ export function openSecrets(
   { id, settings, secret }: { id: string; settings: Record<string, unknown>; secret: Uint8Array | null },
 ): Record<string, unknown> {
   if (secret === null) return settings;
-  if (!sealer) throw new SourceUnavailable('This process has no ENCRYPTION_KEY to open the credentials with.');
+  if (!sealer)
+    throw new SourceUnavailable('This worker has no ENCRYPTION_KEY or JWT_SECRET to open the credentials with.');
   const text = Buffer.from(sealer.open(secret, placeOf(id))).toString('utf8');
   return { ...settings, ...(JSON.parse(text) as Record<string, unknown>) };
 }
