@@ -17,6 +17,7 @@ import type { RedisClients } from '../redis/clients.ts';
 import type { Keys } from '../redis/keys.ts';
 import { CHANGED, createAppendBatches, type Group, isFinal, type Reply, ROLLED_BACK } from './append-batches.ts';
 import { encodeHint, hintRoute } from './batch.ts';
+import { createHintWriter } from './hint-writer.ts';
 import type { ScriptArgument } from './script.ts';
 import { appendScript } from './scripts.ts';
 import { parseTopic } from './topics.ts';
@@ -60,6 +61,10 @@ export function createEventPublisher(options: EventPublisherOptions): EventPubli
   const finalGiveUpMs = options.finalGiveUpMs ?? 600_000;
   const newName = options.newName ?? (() => randomBytes(8).toString('hex'));
   const lanes = new Map<number, Lane>();
+  const hints = createHintWriter({
+    publish: (partition, message) => clients.producer.spublish(keys.events(partition), message),
+    logger,
+  });
   const batches = createAppendBatches({ clock, ttlSeconds, finalTtlSeconds, maxLen, newName });
   let late = 0;
 
@@ -199,11 +204,7 @@ export function createEventPublisher(options: EventPublisherOptions): EventPubli
       const { tenantId, userId } = currentScope();
       const ts = new Date(clock.now()).toISOString();
       const message = encodeHint(hintRoute(tenantId, userId, topic), topic, event.type, ts, event.data);
-      try {
-        await clients.producer.spublish(keys.events(keys.partitionOf(tenantId)), message);
-      } catch (error) {
-        logger.debug({ err: error, topic }, `a hint was not published: ${messageOf(error)}`);
-      }
+      await hints.send(keys.partitionOf(tenantId), message);
     },
   };
 }
