@@ -66,7 +66,12 @@ export async function lockBacklog(sql: Sql, lane: Lane, tenantId: string): Promi
   await sql`select pg_advisory_xact_lock(hashtextextended(${`backlog:${lane}:${tenantId}`}, 0))`;
 }
 
-/** Marks the tenant's next due jobs as handed out, as many as are missing to `window`; in the order to run them in. */
+/**
+ * Marks the tenant's next due jobs as handed out, as many as are missing to `window`; in the order to run them in.
+ *
+ * How many those are the planner cannot know, and it guesses a tenth of the backlog: joined, the rows to mark were found by
+ * reading the whole table. Of an array it guesses ten, and looks each up by its key.
+ */
 export async function handOutNext(
   sql: Sql,
   lane: Lane,
@@ -78,10 +83,10 @@ export async function handOutNext(
     with room as (
       select greatest(0, ${window}::int - count(*)) as places from ${table} t where t.tenant_id = ${tenantId} and ${isOut(sql)}
     ), next as (
-      select t.tenant_id, t.id from ${table} t where t.tenant_id = ${tenantId} and ${isDue(sql, lane)}
+      select t.id from ${table} t where t.tenant_id = ${tenantId} and ${isDue(sql, lane)}
       order by ${orderOf(sql, lane)} limit (select places from room) for update skip locked
     ), marked as (
-      update ${table} t set handed_out_at = now() from next where t.tenant_id = next.tenant_id and t.id = next.id
+      update ${table} t set handed_out_at = now() where t.tenant_id = ${tenantId} and t.id = any(array(select id from next))
       returning t.id, t.user_id, t.traceparent, ${versionOf(sql, lane)} as version, ${orderColumns(sql, lane)}
     )
     select m.id, m.user_id, m.traceparent, m.version, room.places,
@@ -154,11 +159,12 @@ export async function handOutAgain(
   const table = tableOf(sql, lane);
   const rows = await sql<HandedOutRow[]>`
     with unattended as (
-      select t.tenant_id, t.id from ${table} t
+      select t.id from ${table} t
       where t.tenant_id = ${tenantId} and t.id = any(${[...ids]}::uuid[]) and ${isUnattended(sql, graceMs)}
       order by t.id for update skip locked
     ), marked as (
-      update ${table} t set handed_out_at = now() from unattended u where t.tenant_id = u.tenant_id and t.id = u.id
+      update ${table} t set handed_out_at = now()
+      where t.tenant_id = ${tenantId} and t.id = any(array(select id from unattended))
       returning t.id, t.user_id, t.traceparent, ${versionOf(sql, lane)} as version, ${orderColumns(sql, lane)}
     )
     select m.id, m.user_id, m.traceparent, m.version,
