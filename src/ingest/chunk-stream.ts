@@ -29,6 +29,8 @@ export function createChunkStream(structure: TextStructure, chunking: Chunking, 
   const window: TextWindow = { text: '', base: 0, at: 0, ended: false };
   /** The first unit that no chunk has yet. */
   let fresh = 0;
+  /** The unit with which the last chunk begins: the next one begins later, however much it may repeat. */
+  let begun = -1;
   let ordinal = 0;
 
   function take(piece: string): Chunk[] {
@@ -38,26 +40,44 @@ export function createChunkStream(structure: TextStructure, chunking: Chunking, 
     // Blank lines still lengthen the last unit.
     const known = window.ended ? units.length : units.length - 1;
     while (fresh < known) {
-      const first = withOverlap(units, fresh, rules);
+      const first = withOverlap(units, begun + 1, fresh, rules);
       const end = endOf(units, first, fresh, known, window.ended, rules);
       if (end === undefined) break;
-      const chunk = chunkOf(first, end);
-      if (chunk) chunks.push(chunk);
-      fresh = end;
+      fresh = fit(first, end, chunks);
     }
     forget();
     return chunks;
   }
 
-  function chunkOf(first: number, end: number): Chunk | undefined {
+  /** Adds the chunk of these units, or of as many as fit; returns the first unit that no chunk has then. */
+  function fit(first: number, end: number, chunks: Chunk[]): number {
+    const chunk = chunkOf(first, end);
+    // A vocabulary may take a token more for the whole than for its parts.
+    if (chunk && chunk.tokens > chunking.chunk_tokens) {
+      if (end > fresh + 1) return fit(first, end - 1, chunks);
+      if (first < fresh) return fit(fresh, end, chunks);
+    }
+    begun = first;
+    if (chunk) chunks.push({ ordinal: ordinal++, ...chunk, ...place(chunk.start) });
+    return end;
+  }
+
+  function chunkOf(first: number, end: number): Pick<Chunk, 'start' | 'end' | 'text' | 'tokens'> | undefined {
     const { text: whole, base } = window;
-    const span = trim(whole, (units[first]?.start ?? 0) - base, (units[end - 1]?.end ?? 0) - base);
+    const [from, to] = [(units[first]?.start ?? 0) - base, (units[end - 1]?.end ?? 0) - base];
+    const span = trim(whole, from, to);
     if (!span) return undefined;
     const text = whole.slice(span.start, span.end);
-    const start = base + span.start;
-    const tokens = counter.count(text);
-    ordinal += 1;
-    return { ordinal: ordinal - 1, start, end: base + span.end, text, ...place(start), tokens };
+    const tokens = counter.count?.(text) ?? sumOf(first, end, from, to, span);
+    return { start: base + span.start, end: base + span.end, text, tokens };
+  }
+
+  /** Of estimated tokens: what the units cost, without the blanks around them. */
+  function sumOf(first: number, end: number, from: number, to: number, span: { start: number; end: number }): number {
+    let cost = 0;
+    for (let i = first; i < end; i++) cost += units[i]?.cost ?? 0;
+    cost -= counter.cost(window.text, from, span.start) + counter.cost(window.text, span.end, to);
+    return Math.ceil(cost / 100);
   }
 
   function forget(): void {
@@ -65,6 +85,7 @@ export function createChunkStream(structure: TextStructure, chunking: Chunking, 
     if (kept >= FORGET) {
       units.splice(0, kept);
       fresh -= kept;
+      begun -= kept;
     }
     const first = units[Math.min(reachBack(units, fresh, rules.overlap), units.length)];
     const from = Math.max(0, (first?.start ?? window.at) - window.base - BEHIND);
@@ -93,14 +114,19 @@ function reachBack(units: readonly Unit[], fresh: number, overlap: number): numb
 }
 
 /** The unit to start with when `fresh` is the first that no chunk has yet: earlier by whole sentences of its section. */
-function withOverlap(units: readonly Unit[], fresh: number, { max, overlap, best }: ChunkRules): number {
+function withOverlap(
+  units: readonly Unit[],
+  earliest: number,
+  fresh: number,
+  { max, overlap, best }: ChunkRules,
+): number {
   const own = units[fresh];
   const sections = best === CUT.section;
   if (!own || fresh === 0 || (sections && own.cut === CUT.section)) return fresh;
   const wanted = Math.min(best, CUT.sentence);
   let first = fresh;
   let cost = 0;
-  for (let i = fresh - 1; i >= 0; i--) {
+  for (let i = fresh - 1; i >= Math.max(0, earliest); i--) {
     const unit = units[i];
     if (!unit || cost + unit.cost > overlap || cost + unit.cost + own.cost > max) break;
     cost += unit.cost;

@@ -212,8 +212,8 @@ function furthest(
   mayEnd: boolean,
   { counter, maxCost, maxChunkCost }: Maker,
 ): { at: number; cost: number } {
-  const limit = counter.reach(text, from, end, maxCost);
-  if (limit >= end && mayEnd) return { at: end, cost: counter.cost(text, from, end) };
+  const { at: limit, cost: reached } = counter.reach(text, from, end, maxCost);
+  if (limit >= end && mayEnd) return { at: end, cost: reached };
   const least = from + (limit - from) * 0.6;
   let at = limit;
   while (at > least && !(isSoftBreak(text.charCodeAt(at - 1)) && isGraphemeBoundary(text, at))) at -= 1;
@@ -223,7 +223,7 @@ function furthest(
   if (cost <= maxChunkCost) return { at, cost };
   // One grapheme that is longer than a whole chunk: no text, but it must end somewhere.
   const one = from + ((text.codePointAt(from) ?? 0) > 0xffff ? 2 : 1);
-  at = Math.max(codePointFloor(text, counter.reach(text, from, end, maxChunkCost)), one);
+  at = Math.max(codePointFloor(text, counter.reach(text, from, end, maxChunkCost).at), one);
   return { at, cost: counter.cost(text, from, at) };
 }
 

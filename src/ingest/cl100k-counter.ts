@@ -52,11 +52,15 @@ export function createCl100kCounter(): TokenCounter {
       WORD.lastIndex = 0;
       for (let match = WORD.exec(stretch); match; match = WORD.exec(stretch)) {
         const tokens = tokensOf(match[0]);
-        if (tokens > left) return start + at + insideWord(match[0], left);
+        if (tokens > left) {
+          const part = insideWord(match[0], left);
+          const spent = maxCost - left * 100;
+          return { at: start + at + part, cost: spent + (part > 0 ? tokensOf(match[0].slice(0, part)) * 100 : 0) };
+        }
         left -= tokens;
         at = WORD.lastIndex;
       }
-      return end;
+      return { at: end, cost: maxCost - left * 100 };
     },
   };
 

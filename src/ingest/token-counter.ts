@@ -1,16 +1,16 @@
 /** Counting tokens to cut by: the model's own vocabulary where it is known, else an estimate. */
-import { estimateTokens, tokenCost, unitCost } from '../kernel/text/tokens.ts';
+import { tokenCost, unitCost } from '../kernel/text/tokens.ts';
 
 /** Costs are in hundredths of a token. */
 export interface TokenCounter {
   /** Tells apart what counts differently. */
   readonly name: string;
-  /** Of a stretch of a text. The sum over the parts of a text is at least the cost of the whole, and close to it. */
+  /** Of a stretch of a text. The sum over the parts of a text is close to the cost of the whole, and seldom less. */
   cost(text: string, start: number, end: number): number;
-  /** The furthest place from `start` on, at most `end`, up to which `maxCost` suffices. */
-  reach(text: string, start: number, end: number, maxCost: number): number;
-  /** Tokens of a whole text. */
-  count(text: string): number;
+  /** The furthest place from `start` on, at most `end`, up to which `maxCost` suffices, and what it costs up to there. */
+  reach(text: string, start: number, end: number, maxCost: number): { at: number; cost: number };
+  /** Tokens of a whole text; absent where they are the sum over its parts. */
+  count?(text: string): number;
 }
 
 export const estimatingCounter: TokenCounter = {
@@ -19,12 +19,12 @@ export const estimatingCounter: TokenCounter = {
   reach(text, start, end, maxCost) {
     let cost = 0;
     for (let at = start; at < end; at++) {
-      cost += unitCost(text.charCodeAt(at));
-      if (cost > maxCost) return at;
+      const next = unitCost(text.charCodeAt(at));
+      if (cost + next > maxCost) return { at, cost };
+      cost += next;
     }
-    return end;
+    return { at: end, cost };
   },
-  count: estimateTokens,
 };
 
 /** OpenAI's embedding models since 2022 read `cl100k_base`; of others nothing is known. */

@@ -142,7 +142,8 @@ function read(response: unknown, count: number): { vectors: Float32Array[]; toke
 /** Base64 of little-endian float32, or plain numbers from servers that ignore `encoding_format`. */
 function decode(embedding: unknown): Float32Array {
   if (typeof embedding === 'string') {
-    const bytes = Uint8Array.from(Buffer.from(embedding, 'base64'));
+    // A copy, because a small Buffer need not begin where floats may; not by `from`, which goes byte by byte.
+    const bytes = new Uint8Array(Buffer.from(embedding, 'base64'));
     if (bytes.length === 0 || bytes.length % 4 !== 0) throw malformed('an embedding of broken base64');
     return new Float32Array(bytes.buffer, 0, bytes.length / 4);
   }

@@ -106,14 +106,6 @@ export async function beginAttempt(sql: Sql, id: string, leaseMs: number): Promi
   return row;
 }
 
-/** Locks the task for a write of this attempt; false where another one owns the task by now. */
-export async function holdsTask(sql: Sql, id: string, attempt: number): Promise<boolean> {
-  const rows = await sql`
-    select 1 from tasks where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}
-      and attempt = ${attempt} and status = 'running' for update`;
-  return rows.length > 0;
-}
-
 export interface ProgressUpdate {
   stage: string;
   /** 0…1 */

@@ -6,7 +6,7 @@
 import { effect, type Scoped } from '../../actors/effect.ts';
 import type { IngestAttempt } from '../../actors/upload-pipeline.ts';
 import { uploadPipeline } from '../../actors/upload-pipeline.ts';
-import type { BlobStore, Chunker, Extractor, Job, TextStructure } from '../contracts/index.ts';
+import type { BlobStore, Chunker, Extractor, Job, TaskResource, TextStructure } from '../contracts/index.ts';
 import type { Database, Sql } from '../db/database.ts';
 import { ExtractError } from '../ingest/extract-error.ts';
 import { textPieces } from '../ingest/text-pieces.ts';
@@ -35,7 +35,6 @@ import {
   dischargeTasks,
   endTask,
   getTask,
-  holdsTask,
   recordProgress,
 } from '../repositories/tasks.ts';
 import { originalKey, textKey } from '../storage/blob-keys.ts';
@@ -81,7 +80,7 @@ interface Work extends IngestAttempt {
 }
 
 /** The most chunks of one batch: what a crash may buy twice. */
-const MAX_BATCH = 64;
+const MAX_BATCH = 128;
 const RETRY = { baseMs: 1_000, maxMs: 300_000 };
 /** How far a task is when a stage begins; embedding moves through the span up to publishing. */
 const STAGE_PROGRESS = { extracting: 0.05, chunking: 0.15, embedding: 0.2, publishing: 0.95 } as const;
@@ -136,20 +135,32 @@ export function createIngestion(options: IngestionOptions) {
   /** Everything about a private document is told to its owner alone. */
   const audienceOf = (work: Work) => (work.document.private_to === null ? 'tenant' : 'user');
 
-  async function announceTask(work: Work, type: 'task.succeeded' | 'task.cancelled' | 'task.queued'): Promise<void> {
-    const task = await database.tenant((sql) => getTask(sql, work.taskId));
+  async function announceTask(
+    work: Work,
+    type: 'task.succeeded' | 'task.cancelled' | 'task.queued',
+    known?: TaskResource,
+  ): Promise<void> {
+    const task = known ?? (await database.tenant((sql) => getTask(sql, work.taskId)));
     if (task) await announcer.log(`task:${work.taskId}`, task.attempt, type, progressOf(task), audienceOf(work));
   }
 
   /** Records that a stage begins, for readers of the task and of its topic alike. */
   async function enter(work: Work, stage: Stage): Promise<void> {
+    await database.tenant((sql) => recordStage(sql, work, stage));
+    await announceStage(work, stage);
+  }
+
+  function stageOf(work: Work, stage: Stage) {
     const chunksTotal = work.plan.size > 0 ? work.plan.size : null;
     const progress = stage === 'embedding' ? embeddingProgress(work) : STAGE_PROGRESS[stage];
-    const update = { stage, progress, chunksDone: work.written, chunksTotal };
-    const held = await database.tenant((sql) => recordProgress(sql, work.taskId, work.attempt, update));
-    if (!held) throw new Superseded();
-    await announceProgress(work, update);
+    return { stage, progress, chunksDone: work.written, chunksTotal };
   }
+
+  async function recordStage(sql: Sql, work: Work, stage: Stage): Promise<void> {
+    if (!(await recordProgress(sql, work.taskId, work.attempt, stageOf(work, stage)))) throw new Superseded();
+  }
+
+  const announceStage = (work: Work, stage: Stage) => announceProgress(work, stageOf(work, stage));
 
   function embeddingProgress(work: Work): number {
     const share = work.plan.size === 0 ? 1 : work.written / work.plan.size;
@@ -199,6 +210,8 @@ export function createIngestion(options: IngestionOptions) {
       const document = await getDocumentWork(sql, attempt.document_id, attempt.document_version);
       if (!document) return undefined;
       await setDocumentStatus(sql, document.id, 'processing');
+      const stage = { stage: 'extracting', progress: STAGE_PROGRESS.extracting, chunksDone: 0, chunksTotal: null };
+      await recordProgress(sql, taskId, attempt.attempt, stage);
       await appendTaskLog(sql, taskId, {
         attempt: attempt.attempt,
         level: 'info',
@@ -244,7 +257,8 @@ export function createIngestion(options: IngestionOptions) {
   }
 
   async function extract(work: Work, signal: AbortSignal): Promise<void> {
-    await enter(work, 'extracting');
+    // Recorded as the attempt began.
+    await announceStage(work, 'extracting');
     const stop = metrics.taskSeconds.startTimer({ stage: 'extracting' });
     const file = await blobs.asFile(originalKey(work.document.original));
     try {
@@ -278,23 +292,29 @@ export function createIngestion(options: IngestionOptions) {
     for (const made of stream.end()) work.plan.add(made);
     stop();
     if (work.plan.size === 0) throw new ExtractError('empty', 'The document has no text.');
-    work.written = await resumePoint(work, work.text);
-    await enter(work, 'embedding');
+    await resume(work, work.text);
+    await announceStage(work, 'embedding');
   }
 
-  /** Chunks that an earlier attempt has bought and written; rows that this text would not give are thrown away. */
-  async function resumePoint(work: Work, text: DocumentText): Promise<number> {
+  /**
+   * Goes on behind the chunks that an earlier attempt has bought and written, and records that embedding begins. Rows
+   * that this text would not give are thrown away.
+   */
+  async function resume(work: Work, text: DocumentText): Promise<void> {
     const { id } = work.document;
     const version = work.begun.document_version;
-    const { count, lastText } = await database.tenant((sql) => writtenChunks(sql, id, version));
-    if (count === 0) return 0;
-    const [last] = await work.plan.read(text, count - 1, count);
-    if (last?.text === lastText) return count;
-    await database.tenant(async (sql) => {
-      if (!(await holdsTask(sql, work.taskId, work.attempt))) throw new Superseded();
-      await deleteVersion(sql, id, version);
+    const { count, lastText } = await database.tenant(async (sql) => {
+      const found = await writtenChunks(sql, id, version);
+      if (found.count === 0) await recordStage(sql, work, 'embedding');
+      return found;
     });
-    return 0;
+    if (count === 0) return;
+    const [last] = await work.plan.read(text, count - 1, count);
+    work.written = last?.text === lastText ? count : 0;
+    await database.tenant(async (sql) => {
+      await recordStage(sql, work, 'embedding');
+      if (work.written === 0) await deleteVersion(sql, id, version);
+    });
   }
 
   async function embedBatch(work: Work, signal: AbortSignal): Promise<{ done: number; total: number }> {
@@ -355,15 +375,15 @@ export function createIngestion(options: IngestionOptions) {
         level: 'info',
         message: `Published ${work.plan.size} chunks.`,
       });
-      return replaced;
+      return { replaced, task: await getTask(sql, work.taskId) };
     });
-    if (published) await forgetReplaced(work, published);
-    else {
+    if (!published) {
       await forgetTextOfDeleted(work);
       return superseded;
     }
+    await forgetReplaced(work, published.replaced);
     metrics.tasks.inc({ kind: 'ingest', status: 'succeeded' });
-    await announceTask(work, 'task.succeeded');
+    if (published.task) await announceTask(work, 'task.succeeded', published.task);
     await announcer.hint('user', 'document.ready', {
       document_id: id,
       task_id: work.taskId,

@@ -56,7 +56,7 @@ test('rolling restarts send nothing to the dead letters and count no retry', asy
   const texts = installation
     .requests()
     .flatMap(({ route, body }) => (route === 'embeddings' ? (body['input'] as string[]) : []));
-  expect(texts.length - new Set(texts).size).toBeLessThanOrEqual(64 * handedBack);
+  expect(texts.length - new Set(texts).size).toBeLessThanOrEqual(128 * handedBack);
   const [row] = await sql<{ chunks: number; vectors: number }[]>`
     select (select count(*)::int from chunks) as chunks, (select count(*)::int from chunk_vectors) as vectors`;
   expect({ ...row }).toEqual({ chunks: 100 * DOCUMENTS, vectors: 100 * DOCUMENTS });

@@ -25,7 +25,7 @@ afterAll(async () => {
 
 /** How long a takeover may take after the claim has run out. */
 const TAKEOVER_MS = 5_000;
-const BATCH = 64;
+const BATCH = 128;
 let inputs = 0;
 const newInput = (sections: number) => inputOf('death', ++inputs, sections);
 

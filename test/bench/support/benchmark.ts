@@ -1,6 +1,17 @@
 /** What a benchmark is: a name, a sentence, and a run that ends in rows. `run.ts` finds, runs and prints them. */
 
-export type Unit = 'ratio' | 'requests/s' | 'jobs/s' | 'bytes' | 'tokens/s' | 'ms' | 'µs' | 'MB' | 'KB' | 'of them';
+export type Unit =
+  | 'ratio'
+  | 'requests/s'
+  | 'chunks/s'
+  | 'jobs/s'
+  | 'bytes'
+  | 'tokens/s'
+  | 'ms'
+  | 'µs'
+  | 'MB'
+  | 'KB'
+  | 'of them';
 
 /** Judged by the median. */
 export type Target = { readonly atLeast: number } | { readonly atMost: number };

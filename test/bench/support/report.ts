@@ -5,6 +5,7 @@ import { median } from './rounds.ts';
 const DIGITS: Readonly<Record<Unit, number>> = {
   ratio: 2,
   'requests/s': 0,
+  'chunks/s': 0,
   'jobs/s': 0,
   bytes: 0,
   'tokens/s': 0,

@@ -117,7 +117,7 @@ describe('every text is cut', () => {
         expectSound(documentOf(text), chunks, chunking.chunk_tokens);
         expectWholeGraphemes(text, chunks);
       }),
-      { numRuns: 800 },
+      { numRuns: 500 },
     );
   });
 
@@ -129,7 +129,7 @@ describe('every text is cut', () => {
         expectSound(documentOf(text), chunks, chunking.chunk_tokens);
         expectWholeGraphemes(text, chunks);
       }),
-      { numRuns: 200 },
+      { numRuns: 150 },
     );
   });
 
