@@ -355,7 +355,12 @@ export function createAnswering(options: AnsweringOptions) {
     const { sources, usage } = work;
     const text = textOf(work);
     const end: TurnEnd = { status: 'cancelled', text, sources, usage, error: null };
-    if (!(await database.tenant((sql) => endTurn(sql, work.turnId, work.attempt, end)))) return superseded;
+    const ended = await database.tenant(async (sql) => {
+      if (!(await endTurn(sql, work.turnId, work.attempt, end))) return false;
+      await appendOutbox(sql, 'turn.cancelled', namesOf(work));
+      return true;
+    });
+    if (!ended) return superseded;
     metrics.tasks.inc({ kind: 'turn', status: 'cancelled' });
     await tellEnd(work, { type: 'turn.cancelled', data: { text } });
     return cancelled;
