@@ -33,6 +33,7 @@ export interface DomainEventData {
   'task.dead': { task_id: string; document_id: string; attempt: number; error: Failure };
   'turn.completed': TurnEvent & { message_id: string; usage: Usage };
   'turn.failed': TurnEvent & { error: Failure };
+  'turn.cancelled': TurnEvent;
 }
 
 export type DomainEventType = keyof DomainEventData;
@@ -46,6 +47,7 @@ export const DOMAIN_EVENT_TYPES = [
   'task.dead',
   'turn.completed',
   'turn.failed',
+  'turn.cancelled',
 ] as const satisfies readonly DomainEventType[];
 
 /** An event as it is published. */

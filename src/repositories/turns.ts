@@ -104,6 +104,7 @@ export async function endTurn(sql: Sql, id: string, attempt: number, end: TurnEn
 
 export interface CancelledTurn {
   id: string;
+  conversation_id: string;
   /** `running`: it was asked to stop. */
   status: TurnStatus;
   attempt: number;
@@ -116,7 +117,7 @@ export async function cancelTurn(sql: Sql, id: string): Promise<CancelledTurn | 
       status = case when status = 'queued' then 'cancelled' else status end,
       finished_at = case when status = 'queued' then now() end
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and status in ('queued', 'running')
-    returning id, status, attempt`;
+    returning id, conversation_id, status, attempt`;
   return row;
 }
 
@@ -138,7 +139,7 @@ export async function cancelUnfinished(
         and status in ('queued', 'running') and not cancel_requested
       order by id for update ${skipLocked ? sql`skip locked` : sql``})
       and t.status in ('queued', 'running')
-    returning t.id, t.status, t.attempt`;
+    returning t.id, t.conversation_id, t.status, t.attempt`;
 }
 
 /** Ids of the unfinished turns of a conversation. */

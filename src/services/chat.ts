@@ -11,6 +11,7 @@ import { traceparentOf } from '../kernel/trace.ts';
 import type { Feeder } from '../queue/feeder.ts';
 import type { Control } from '../realtime/control.ts';
 import { insertConversation, insertMessage, takeTurnNumber } from '../repositories/conversations.ts';
+import { appendOutbox } from '../repositories/outbox.ts';
 import {
   type CancelledTurn,
   cancelTurn,
@@ -95,6 +96,8 @@ export function createChat({ database, hub, announcer, feeder, control, clock, i
       throw new AppError('conflict', 'Another turn of the conversation is unfinished.');
     }
 
+    await recordCancelled(sql, stopped);
+
     const receipt = { turn_id: ids.uuid(), message_id: ids.uuid(), conversation_id: conversationId };
     await insertMessage(sql, {
       id: receipt.message_id,
@@ -119,6 +122,14 @@ export function createChat({ database, hub, announcer, feeder, control, clock, i
     // The same message was sent twice at once and the other one came first: this transaction is undone.
     if (!inserted) throw new SentTwice();
     return { receipt, isNew: true, stopped };
+  }
+
+  /** One that runs ends itself, and records that. */
+  async function recordCancelled(sql: Sql, turns: readonly CancelledTurn[]): Promise<void> {
+    for (const { id, status, conversation_id } of turns) {
+      if (status === 'running') continue;
+      await appendOutbox(sql, 'turn.cancelled', { turn_id: id, conversation_id, user_id: currentScope().userId });
+    }
   }
 
   async function tellStopped({ id, status, attempt }: CancelledTurn): Promise<void> {
@@ -160,7 +171,11 @@ export function createChat({ database, hub, announcer, feeder, control, clock, i
     },
 
     async cancel(turnId) {
-      const ended = await database.tenant((sql) => cancelTurn(sql, turnId));
+      const ended = await database.tenant(async (sql) => {
+        const turn = await cancelTurn(sql, turnId);
+        if (turn) await recordCancelled(sql, [turn]);
+        return turn;
+      });
       if (ended) await tellStopped(ended);
       return turn(turnId);
     },

@@ -154,6 +154,42 @@ describe('an event', () => {
     ]);
   });
 
+  test('of a cancelled turn is told once, whether it ran or waited', async () => {
+    const started = Promise.withResolvers<void>();
+    const rig = await start({
+      chat: {
+        model: 'x',
+        provider: 'x',
+        contextTokens: 1_000,
+        countTokens: (text) => text.length,
+        async *answer(_request, signal) {
+          yield { type: 'delta', text: 'Half' };
+          started.resolve();
+          await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+        },
+      },
+    });
+    const who = await rig.newTenant();
+    rig.control.onCancel(({ tenantId, id }) => rig.tenants.cancel(tenantId, id));
+    const running = await rig.as(who, () => rig.chat.send({ content: 'First?' }));
+    const { conversation_id: conversationId } = running;
+    const outcome = rig.deliver(who, 'chat', running.turn_id);
+    await started.promise;
+    const waiting = await rig.as(who, () => rig.chat.send({ content: 'Second?', conversationId }));
+    const pushedOut = await rig.as(who, () => rig.chat.send({ content: 'Third?', conversationId }));
+    await rig.as(who, () => rig.chat.cancel(waiting.turn_id));
+    await rig.as(who, () => rig.chat.cancel(waiting.turn_id));
+    await rig.as(who, () => rig.chat.send({ content: 'Fourth?', conversationId, ifBusy: 'interrupt' }));
+    expect(await outcome).toEqual({ type: 'cancelled' });
+    await rig.relayWith().relay();
+    const events = await rig.read(who);
+    expect(events.map(({ type }) => type)).toEqual(['turn.cancelled', 'turn.cancelled', 'turn.cancelled']);
+    const told = events.map(({ data }) => data);
+    for (const { turn_id } of [running, waiting, pushedOut]) {
+      expect(told).toContainEqual({ turn_id, conversation_id: conversationId, user_id: who.userId });
+    }
+  });
+
   test('is not there without its change: a refused upload tells nothing', async () => {
     const rig = await start({ queueMaxDepth: 1 });
     const who = await rig.newTenant();
