@@ -241,6 +241,9 @@ export async function createDeps(env: Environment): Promise<Deps> {
   };
 }
 
+/** The server seals, workers open: so they are given the same secrets. */
+const webhookSealer = (secrets: readonly string[]) => createSealer({ secrets, purpose: 'webhook secrets' });
+
 interface Shared {
   env: Environment;
   /** What sources need, those who make them and those who sync them alike. */
@@ -321,11 +324,11 @@ function createServerSide({ env, pulling, spaces, keys, announcer, control, feed
     administration: createAdministration({ database, tasks, limits }),
     quotas: createQuotaSettings({ database, limits }),
     spaces,
-    webhooks: createWebhooks({ database, requests, ids }),
+    webhooks: createWebhooks({ database, requests, sealer: webhookSealer(env.encryptionKeys), ids }),
   };
   const idempotency = createIdempotency({
     database,
-    sealer: createSealer({ secrets: env.jwtSecrets, purpose: 'idempotent answers' }),
+    sealer: createSealer({ secrets: env.encryptionKeys, purpose: 'idempotent answers' }),
     clock,
     ids,
     logger,
@@ -398,6 +401,9 @@ function createWorkerSide(
   const extractor: Extractor & Service = createSandboxedExtractor({ logger });
   const { maxAttempts } = config;
   const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });
+  const sealer = env.encryptionKeys.length > 0 ? webhookSealer(env.encryptionKeys) : undefined;
+  if (!sealer)
+    logger.warn('there is no key to open the secrets of webhooks with: they are left to workers that have it');
   const builder = createSpaceBuilder({ database, spaces, clock, ids, logger });
   const queueLimits = { maxOutstanding: config.queueMaxDepth, maxOutstandingBytes: config.queueMaxBytes };
   const malware = createGate(env, announcer);
@@ -514,7 +520,7 @@ function createWorkerSide(
       maxUploadBytes: config.maxUploadBytes,
       ...pulling,
     }),
-    createWebhookSender({ database, requests, clock, random, logger }),
+    createWebhookSender({ database, requests, sealer, clock, random, logger }),
     createOutboxRelay({ database, stream: createDomainEventStream({ clients, keys }), clock, ids, logger }),
     dispatcher('ingest'),
     dispatcher('chat'),

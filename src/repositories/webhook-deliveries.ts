@@ -37,6 +37,8 @@ export interface ClaimedDelivery {
   attempt: number;
   url: string;
   secret: Uint8Array;
+  /** False for a secret from before they were. */
+  sealed: boolean;
 }
 
 export interface DeliveryClaim {
@@ -68,7 +70,7 @@ export async function claimDeliveries(sql: Sql, claim: DeliveryClaim): Promise<C
     from taken join webhooks w on w.tenant_id = taken.tenant_id
     where d.tenant_id = taken.tenant_id and d.id = taken.id and w.id = d.webhook_id and w.active
     returning d.tenant_id as "tenantId", d.id, d.webhook_id as "webhookId", d.event_id as "eventId", d.payload, d.attempt,
-      w.url, w.secret`;
+      w.url, w.secret, w.sealed`;
 }
 
 type Attempt = Pick<ClaimedDelivery, 'tenantId' | 'id' | 'attempt'>;
@@ -105,6 +107,17 @@ export async function handBackDelivery(sql: Sql, { tenantId, id, attempt }: Atte
   await sql`
     update webhook_deliveries set attempt = attempt - 1, next_at = ${at}
     where tenant_id = ${tenantId} and id = ${id} and attempt = ${attempt} and status = 'pending'`;
+}
+
+/** Puts a secret, sealed anew, in the place of what it was; unless somebody else has done so. */
+export async function resealSecret(
+  sql: Sql,
+  { tenantId, webhookId, secret }: Pick<ClaimedDelivery, 'tenantId' | 'webhookId' | 'secret'>,
+  sealed: Uint8Array,
+): Promise<void> {
+  await sql`
+    update webhooks set secret = ${sealed}, sealed = true
+    where tenant_id = ${tenantId} and id = ${webhookId} and secret = ${secret}`;
 }
 
 /** Sends nothing more to a webhook, and gives up what waits for it. */

@@ -6,15 +6,15 @@ type WebhookRow = Omit<WebhookResource, 'created_at'> & { created_at: Date };
 const columns = (sql: Sql) => sql`id, url, event_types as events, active, deactivated_reason, created_at`;
 const toResource = (row: WebhookRow): WebhookResource => ({ ...row, created_at: row.created_at.toISOString() });
 
-/** Undefined where the tenant has `most` already. */
+/** `secret` is sealed. Undefined where the tenant has `most` already. */
 export async function insertWebhook(
   sql: Sql,
   webhook: Pick<NewWebhook, 'id' | 'url' | 'events'> & { secret: Uint8Array },
   most: number,
 ): Promise<WebhookResource | undefined> {
   const [row] = await sql<WebhookRow[]>`
-    insert into webhooks (id, url, secret, event_types)
-    select ${webhook.id}, ${webhook.url}, ${webhook.secret}, ${webhook.events}::text[]
+    insert into webhooks (id, url, secret, sealed, event_types)
+    select ${webhook.id}, ${webhook.url}, ${webhook.secret}, true, ${webhook.events}::text[]
     where (select count(*) from webhooks where tenant_id = current_setting('app.tenant_id')::uuid) < ${most}
     returning ${columns(sql)}`;
   return row && toResource(row);

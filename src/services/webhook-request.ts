@@ -1,7 +1,8 @@
 /**
  * Requests to addresses that tenants name. The name is resolved once, every address that it has must be public, and the
  * connection goes to one of those: a name that means something else a moment later changes nothing. Redirects are answers
- * like any other and are not followed; of an answer only the status is looked at.
+ * like any other and are not followed; of an answer only the status and `Retry-After` are
+ * looked at.
  */
 import { lookup } from 'node:dns/promises';
 import { request as requestHttp } from 'node:http';
@@ -21,21 +22,40 @@ export class NotSent extends Error {
   override readonly name = 'NotSent';
 }
 
+export interface WebhookAnswer {
+  status: number;
+  /** When the receiver wants to be asked again, in milliseconds from now. */
+  retryAfterMs: number | undefined;
+}
+
 export interface WebhookRequests {
   /** Throws `NotSent` for an address that may not be called. A name that cannot be resolved just now may be. */
   assertAllowed(url: string): Promise<void>;
-  /** Resolves with the status of the answer; rejects with `NotSent`, or with the signal's reason. */
-  post(request: { url: string; headers: Record<string, string>; body: string; signal: AbortSignal }): Promise<number>;
+  /** Rejects with `NotSent`, or with the signal's reason. */
+  post(request: {
+    url: string;
+    headers: Record<string, string>;
+    body: string;
+    signal: AbortSignal;
+  }): Promise<WebhookAnswer>;
 }
 
 export interface WebhookRequestsOptions {
   /** Addresses of our own network are fine: for an installation on a laptop. */
   allowPrivate: boolean;
-  clock: Pick<Clock, 'after'>;
+  clock: Pick<Clock, 'after' | 'now'>;
   timeoutMs?: number;
   resolve?(hostname: string): Promise<Address[]>;
   /** Certificates that are trusted beside the system's. */
   ca?: string;
+}
+
+/** Seconds or a date (RFC 9110, 10.2.3). */
+function retryAfterOf(value: string | undefined, now: number): number | undefined {
+  if (value === undefined) return undefined;
+  if (/^\s*\d{1,9}\s*$/.test(value)) return Number(value) * 1_000;
+  const date = Date.parse(value);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 
 const resolveByDns = (hostname: string): Promise<Address[]> => lookup(hostname, { all: true });
@@ -72,7 +92,7 @@ export function createWebhookRequests(options: WebhookRequestsOptions): WebhookR
         if (all) callback(null, addresses);
         else callback(null, first?.address ?? '', first?.family ?? 4);
       };
-      const { promise, resolve: answered, reject } = Promise.withResolvers<number>();
+      const { promise, resolve: answered, reject } = Promise.withResolvers<WebhookAnswer>();
       const send = target.protocol === 'https:' ? requestHttps : requestHttp;
       const request = send(
         target,
@@ -85,7 +105,8 @@ export function createWebhookRequests(options: WebhookRequestsOptions): WebhookR
           ...(ca !== undefined && { ca }),
         },
         (response) => {
-          answered(response.statusCode ?? 0);
+          const { statusCode: status = 0, headers } = response;
+          answered({ status, retryAfterMs: retryAfterOf(headers['retry-after'], clock.now()) });
           response.on('error', () => undefined);
           response.destroy();
         },

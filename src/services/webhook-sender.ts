@@ -1,6 +1,7 @@
 /**
  * Sends what is due to webhooks, each event until it is answered with 2xx: at least once. Attempts are spaced by exponential
- * backoff with full jitter, over about half a day; 410 ends the webhook. A slow receiver takes its own tenant's slots alone.
+ * backoff with full jitter, over about half a day, or by what the receiver asks for in `Retry-After` where that is longer; 410
+ * ends the webhook. A slow receiver takes its own tenant's slots alone.
  *
  * States of a delivery here: claimed (its row says when this attempt counts as lost) → sent → recorded. A process that
  * dies in between leaves it to whoever claims it then; one that stops hands it back uncounted.
@@ -8,8 +9,9 @@
 import type { Database } from '../db/database.ts';
 import { backoffMs } from '../kernel/backoff.ts';
 import type { Clock } from '../kernel/clock.ts';
-import { messageOf } from '../kernel/errors.ts';
+import { AppError, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
+import type { Sealer } from '../kernel/sealing.ts';
 import { createLoop, type Service } from '../kernel/service.ts';
 import {
   type AttemptResult,
@@ -20,9 +22,10 @@ import {
   handBackDelivery,
   postponeDelivery,
   pruneDeliveries,
+  resealSecret,
 } from '../repositories/webhook-deliveries.ts';
 import { NotSent, type WebhookRequests } from './webhook-request.ts';
-import { signedHeaders } from './webhook-signature.ts';
+import { secretContext, signedHeaders } from './webhook-signature.ts';
 
 export interface WebhookSender extends Service {
   /** Sends what is due now; resolves when every attempt is recorded, with their number. */
@@ -32,6 +35,8 @@ export interface WebhookSender extends Service {
 export interface WebhookSenderOptions {
   database: Database;
   requests: Pick<WebhookRequests, 'post'>;
+  /** Undefined where this process was not given the secret to open them with: what is sealed waits for another one. */
+  sealer: Sealer | undefined;
   clock: Clock;
   random: () => number;
   logger: Logger;
@@ -50,9 +55,17 @@ const PRUNE_EVERY_MS = 600_000;
 const PRUNED_AT_ONCE = 5_000;
 const USER_AGENT = 'DreamHub-Webhooks/1';
 const GONE = 410;
+/** What a receiver may ask for at most: above, our own pauses are long enough. */
+const MAX_RETRY_AFTER_MS = 86_400_000;
+/** Until another process may have taken what this one cannot open. */
+const NOT_OURS_MS = 60_000;
+
+const cannotOpen = (): AppError => new AppError('internal', 'A webhook secret cannot be opened here.');
+
+type Answered = AttemptResult & { retryAfterMs: number | undefined };
 
 export function createWebhookSender(options: WebhookSenderOptions): WebhookSender {
-  const { database, requests, clock, random, logger } = options;
+  const { database, requests, sealer, clock, random, logger } = options;
   const { everyMs = 1_000, concurrency = 32, tenantConcurrency = 4 } = options;
   /** Requests that run, by tenant. */
   const running = new Map<string, number>();
@@ -62,24 +75,39 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
 
   const at = (afterMs = 0) => new Date(clock.now() + afterMs);
 
-  async function post(delivery: ClaimedDelivery, signal: AbortSignal): Promise<AttemptResult> {
-    const { url, payload: body, secret, eventId } = delivery;
+  /** The secret itself; sealed anew where it is not, or under an old key. */
+  async function secretOf(delivery: ClaimedDelivery): Promise<Uint8Array> {
+    const { tenantId, webhookId, secret, sealed } = delivery;
+    const context = secretContext(tenantId, webhookId);
+    if (!sealer) {
+      if (sealed) throw cannotOpen();
+      return secret;
+    }
+    const plain = sealed ? sealer.open(secret, context) : secret;
+    if (!sealed || sealer.isOld(secret)) {
+      await database.system((sql) => resealSecret(sql, delivery, sealer.seal(plain, context)));
+    }
+    return plain;
+  }
+
+  async function post(delivery: ClaimedDelivery, secret: Uint8Array, signal: AbortSignal): Promise<Answered> {
+    const { url, payload: body, eventId } = delivery;
     const headers = {
       'content-type': 'application/json',
       'user-agent': USER_AGENT,
       ...signedHeaders({ id: eventId, at: clock.now(), body, secret }),
     };
     try {
-      const status = await requests.post({ url, headers, body, signal });
+      const { status, retryAfterMs } = await requests.post({ url, headers, body, signal });
       const isFine = status >= 200 && status < 300;
-      return { status, error: isFine ? null : `The answer was ${status}.` };
+      return { status, error: isFine ? null : `The answer was ${status}.`, retryAfterMs };
     } catch (error) {
       if (!(error instanceof NotSent)) throw error;
-      return { status: null, error: error.message };
+      return { status: null, error: error.message, retryAfterMs: undefined };
     }
   }
 
-  async function record(delivery: ClaimedDelivery, result: AttemptResult): Promise<void> {
+  async function record(delivery: ClaimedDelivery, { retryAfterMs = 0, ...result }: Answered): Promise<void> {
     const { attempt } = delivery;
     await database.system(async (sql) => {
       if (result.error === null) return endDelivery(sql, delivery, { ...result, outcome: 'delivered', at: at() });
@@ -88,13 +116,23 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
         if (result.status === GONE) await deactivateWebhook(sql, delivery, { reason: result.error, at: at() });
         return;
       }
-      await postponeDelivery(sql, delivery, { ...result, at: at(backoffMs(attempt - 1, { ...RETRY, random })) });
+      const pauseMs = Math.max(
+        backoffMs(attempt - 1, { ...RETRY, random }),
+        Math.min(retryAfterMs, MAX_RETRY_AFTER_MS),
+      );
+      await postponeDelivery(sql, delivery, { ...result, at: at(pauseMs) });
     });
   }
 
   async function attempt(delivery: ClaimedDelivery, signal: AbortSignal): Promise<void> {
     try {
-      const result = await post(delivery, signal);
+      const secret = await secretOf(delivery).catch((error: unknown) => error);
+      if (!(secret instanceof Uint8Array)) {
+        // Another process, or this one once it has the secret, can send it: nothing is counted.
+        await database.system((sql) => handBackDelivery(sql, delivery, at(NOT_OURS_MS)));
+        throw secret;
+      }
+      const result = await post(delivery, secret, signal);
       await record(delivery, result);
     } catch (error) {
       // What is neither sent nor recorded is tried again when its attempt counts as lost; here we may say so at once.

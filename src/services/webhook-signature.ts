@@ -8,6 +8,9 @@ export function printedSecret(secret: Uint8Array): string {
   return PREFIX + Buffer.from(secret).toString('base64');
 }
 
+/** What a sealed secret is bound to: its row. */
+export const secretContext = (tenantId: string, webhookId: string): string => `${tenantId} ${webhookId}`;
+
 /** Headers that prove who sent a body, and when. The receiver knows a message that comes twice by its id. */
 export function signedHeaders(message: {
   id: string;

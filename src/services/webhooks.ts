@@ -9,12 +9,14 @@ import type {
   WebhookResource,
 } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
+import { currentScope } from '../kernel/context.ts';
 import { AppError } from '../kernel/errors.ts';
 import type { Ids } from '../kernel/ids.ts';
+import type { Sealer } from '../kernel/sealing.ts';
 import { deleteWebhook, insertWebhook, listDeliveries, listWebhooks, webhookExists } from '../repositories/webhooks.ts';
 import { idCursor, toPage } from './paging.ts';
 import { NotSent, type WebhookRequests } from './webhook-request.ts';
-import { printedSecret } from './webhook-signature.ts';
+import { printedSecret, secretContext } from './webhook-signature.ts';
 
 export interface Webhooks {
   /** The secret is in this answer and in no other. */
@@ -27,6 +29,8 @@ export interface Webhooks {
 export interface WebhooksOptions {
   database: Database;
   requests: Pick<WebhookRequests, 'assertAllowed'>;
+  /** Of webhook secrets. */
+  sealer: Sealer;
   ids: Ids;
 }
 
@@ -35,7 +39,7 @@ const SECRET_BYTES = 32;
 
 const notFound = () => new AppError('not_found', 'There is no such webhook.');
 
-export function createWebhooks({ database, requests, ids }: WebhooksOptions): Webhooks {
+export function createWebhooks({ database, requests, sealer, ids }: WebhooksOptions): Webhooks {
   async function assertUsable(url: string): Promise<void> {
     try {
       await requests.assertAllowed(url);
@@ -51,7 +55,9 @@ export function createWebhooks({ database, requests, ids }: WebhooksOptions): We
     async create({ url, events = [] }) {
       await assertUsable(url);
       const secret = randomBytes(SECRET_BYTES);
-      const row = { id: ids.uuid(), url, events: [...new Set(events)], secret };
+      const id = ids.uuid();
+      const sealed = sealer.seal(secret, secretContext(currentScope().tenantId, id));
+      const row = { id, url, events: [...new Set(events)], secret: sealed };
       const made = await database.tenant((sql) => insertWebhook(sql, row, MOST_WEBHOOKS));
       if (!made) throw new AppError('conflict', `A tenant has at most ${MOST_WEBHOOKS} webhooks.`);
       return { ...made, secret: printedSecret(secret) };

@@ -5,6 +5,7 @@ import type { DomainEvent, NewWebhook } from '../../src/contracts/index.ts';
 import { type Clock, systemClock } from '../../src/kernel/clock.ts';
 import { systemIds } from '../../src/kernel/ids.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
+import { createSealer } from '../../src/kernel/sealing.ts';
 import { createDomainEventStream } from '../../src/queue/domain-event-stream.ts';
 import { appendOutbox } from '../../src/repositories/outbox.ts';
 import { createOutboxRelay } from '../../src/services/outbox-relay.ts';
@@ -62,6 +63,10 @@ function manualClock() {
   };
 }
 
+const OLD_SECRET = 'the secret of the tests, before it was changed';
+const sealerWith = (...secrets: string[]) => createSealer({ secrets, purpose: 'webhook secrets' });
+const sealer = sealerWith(OLD_SECRET);
+
 type Options = Omit<Partial<WebhookSenderOptions>, 'requests'> & { requests?: Partial<WebhookRequestsOptions> };
 
 async function start(options: Options = {}) {
@@ -75,11 +80,12 @@ async function start(options: Options = {}) {
   const stream = createDomainEventStream({ clients, keys });
   await eventually('Redis is connected', () => stream.isReady());
   const relay = createOutboxRelay({ database, stream, clock: systemClock, ids: systemIds, logger: silentLogger });
-  const webhooks = createWebhooks({ database, requests, ids: systemIds });
+  const webhooks = createWebhooks({ database, requests, sealer, ids: systemIds });
   const senderWith = (over: Partial<WebhookSenderOptions> = {}) =>
     createWebhookSender({
       database,
       requests,
+      sealer,
       clock,
       random: () => 1,
       logger: silentLogger,
@@ -282,6 +288,32 @@ describe('a delivery that fails', () => {
     expect(await rig.deliveries(who, webhook)).toMatchObject([{ status: 'delivered', attempts: 2, last_status: 202 }]);
   });
 
+  test('that asks for time with Retry-After gets it, however it says so, and not for ever', async () => {
+    const rig = await start();
+    const who = await rig.newTenant();
+    const receiver = startReceiver();
+    await rig.make(who, receiver.url);
+    await rig.happen(who);
+    for (const { says, ms } of [
+      { says: () => '3600', ms: 3_600_000 },
+      { says: () => new Date(rig.clock.now() + 7_200_000).toUTCString(), ms: 7_199_000 },
+      { says: () => '99999999', ms: 86_400_000 },
+    ]) {
+      receiver.state.answer = () => new Response(null, { status: 503, headers: { 'retry-after': says() } });
+      expect(await rig.sender.send()).toBe(1);
+      rig.pass(ms - 1_000);
+      expect(await rig.sender.send()).toBe(0);
+      rig.pass(2_001);
+    }
+    receiver.state.answer = () => new Response(null, { status: 503, headers: { 'retry-after': 'soon' } });
+    expect(await rig.sender.send()).toBe(1);
+    // Its own pauses are longer where the receiver asks for less: 10 s × 2³ by now.
+    rig.pass(79_999);
+    expect(await rig.sender.send()).toBe(0);
+    rig.pass(1);
+    expect(await rig.sender.send()).toBe(1);
+  });
+
   test.each([301, 302, 307, 308, 400, 404])('with %d is tried again, and no redirect is followed', async (status) => {
     const rig = await start();
     const who = await rig.newTenant();
@@ -475,7 +507,7 @@ describe('an address inside our network', () => {
         return [{ address: lookups === 1 ? '127.0.0.1' : '127.0.0.99', family: 4 }];
       },
     });
-    expect(await post(requests, `http://rebinding.example:${receiver.port}/hook`)).toBe(200);
+    expect(await post(requests, `http://rebinding.example:${receiver.port}/hook`)).toMatchObject({ status: 200 });
     expect(lookups).toBe(1);
     expect(receiver.received[0]?.host).toBe(`rebinding.example:${receiver.port}`);
   });
@@ -511,8 +543,64 @@ test('HTTPS is spoken with the name that was asked for, and only with who can pr
       body: '{}',
       signal: new AbortController().signal,
     });
-  expect(await send('hooks.example', { ca })).toBe(200);
+  expect(await send('hooks.example', { ca })).toMatchObject({ status: 200 });
   await expect(send('other.example', { ca })).rejects.toBeInstanceOf(NotSent);
   await expect(send('hooks.example', {})).rejects.toBeInstanceOf(NotSent);
   expect(receiver.received).toHaveLength(1);
+});
+
+describe('the secret of a webhook', () => {
+  const stored = async (rig: Awaited<ReturnType<typeof start>>) => {
+    const [row] = await rig.admin<{ secret: Uint8Array; sealed: boolean }[]>`select secret, sealed from webhooks`;
+    if (!row) throw new Error('there is none');
+    return row;
+  };
+
+  test('is sealed in the database, and not to be opened in another row', async () => {
+    const rig = await start();
+    const who = await rig.newTenant();
+    const webhook = await rig.make(who, startReceiver().url);
+    const { secret, sealed } = await stored(rig);
+    const plain = Buffer.from(webhook.secret.replace('whsec_', ''), 'base64');
+    expect(sealed).toBe(true);
+    expect(Buffer.from(secret).includes(plain)).toBe(false);
+    expect(Buffer.from(sealer.open(secret, `${who.tenantId} ${webhook.id}`)).equals(plain)).toBe(true);
+    expect(() => sealer.open(secret, `${who.tenantId} ${crypto.randomUUID()}`)).toThrow();
+  });
+
+  test('from before they were sealed, or under an old key, signs as before and is sealed anew', async () => {
+    const rig = await start();
+    const who = await rig.newTenant();
+    const receiver = startReceiver();
+    const webhook = await rig.make(who, receiver.url);
+    const plain = Buffer.from(webhook.secret.replace('whsec_', ''), 'base64');
+    await rig.admin`update webhooks set secret = ${plain}, sealed = false`;
+    const rotated = sealerWith('a newer secret of the tests, of 32 bytes and more', OLD_SECRET);
+    for (const current of [sealer, rotated]) {
+      await rig.happen(who);
+      expect(await rig.senderWith({ sealer: current }).send()).toBe(1);
+      const request = receiver.received.at(-1);
+      if (!request) throw new Error('nothing was received');
+      await verify(request, webhook.secret);
+      const { secret, sealed } = await stored(rig);
+      expect([sealed, current.isOld(secret)]).toEqual([true, false]);
+    }
+    expect(sealer.isOld((await stored(rig)).secret)).toBe(true);
+  });
+
+  test('is left to others by a process that cannot open it, and no attempt is counted', async () => {
+    const rig = await start();
+    const who = await rig.newTenant();
+    const receiver = startReceiver();
+    const webhook = await rig.make(who, receiver.url);
+    await rig.happen(who);
+    for (const foreign of [undefined, sealerWith('somebody else, with a secret that is long enough')]) {
+      await rig.senderWith({ sealer: foreign }).send();
+      expect(await rig.deliveries(who, webhook)).toMatchObject([{ status: 'pending', attempts: 0 }]);
+      rig.pass(60_001);
+    }
+    expect(receiver.received).toHaveLength(0);
+    expect(await rig.sender.send()).toBe(1);
+    expect(await rig.deliveries(who, webhook)).toMatchObject([{ status: 'delivered', attempts: 1 }]);
+  });
 });
