@@ -80,8 +80,12 @@ function isErrorKind(code: string): code is ErrorKind {
 
 /** `POST /chat`: the whole answer in one call. */
 export async function finishedReply(chat: ChatPort, body: ChatBody, signal: AbortSignal): Promise<ChatAnswer> {
-  const { message: content, conversation_id, model_name } = body;
-  const message = messageOf(conversation_id, { content, ...(model_name !== undefined && { model: model_name }) });
+  const { message: content, conversation_id, model_name: model, if_busy } = body;
+  const message = messageOf(conversation_id, {
+    content,
+    ...(model !== undefined && { model }),
+    ...(if_busy !== undefined && { if_busy }),
+  });
   const { turn_id } = await chat.send(message);
   const turn = await chat.finished(turn_id, signal);
   assertCompleted(turn);

@@ -7,6 +7,10 @@ import { Filter } from './search.ts';
 
 const Content = Type.String({ minLength: 1, maxLength: 32_000 });
 const Model = Type.String({ minLength: 1, maxLength: 200, description: "The provider's name of it" });
+const IfBusy = oneOf(IF_BUSY, {
+  description:
+    'While another turn of the conversation is unfinished: wait for it (`queue`, the default), stop it (`interrupt`), or answer 409 (`reject`)',
+});
 const Title = Type.String({ minLength: 1, maxLength: 200 });
 
 export const NewConversation = Type.Object({ title: Type.Optional(Title) }, { example: { title: 'Leave' } });
@@ -20,12 +24,7 @@ export const NewMessage = Type.Object(
     ),
     model: Type.Optional(Model),
     filter: Type.Optional(Filter),
-    if_busy: Type.Optional(
-      oneOf(IF_BUSY, {
-        description:
-          'While another turn of the conversation is unfinished: wait for it (`queue`, the default), stop it (`interrupt`), or answer 409 (`reject`)',
-      }),
-    ),
+    if_busy: Type.Optional(IfBusy),
   },
   { example: { content: 'How many days of leave do I have?', client_message_id: 'b7c1' } },
 );
@@ -36,7 +35,12 @@ export const MessageQuery = Type.Object({
 });
 
 export const ChatBody = Type.Object(
-  { message: Content, conversation_id: Type.Optional(Id), model_name: Type.Optional(Model) },
+  {
+    message: Content,
+    conversation_id: Type.Optional(Id),
+    model_name: Type.Optional(Model),
+    if_busy: Type.Optional(IfBusy),
+  },
   { example: { message: 'How many days of leave do I have?' } },
 );
 export type ChatBody = Static<typeof ChatBody>;
