@@ -44,7 +44,7 @@ export function createHeadingScanner(): HeadingScanner {
     const underline = !fence && previous ? /^ {0,3}(=+|-{2,})[ \t]*$/.exec(text) : null;
     const found = headings.length;
     const add = (level: number, title: string, from: number) => {
-      if (title && found < MAX_HEADINGS) headings.push({ level, title, start: from, end });
+      if (title && found < MAX_HEADINGS) headings.push({ level, title: copyOf(title), start: from, end });
     };
     if (fence) {
       if (mark?.startsWith(fence) && text.trim() === mark) fence = undefined;
@@ -72,6 +72,9 @@ export function createHeadingScanner(): HeadingScanner {
     },
   };
 }
+
+/** A string of its own: a part of a piece would keep the whole piece in memory. */
+const copyOf = (text: string) => Buffer.from(text, 'utf8').toString('utf8');
 
 interface Line {
   start: number;

@@ -10,7 +10,7 @@ const MAX_HEADING_SHARE = 0.2;
 
 export function joinPages(pages: readonly (readonly Line[])[]): Omit<ExtractedDocument, 'title'> {
   const cleaned = pages.map((lines) => lines.map((line) => ({ ...line, text: cleanLine(line.text) })));
-  const words = wordsOf(cleaned);
+  const words = once(() => wordsOf(cleaned));
   const levels = headingLevels(cleaned);
   const pieces: string[] = [];
   const spans: PageSpan[] = [];
@@ -45,8 +45,19 @@ export function joinPages(pages: readonly (readonly Line[])[]): Omit<ExtractedDo
   return { text: pieces.join(''), pages: spans, headings };
 }
 
+/** All words of a long document take time to gather, and few documents break any. */
+function once<T>(make: () => T): () => T {
+  let made: { value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}
+
 /** One line's text; fonts without a proper mapping name characters by their look-alikes: radicals and ligatures. */
 function cleanLine(text: string): string {
+  // Most lines of most documents need no look at each character.
+  if (/^[\x21-\x7e\t]+(?: [\x21-\x7e\t]+)*$/.test(text)) return text;
   const mapped = text.replace(/[\u2e9f\u2ef3\u2f00-\u2fd5\ufb00-\ufb06]/g, (char) => char.normalize('NFKC'));
   return cleanText(mapped.replace(/[^\S\t]+/g, ' ')).replaceAll('\n', ' ');
 }
@@ -64,12 +75,12 @@ function wordsOf(pages: readonly (readonly Line[])[]): Set<string> {
  * A word broken at the end of a line: `con-` `firming` is one word; `chat-` `optimized` keeps its hyphen, since both
  * halves stand elsewhere as words of their own. `undefined` where the line simply ends.
  */
-function brokenWord(previous: string, line: string, words: ReadonlySet<string>): 'join' | 'keep' | undefined {
+function brokenWord(previous: string, line: string, words: () => ReadonlySet<string>): 'join' | 'keep' | undefined {
   const head = /(\p{L}+)-$/u.exec(previous.slice(-60))?.[1]?.toLowerCase();
   const tail = /^\p{Ll}+/u.exec(line.slice(0, 60))?.[0];
   if (!head || !tail) return undefined;
-  if (words.has(head + tail)) return 'join';
-  return words.has(head) && words.has(tail) ? 'keep' : 'join';
+  if (words().has(head + tail)) return 'join';
+  return words().has(head) && words().has(tail) ? 'keep' : 'join';
 }
 
 /** Level of a line by its font size, `undefined` for body text. */

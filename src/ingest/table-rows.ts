@@ -4,6 +4,7 @@
  */
 const MAX_LABEL = 80;
 const MAX_LABELLED_COLUMNS = 200;
+const MAX_COLUMNS = 10_000;
 
 export interface RowWriter {
   /** A row's cells as text; trailing and other empty ones are passed over. */
@@ -40,7 +41,7 @@ export function createRowWriter(write: (text: string) => void): RowWriter {
 
   return {
     add(raw) {
-      const cells = raw.slice(0, MAX_LABELLED_COLUMNS * 50).map((cell) => cell.replace(/\s+/g, ' ').trim());
+      const cells = raw.slice(0, MAX_COLUMNS).map(tidy);
       const filled = cells.filter((cell) => cell !== '').length;
       if (filled === 0) return end();
       if (first) {
@@ -61,6 +62,9 @@ export function createRowWriter(write: (text: string) => void): RowWriter {
     end,
   };
 }
+
+/** On a line; most cells are. */
+const tidy = (cell: string) => (/[^\S ]| {2}/.test(cell) ? cell.replace(/\s+/g, ' ') : cell).trim();
 
 const plain = (cells: readonly string[]) => cells.filter((cell) => cell !== '').join(' | ');
 

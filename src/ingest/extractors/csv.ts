@@ -6,6 +6,8 @@ import type { StreamedExtractor } from '../extract-file.ts';
 import { createRowWriter } from '../table-rows.ts';
 
 const DELIMITERS = [',', '\t', ';', '|'] as const;
+/** Cleaning many at once is faster. */
+const LINES_AT_ONCE = 500;
 const MAX_RECORD_CHARS = 4 * 1024 * 1024;
 
 export const extractCsv: StreamedExtractor = async ({ path }, output) => {
@@ -20,7 +22,14 @@ export const extractCsv: StreamedExtractor = async ({ path }, output) => {
     // Rows as they come, with the gaps that separate one table from the next.
     raw: false,
   });
-  const rows = createRowWriter((text) => output.write(text));
+  let lines: string[] = [];
+  const rows = createRowWriter((line) => {
+    if (lines.push(line) === LINES_AT_ONCE) flush();
+  });
+  const flush = () => {
+    output.write(lines.join(''));
+    lines = [];
+  };
   parser.on('readable', () => {
     for (let row: string[] | null = parser.read(); row; row = parser.read()) rows.add(row);
   });
@@ -38,6 +47,7 @@ export const extractCsv: StreamedExtractor = async ({ path }, output) => {
   parser.end();
   await ended.promise;
   rows.end();
+  flush();
   return { title: null, pages: [], headings: [] };
 };
 

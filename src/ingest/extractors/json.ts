@@ -119,7 +119,8 @@ export function createFormatter({ lines = false }: { lines?: boolean } = {}): { 
       pending = '';
       return char;
     }
-    if (/\s/.test(char)) return '';
+    // Blanks and control characters; no others stand between values.
+    if (char <= ' ' || char === '\ufeff') return '';
     if (char === '{' || char === '[') return start(char);
     if (char === '}' || char === ']') {
       const kind = open.pop();

@@ -18,6 +18,8 @@ import { tooLarge } from '../text-output.ts';
 
 type PdfPage = Awaited<ReturnType<PdfDocument['getPage']>>;
 
+/** One is parsed while another is laid out. */
+const PAGES_AT_ONCE = 8;
 /** Recognition takes seconds a page. */
 const MAX_SCANNED_PAGES = 60;
 
@@ -26,11 +28,12 @@ export const extractPdf: HeldExtractor = async ({ path }, context) => {
   try {
     const pages: Line[][] = [];
     let chars = 0;
-    for (let number = 1; number <= pdf.numPages; number++) {
-      const lines = await readPage(pdf, number);
-      for (const { text } of lines) chars += text.length + 1;
+    for (let number = 1; number <= pdf.numPages; number += PAGES_AT_ONCE) {
+      const count = Math.min(PAGES_AT_ONCE, pdf.numPages - number + 1);
+      const batch = await Promise.all(Array.from({ length: count }, (_, i) => readPage(pdf, number + i)));
+      for (const { text } of batch.flat()) chars += text.length + 1;
       if (chars > context.heldChars) throw tooLarge(context.heldChars);
-      pages.push(lines);
+      pages.push(...batch);
     }
     await recognisePages(pdf, pages, context);
     const document = joinPages(pages);
