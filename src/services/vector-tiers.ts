@@ -110,8 +110,10 @@ export function createVectorTiers(options: VectorTiersOptions): VectorTiers {
     if (!scope) return false;
     const { spaceId, dimensions, tenantId, chunks } = work.state;
     await renew(work);
-    const { candidates, recall } = await runAs(scope, () =>
-      measureRecall(database, spaceId, { tier, shard, dimensions }, { chunks, random, signal: work.signal }),
+    const { candidates, recall } = await whileLeased(work, () =>
+      runAs(scope, () =>
+        measureRecall(database, spaceId, { tier, shard, dimensions }, { chunks, random, signal: work.signal }),
+      ),
     );
     const isEnough = recall >= ENOUGH;
     const about = { tenant_id: tenantId, space_id: spaceId, chunks, tier, candidates, recall };
@@ -174,7 +176,7 @@ export function createVectorTiers(options: VectorTiersOptions): VectorTiers {
   }
 
   /** Keeps the lease while one long step runs. */
-  async function whileLeased(work: Work, step: () => Promise<void>): Promise<void> {
+  async function whileLeased<T>(work: Work, step: () => Promise<T>): Promise<T> {
     const over = new AbortController();
     const keeping = (async () => {
       while (!over.signal.aborted) {
@@ -183,7 +185,7 @@ export function createVectorTiers(options: VectorTiersOptions): VectorTiers {
       }
     })().catch(() => undefined);
     try {
-      await step();
+      return await step();
     } finally {
       over.abort();
       await keeping;

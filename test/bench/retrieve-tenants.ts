@@ -11,6 +11,7 @@ import { createVectorTiers } from '../../src/services/vector-tiers.ts';
 import type { TierBounds } from '../../src/services/vector-tiers-plan.ts';
 import { createTestDatabase } from '../support/services.ts';
 import type { VectorTenant } from '../support/vector-tenants.ts';
+import { threadTimeOf } from './support/process-stats.ts';
 import { median } from './support/rounds.ts';
 
 export const NEAREST = 10;
@@ -70,6 +71,12 @@ export function asked(installation: Installation, tenant: VectorTenant): Ask {
   return (embedding) => run((sql) => nearestChunks(sql, { spaceId, embedding, limit: NEAREST, filter: {} }));
 }
 
+/** What every question costs before it asks anything. */
+export function askedNothing(installation: Installation, tenant: VectorTenant): Ask {
+  const run = within(installation, tenant);
+  return () => run((sql) => sql<Scored[]>`select 'nothing' as id, 0 as score`);
+}
+
 /** By looking at each vector, in the same kind of transaction. */
 export function askedExactly(installation: Installation, tenant: VectorTenant): Ask {
   const run = within(installation, tenant);
@@ -81,15 +88,32 @@ export function askedExactly(installation: Installation, tenant: VectorTenant): 
     });
 }
 
-/** Milliseconds of the median one of `times` questions; the first few warm plans and pages up. */
-export async function timed(times: number, one: () => Promise<unknown>): Promise<number> {
+export interface Cost {
+  /** Milliseconds of the median question. */
+  ms: number;
+  /** Microseconds of processor time that the database's sessions spent on one, on average. */
+  cpu: number;
+}
+
+/** What the sessions of the installation's pool have used so far; a session has one thread. */
+async function usedBy({ admin }: Installation): Promise<number> {
+  const rows = await admin<{ pid: number }[]>`
+    select pid from pg_stat_activity where datname = current_database() and application_name = 'dreamhub'`;
+  const times = await Promise.all(rows.map(({ pid }) => threadTimeOf(pid)));
+  return times.reduce((sum, time) => sum + time, 0);
+}
+
+/** Asks so many times; the first few warm plans and pages up. */
+export async function timed(installation: Installation, times: number, one: () => Promise<unknown>): Promise<Cost> {
+  for (let i = 0; i < Math.ceil(times / 5); i++) await one();
+  const before = await usedBy(installation);
   const took: number[] = [];
-  for (let i = -Math.ceil(times / 5); i < times; i++) {
+  for (let i = 0; i < times; i++) {
     const started = performance.now();
     await one();
-    if (i >= 0) took.push(performance.now() - started);
+    took.push(performance.now() - started);
   }
-  return median(took);
+  return { ms: median(took), cpu: ((await usedBy(installation)) - before) / times };
 }
 
 export interface Found {
