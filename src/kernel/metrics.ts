@@ -64,6 +64,16 @@ export function createMetrics() {
       help: 'Searches that were answered without the reranker that they asked for.',
       registers,
     }),
+    citationsDropped: new Counter({
+      name: name('citations_dropped_total'),
+      help: 'Citations taken out of answers because they pointed nowhere.',
+      registers,
+    }),
+    citationsUnverified: new Counter({
+      name: name('citations_unverified_total'),
+      help: 'Sources of answers whose quote did not stand in the stored chunk.',
+      registers,
+    }),
     cacheRequests: new Counter({
       name: name('cache_requests_total'),
       help: 'Look-ups in the caches of retrieval; the share of hits is their hit rate.',

@@ -62,6 +62,62 @@ export function packPassages<T extends Packable>(
   return taken.sort((a, b) => b.hit.score - a.hit.score || (order.get(a.hit) ?? 0) - (order.get(b.hit) ?? 0));
 }
 
+export interface Neighbour {
+  /** The chunk that it is next to. */
+  readonly of: string;
+  readonly chunk_id: string;
+  readonly page: number | null;
+  readonly start: number;
+  readonly end: number;
+  readonly text: string;
+}
+
+export interface Widened<T> extends Packed<T> {
+  /** The stored chunks that the text is made of, the found one first. */
+  readonly chunks: readonly [Omit<Neighbour, 'of'>, ...Omit<Neighbour, 'of'>[]];
+}
+
+/** What two chunks that follow each other may have between them: blanks, which belong to neither. */
+const GAP = 200;
+
+/**
+ * Passages together with the chunks next to them, best first, as far as the budget of all reaches: an answer often stands
+ * a sentence outside of what matched. Chunks that are passages themselves are not repeated; what neighbours overlap by is
+ * said once. A passage that was cut to fit stays as it is.
+ */
+export function withNeighbours<T extends Packable & { readonly chunk_id: string; readonly page: number | null }>(
+  packed: readonly Packed<T>[],
+  neighbours: readonly Neighbour[],
+  { budgetTokens, countTokens }: Pick<PackOptions, 'budgetTokens' | 'countTokens'>,
+): Widened<T>[] {
+  const used = new Set(packed.map(({ hit }) => hit.chunk_id));
+  let left = budgetTokens - packed.reduce((sum, { tokens }) => sum + tokens + FRAME_TOKENS, 0);
+  return packed.map((one) => {
+    const { hit } = one;
+    const chunks: Widened<T>['chunks'] = [hit];
+    const whole = stripInvisible(hit.text).trim();
+    if (one.text !== whole) return { ...one, chunks };
+    const joined = [...chunks];
+    let { text } = one;
+    for (const next of neighbours) {
+      if (next.of !== hit.chunk_id || used.has(next.chunk_id)) continue;
+      const isBefore = next.start < hit.start;
+      const fresh = isBefore
+        ? next.text.slice(0, Math.max(0, hit.start - next.start))
+        : next.text.slice(Math.max(0, hit.end - next.start));
+      const gap = isBefore ? hit.start - next.end : next.start - hit.end;
+      const added = stripInvisible(fresh).trim();
+      const tokens = countTokens(added);
+      if (added === '' || gap > GAP || tokens > left) continue;
+      used.add(next.chunk_id);
+      left -= tokens;
+      joined.push(next);
+      text = isBefore ? `${added}\n${text}` : `${text}\n${added}`;
+    }
+    return { ...one, text, tokens: countTokens(text), chunks: [hit, ...joined.slice(1)] };
+  });
+}
+
 function bestOf<T extends Packable>(waiting: ReadonlySet<T>, taken: readonly Packed<T>[]): T {
   const uses = new Map<string, number>();
   for (const { hit } of taken) uses.set(hit.document_id, (uses.get(hit.document_id) ?? 0) + 1);

@@ -12,7 +12,6 @@ import type {
   HistoryMessage,
   Job,
   Passage,
-  SearchHit,
   Source,
   Usage,
 } from '../contracts/index.ts';
@@ -24,13 +23,17 @@ import { AppError, type ErrorKind, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { cancelled, done, failed, type Outcome, released, retryIn, superseded } from '../kernel/outcome.ts';
+import { detectLanguage } from '../kernel/text/language.ts';
 import { createDeltaWriter, type DeltaWriter } from '../realtime/delta-writer.ts';
 import { renewLease, requeue } from '../repositories/attempts.ts';
 import { countAnswer, insertMessage, recentMessages } from '../repositories/conversations.ts';
 import { appendOutbox } from '../repositories/outbox.ts';
+import { getHits, getNeighbours } from '../repositories/search.ts';
 import { beginTurn, endTurn, getTurn, type TurnAttempt, type TurnEnd } from '../repositories/turns.ts';
-import { packPassages } from '../retrieval/packing.ts';
-import { bestQuote, citations, verifyQuote } from '../retrieval/quotes.ts';
+import { createAnswerFilter } from '../retrieval/answer-filter.ts';
+import { standaloneQuery } from '../retrieval/follow-up.ts';
+import { packPassages, withNeighbours } from '../retrieval/packing.ts';
+import { type CitablePassage, recheck, sourceFor, sourcesOf, unsupportedNotice } from '../retrieval/sources.ts';
 import type { Announcer } from './announcer.ts';
 import { keepLease } from './lease.ts';
 import type { Search } from './search.ts';
@@ -54,7 +57,7 @@ interface Work extends ChatAttempt {
   readonly turnId: string;
   readonly begun: TurnAttempt;
   history: HistoryMessage[];
-  passages: { passage: Passage; hit: SearchHit }[];
+  passages: { passage: Passage; citable: CitablePassage }[];
   sources: Source[];
   writer: DeltaWriter | undefined;
   /** The answer says that the passages do not support one. */
@@ -68,13 +71,12 @@ const HISTORY_SHARE = 0.2;
 const PASSAGE_SHARE = 0.45;
 const RETRIEVED = 24;
 const PASSAGES = 8;
+/** So many of the best passages are read with the chunks around them. */
+const WITH_NEIGHBOURS = 3;
 const RETRY = { baseMs: 500, maxMs: 30_000 };
 /** Failures of ours, that another attempt is made after. */
 const OURS: ReadonlySet<ErrorKind> = new Set<ErrorKind>(['internal', 'unavailable']);
 const NO_USAGE: Usage = { prompt_tokens: 0, completion_tokens: 0, cost: 0 };
-
-/** A follow-up such as "and in 2023?" names its subject in the question before it. */
-const SHORT_QUESTION = 24;
 
 /** The newest messages that fit the budget, oldest first. */
 function withinBudget(
@@ -92,42 +94,14 @@ function withinBudget(
   return kept.reverse();
 }
 
-/** What is looked for: the question, with the one before it where it is too short to stand alone. */
-function searchQuery(question: string, history: readonly HistoryMessage[]): string {
-  const before = history.findLast(({ role }) => role === 'user');
-  const query = before && question.length <= SHORT_QUESTION ? `${before.content}\n${question}` : question;
-  return query.slice(0, 2_000).toWellFormed();
-}
-
-/** A source whose quote is the part of the passage that best supports a claim, checked against the stored chunk. */
-function sourceFor({ passage, hit }: Work['passages'][number], claim: string): Source {
-  const quote = bestQuote(claim, hit.text);
-  const text = quote?.text ?? hit.text.trim().slice(0, 300).toWellFormed();
-  const place = verifyQuote(text, hit.text);
-  return {
-    n: passage.n,
-    document_id: hit.document_id,
-    chunk_id: hit.chunk_id,
-    title: hit.title,
-    page: hit.page,
-    start: hit.start + (quote?.start ?? place?.start ?? 0),
-    end: hit.start + (quote?.end ?? place?.end ?? hit.text.length),
-    quote: text,
-    verified: place !== null,
-  };
-}
-
-/** The sources of a finished answer: those it cites, each quoted where it supports its claim; all where it cites none. */
-function citedSources(answer: string, work: Pick<Work, 'passages' | 'sources'>): Source[] {
-  const claims = new Map<number, string>();
-  for (const { n, claim } of citations(answer)) claims.set(n, `${claims.get(n) ?? ''} ${claim}`.trim());
-  const cited = work.passages.filter(({ passage }) => claims.has(passage.n));
-  if (cited.length === 0) return work.sources;
-  return cited.map((one) => {
-    const claim = claims.get(one.passage.n) ?? '';
-    const shown = work.sources.find(({ n }) => n === one.passage.n);
-    return claim === '' && shown ? shown : sourceFor(one, claim);
-  });
+/** Everything that the answer was given to read: an address that stands there may stand in the answer. */
+function isKnownIn({ begun, passages, history }: Work): (url: string) => boolean {
+  const texts = [
+    begun.question,
+    ...passages.map(({ passage }) => passage.text),
+    ...history.map(({ content }) => content),
+  ];
+  return (url) => texts.some((text) => text.includes(url));
 }
 
 export function createAnswering(options: AnsweringOptions) {
@@ -197,7 +171,7 @@ export function createAnswering(options: AnsweringOptions) {
   async function retrieve(work: Work, signal: AbortSignal): Promise<void> {
     const { question, filter } = work.begun;
     const request = {
-      query: searchQuery(question, work.history),
+      query: standaloneQuery(question, work.history),
       top_k: RETRIEVED,
       mode: 'hybrid' as const,
       filter,
@@ -207,11 +181,22 @@ export function createAnswering(options: AnsweringOptions) {
       countTokens: (text) => provider.countTokens(text),
       max: PASSAGES,
     });
-    work.passages = packed.map(({ hit, text }, index) => {
-      const { title, page, headings, score } = hit;
-      return { hit, passage: { n: index + 1, title, page, headings, text, score } };
+    const around = await database.tenant((sql) =>
+      getNeighbours(
+        sql,
+        packed.slice(0, WITH_NEIGHBOURS).map(({ hit }) => hit.chunk_id),
+      ),
+    );
+    const widened = withNeighbours(packed, around, {
+      budgetTokens: provider.contextTokens * PASSAGE_SHARE,
+      countTokens: (text) => provider.countTokens(text),
     });
-    work.sources = work.passages.map((one) => sourceFor(one, question));
+    work.passages = widened.map(({ hit, text, chunks }, index) => {
+      const { title, page, headings, score, document_id } = hit;
+      const n = index + 1;
+      return { passage: { n, title, page, headings, text, score }, citable: { n, document_id, title, chunks } };
+    });
+    work.sources = work.passages.map(({ citable }) => sourceFor(citable, question));
     await announcer.log(topicOf(work.turnId), work.attempt, 'turn.sources', { sources: work.sources });
   }
 
@@ -243,23 +228,52 @@ export function createAnswering(options: AnsweringOptions) {
       },
       signal,
     );
+    const filter = createAnswerFilter({
+      citable: new Set(work.passages.map(({ passage }) => passage.n)),
+      isKnownUrl: isKnownIn(work),
+    });
+    const tell = (text: string) => {
+      if (text !== '') writer.write(text);
+    };
     try {
       for await (const part of answer) {
         if (writer.fenced) return false;
-        if (part.type === 'delta') writer.write(part.text);
+        if (part.type === 'delta') tell(filter.write(part.text));
         else if (part.type === 'unsupported') work.unsupported = true;
         else {
           work.usage = { prompt_tokens: part.promptTokens, completion_tokens: part.completionTokens, cost: part.cost };
         }
       }
+      tell(filter.end());
+      work.sources = work.unsupported
+        ? []
+        : sourcesOf(
+            textOf(work),
+            work.passages.map(({ citable }) => citable),
+          );
+      // It cited what there is not, and nothing else stands behind it: its reader is told, where one that cites nothing says so.
+      if (work.sources.length === 0 && !work.unsupported && filter.dropped > 0) {
+        tell(unsupportedNotice(detectLanguage(question)));
+      }
+      if (filter.dropped > 0) metrics.citationsDropped.inc(filter.dropped);
     } finally {
       await writer.end();
     }
     return !writer.fenced;
   }
 
+  /** Once more against what is stored: a document may have gone while the answer was written. */
   async function checkCitations(work: Work): Promise<void> {
-    work.sources = work.unsupported ? [] : citedSources(textOf(work), work);
+    if (work.sources.length === 0) return;
+    const rows = await database.tenant((sql) =>
+      getHits(
+        sql,
+        work.sources.map(({ chunk_id: id }) => id),
+      ),
+    );
+    work.sources = recheck(work.sources, new Map(rows.map(({ chunk_id: id, text }) => [id, text])));
+    const failed = work.sources.filter(({ verified }) => !verified).length;
+    if (failed > 0) metrics.citationsUnverified.inc(failed);
   }
 
   /** Through the writer of the text, which restores all of it where the log was lost just before its end. */

@@ -42,7 +42,7 @@ export interface LexicalSearch {
 }
 
 /** Postings of one search: some 20 ms of reading and scoring. Terms beyond are so common that they tell little. */
-const POSTINGS_BUDGET = 400_000;
+const POSTINGS_BUDGET = 250_000;
 const TERMS_AT_LEAST = 3;
 const MEMBER_BYTES = 24;
 /** How many candidates are asked about at once, and by how much more each further time. */

@@ -140,7 +140,7 @@ describe('a body', () => {
     ['{"query": "x", "mode": "hunter2"}', '/mode'],
     ['{"query": "x", "filter": {"document_ids": ["hunter2"]}}', '/filter/document_ids/0'],
     ['{"query": "x", "filter": {"metadata": {"a": {"hunter2": 1}}}}', '/filter/metadata'],
-    [`{"query": "${'hunter2'.repeat(300)}"}`, '/query'],
+    [`{"query": "${'hunter2'.repeat(1_200)}"}`, '/query'],
   ])('that does not fit (%.60s) says where and never repeats what was sent', async (body, path) => {
     const response = await post(body);
     const text = await response.text();
