@@ -299,6 +299,9 @@ export async function checkHistory(installation: Installation, history: History)
     if (!crash.output.includes('could not start'))
       fail(`${crash.name} ended with ${crash.signal ?? crash.code}:\n${crash.output.slice(-2_000)}`);
   }
+  const alarms = installation.alarms();
+  // Those of each process are in their order, those of all are not: any more than before is one of this run.
+  if (alarms.length > history.alarmsBefore) fail(`a process said what none may say: ${alarms.join('\n')}`);
   const all = [...rows.values()];
   const count = (status: string) =>
     all.flatMap(({ tasks, turns }) => [...tasks, ...turns]).filter((row) => row.status === status).length;

@@ -41,6 +41,8 @@ export interface Installation {
   readonly visibilityMs: number;
   /** Ends of processes that nobody had asked for. */
   readonly crashes: readonly Crash[];
+  /** Lines that no process may write, whatever breaks. */
+  alarms(): string[];
   /** Ends backends that serve DreamHub, each with this probability; returns how many. */
   killBackends(share?: number): Promise<number>;
   /** Every network passes, every provider answers, every process runs and is ready. */
@@ -167,6 +169,7 @@ export async function startInstallation({
       blobs: join(folder.path, 'blobs'),
       visibilityMs: VISIBILITY_MS,
       crashes,
+      alarms: () => all.flatMap((process) => process.alarms().map((line) => `${process.name}: ${line}`)),
       async killBackends(share = 1) {
         const rows = await sql`select pg_terminate_backend(pid) from pg_stat_activity
           where datname = current_database() and application_name = 'dreamhub' and random() < ${share}`;

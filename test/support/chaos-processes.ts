@@ -5,6 +5,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../src/kernel/clock.ts';
+import { createAlarmReader } from './chaos-alarms.ts';
 import type { Env } from './dreamhub.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -38,6 +39,8 @@ export interface Supervised {
   thaw(): void;
   /** What all its processes wrote, the end of it. */
   output(): string;
+  /** Lines that none of its processes may write. */
+  alarms(): readonly string[];
   /** Ends it for good. */
   stop(): Promise<void>;
 }
@@ -58,6 +61,7 @@ interface Life {
 
 export function supervise({ name, env, onCrash }: SupervisedOptions): Supervised {
   let output = '';
+  const alarms: string[] = [];
   let life: Life | undefined;
   let stopping = false;
   let frozen = false;
@@ -65,8 +69,12 @@ export function supervise({ name, env, onCrash }: SupervisedOptions): Supervised
 
   async function read(own: Life, stream: ReadableStream<Uint8Array>): Promise<void> {
     const decoder = new TextDecoder();
+    const reader = createAlarmReader();
     for await (const bytes of stream) {
-      output = (output + decoder.decode(bytes, { stream: true })).slice(-KEPT_OUTPUT);
+      const text = decoder.decode(bytes, { stream: true });
+      output = (output + text).slice(-KEPT_OUTPUT);
+      reader.read(text);
+      alarms.push(...reader.alarms.splice(0));
       if (own.url !== '') continue;
       // Written once the process listens.
       const address = /"address":"(http:[^"]+)"/.exec(
@@ -155,6 +163,7 @@ export function supervise({ name, env, onCrash }: SupervisedOptions): Supervised
       signal('SIGCONT');
     },
     output: () => output,
+    alarms: () => alarms,
     async stop() {
       stopping = true;
       doom();

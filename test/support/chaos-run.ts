@@ -43,6 +43,7 @@ export interface History {
   readonly plan: Plan;
   readonly tenants: readonly Tenant[];
   readonly crashesBefore: number;
+  readonly alarmsBefore: number;
   /** Answers that a person should never get, whatever is broken. */
   readonly problems: string[];
   /** Milliseconds from the healing to the end of all work. */
@@ -139,6 +140,7 @@ export async function runPlan(installation: Installation, plan: Plan): Promise<H
     plan,
     tenants,
     crashesBefore: installation.crashes.length,
+    alarmsBefore: installation.alarms().length,
     problems,
     quietAfterMs: 0,
   };
