@@ -12,6 +12,10 @@ import { ExtractError } from './extract-error.ts';
 /** What is tried in this order: reading English as Chinese takes twice as long and gets worse. */
 const READINGS = [['eng'], ['chi_sim', 'eng']] as const;
 type Reading = (typeof READINGS)[number];
+const PACKAGES = {
+  eng: () => import.meta.resolve('@tesseract.js-data/eng/package.json'),
+  chi_sim: () => import.meta.resolve('@tesseract.js-data/chi_sim/package.json'),
+} as const;
 /** Above, another language would not do better: Chinese read as English comes to some 50. In percent. */
 const SURE = 65;
 /** What another reading must have more, since guesses differ by a few. */
@@ -65,7 +69,7 @@ async function workerFor(reading: Reading): Promise<Worker> {
 async function languageFolder(): Promise<string> {
   const folder = await mkdtemp(join(process.cwd(), 'languages-'));
   for (const code of new Set(READINGS.flat())) {
-    const home = dirname(fileURLToPath(import.meta.resolve(`@tesseract.js-data/${code}/package.json`)));
+    const home = dirname(fileURLToPath(PACKAGES[code]()));
     // The integer models: a fifth of the size of the others, faster, and as good on print.
     const file = `${code}.traineddata.gz`;
     await copyFile(join(home, '4.0.0_best_int', file), join(folder, file));
