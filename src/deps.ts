@@ -46,6 +46,7 @@ import { createChunkPreviews } from './services/chunk-previews.ts';
 import { createConversations } from './services/conversations.ts';
 import { createCounterCheck } from './services/counter-check.ts';
 import { createDocuments } from './services/documents.ts';
+import { createEmbeddedFiles } from './services/embedded-files.ts';
 import { createHealth } from './services/health.ts';
 import { createIdempotency, createIdempotencySweep } from './services/idempotency.ts';
 import { createIdentity } from './services/identity.ts';
@@ -408,6 +409,10 @@ function createWorkerSide(
   const queueLimits = { maxOutstanding: config.queueMaxDepth, maxOutstandingBytes: config.queueMaxBytes };
   const malware = createGate(env, announcer);
   const accepting = { database, blobs, feeder, announcer, control, ids, metrics, limits: queueLimits, malware };
+  const documents = createDocuments({ database, blobs, announcer, control, logger });
+  const { maxUploadBytes } = config;
+  const inside = { database, blobs, documents, malware, feeder, announcer, ids, maxUploadBytes };
+  const embedded = createEmbeddedFiles(inside);
   const ingestion = createIngestion({
     database,
     blobs,
@@ -415,6 +420,7 @@ function createWorkerSide(
     chunker,
     spaces,
     alsoWrite: builder.alsoWrite,
+    embedded,
     announcer,
     clock,
     ids,
@@ -514,7 +520,7 @@ function createWorkerSide(
       database,
       blobs,
       uploads: createUploads({ ...accepting, maxUploadBytes: config.maxUploadBytes }),
-      documents: createDocuments({ database, blobs, announcer, control, logger }),
+      documents,
       clock,
       logger,
       maxUploadBytes: config.maxUploadBytes,

@@ -28,7 +28,8 @@ export interface NewUpload {
   chunking: Chunking | null;
   priority: number;
   traceparent: string;
-  limits: QueueLimits;
+  /** Null: counted, whatever the limits. */
+  limits: QueueLimits | null;
 }
 
 /**
@@ -58,7 +59,7 @@ export async function acceptUpload(sql: Sql, upload: NewUpload): Promise<{ docum
     ), admission as (
       update tenant_load set outstanding = outstanding + 1, outstanding_bytes = outstanding_bytes + ${upload.size}
       where tenant_id = current_setting('app.tenant_id')::uuid and exists (select from new_document)
-        and ${hasRoom(sql, upload.size, upload.limits)}
+        ${upload.limits === null ? sql`` : sql`and ${hasRoom(sql, upload.size, upload.limits)}`}
       returning 1
     ), new_task as (
       insert into tasks (id, kind, document_id, private_to, priority, document_version, size, traceparent, chunking)
@@ -366,6 +367,26 @@ export async function deleteDocument(sql: Sql, id: string): Promise<DeletedDocum
   if (!row) return undefined;
   const { original, ...deleted } = row;
   return { ...deleted, originals: [original, ...revisions.map((revision) => revision.original)] };
+}
+
+/** How many documents this one is inside of. */
+export async function countAncestors(sql: Sql, id: string): Promise<number> {
+  const [row] = await sql<{ depth: number }[]>`
+    with recursive line as (
+      select parent_id, 0 as depth from documents where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}
+      union all
+      select d.parent_id, l.depth + 1 from documents d join line l on d.id = l.parent_id
+      where d.tenant_id = current_setting('app.tenant_id')::uuid
+    )
+    select max(depth) as depth from line`;
+  return row?.depth ?? 0;
+}
+
+/** The documents that were found in this one itself. */
+export async function listChildren(sql: Sql, id: string): Promise<string[]> {
+  const rows = await sql<{ id: string }[]>`
+    select id from documents where tenant_id = current_setting('app.tenant_id')::uuid and parent_id = ${id}`;
+  return rows.map((row) => row.id);
 }
 
 /** A document and all that were found inside of it, at any depth: parents before children. */

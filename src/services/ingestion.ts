@@ -6,7 +6,15 @@
 import { effect, type Scoped } from '../../actors/effect.ts';
 import type { IngestAttempt } from '../../actors/upload-pipeline.ts';
 import { uploadPipeline } from '../../actors/upload-pipeline.ts';
-import type { BlobStore, Chunker, Extractor, Job, TaskResource, TextStructure } from '../contracts/index.ts';
+import type {
+  BlobStore,
+  Chunker,
+  EmbeddedFile,
+  Extractor,
+  Job,
+  TaskResource,
+  TextStructure,
+} from '../contracts/index.ts';
 import type { Database, Sql } from '../db/database.ts';
 import { ExtractError } from '../ingest/extract-error.ts';
 import { textPieces } from '../ingest/text-pieces.ts';
@@ -42,6 +50,7 @@ import { type Announcer, progressOf } from './announcer.ts';
 import { createBatchEmbedder } from './batch-embedder.ts';
 import { type ChunkPlan, createChunkPlan } from './chunk-plan.ts';
 import { type DocumentText, storeText } from './document-text.ts';
+import type { Child, EmbeddedFiles } from './embedded-files.ts';
 import { keepLease } from './lease.ts';
 import type { OpenSpace, Spaces } from './spaces.ts';
 import type { SpaceBuilder } from './spaces-build.ts';
@@ -55,6 +64,8 @@ export interface IngestionOptions {
   spaces: Pick<Spaces, 'current'>;
   /** Writes a version into the spaces beside the active one before it is published. */
   alsoWrite: SpaceBuilder['alsoWrite'];
+  /** Files inside of documents. */
+  embedded: EmbeddedFiles;
   announcer: Announcer;
   clock: Clock;
   ids: Ids;
@@ -75,6 +86,8 @@ interface Work extends IngestAttempt {
   /** There once the document is extracted. */
   text: DocumentText | undefined;
   plan: ChunkPlan;
+  /** Files inside of it that become documents when it is published. */
+  children: Child[];
   /** Chunks that are written, of this attempt and earlier ones. */
   written: number;
 }
@@ -231,6 +244,7 @@ export function createIngestion(options: IngestionOptions) {
       structure: { headings: [], pages: [] },
       text: undefined,
       plan: createChunkPlan(),
+      children: [],
       written: 0,
     };
     works.set(work, work);
@@ -270,6 +284,7 @@ export function createIngestion(options: IngestionOptions) {
         // What offsets count in; of this version alone, so an older one stays readable until this is published.
         const key = textKey(work.document.id, work.begun.document_version);
         work.text = await storeText(blobs, key, textPieces(extracted), { chars, signal });
+        await keepFiles(work, extracted.files, signal);
       } finally {
         await extracted.release();
       }
@@ -277,6 +292,18 @@ export function createIngestion(options: IngestionOptions) {
       await file.release();
       stop();
     }
+  }
+
+  async function keepFiles(work: Work, files: readonly EmbeddedFile[], signal: AbortSignal): Promise<void> {
+    const { children, refused } = await options.embedded.keep(work.document, files, signal);
+    work.children = children;
+    if (refused.length === 0) return;
+    await database.tenant(async (sql) => {
+      for (const { filename, reason } of refused) {
+        const message = `The file ${filename} inside of it was not taken in: ${reason}`;
+        await appendTaskLog(sql, work.taskId, { attempt: work.attempt, level: 'warn', message });
+      }
+    });
   }
 
   async function chunk(work: Work, signal: AbortSignal): Promise<void> {
@@ -359,6 +386,7 @@ export function createIngestion(options: IngestionOptions) {
     const { id } = work.document;
     const version = work.begun.document_version;
     await options.alsoWrite({ documentId: id, version }, signal);
+    await options.embedded.removeOthers(work.document, work.children);
     const pages = work.structure.pages.length > 0 ? work.structure.pages.length : null;
     const published = await database.tenant(async (sql) => {
       if (!(await end(sql, work.taskId, work.attempt, 'succeeded', null))) return undefined;
@@ -369,13 +397,14 @@ export function createIngestion(options: IngestionOptions) {
         chunking: chunkingOf(work),
       });
       await deleteOtherVersions(sql, id, version);
+      const accepted = await options.embedded.accept(sql, work.document, work.children);
       await appendOutbox(sql, 'document.ready', { ...namesOf(work), pages, chunks: work.plan.size });
       await appendTaskLog(sql, work.taskId, {
         attempt: work.attempt,
         level: 'info',
         message: `Published ${work.plan.size} chunks.`,
       });
-      return { replaced, task: await getTask(sql, work.taskId) };
+      return { replaced, accepted, task: await getTask(sql, work.taskId) };
     });
     if (!published) {
       await forgetTextOfDeleted(work);
@@ -384,6 +413,7 @@ export function createIngestion(options: IngestionOptions) {
     await forgetReplaced(work, published.replaced);
     metrics.tasks.inc({ kind: 'ingest', status: 'succeeded' });
     if (published.task) await announceTask(work, 'task.succeeded', published.task);
+    await options.embedded.announce(work.document, published.accepted);
     await announcer.hint('user', 'document.ready', {
       document_id: id,
       task_id: work.taskId,
@@ -410,7 +440,9 @@ export function createIngestion(options: IngestionOptions) {
   /** A document that was deleted while it was read leaves no text behind. */
   async function forgetTextOfDeleted(work: Work): Promise<void> {
     const still = await database.tenant((sql) => getDocumentWork(sql, work.document.id));
-    if (!still) await blobs.remove(textKey(work.document.id, work.begun.document_version));
+    if (still) return;
+    await blobs.remove(textKey(work.document.id, work.begun.document_version));
+    await options.embedded.forget(work.children);
   }
 
   async function fail({

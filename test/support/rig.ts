@@ -35,6 +35,7 @@ import { createChat } from '../../src/services/chat.ts';
 import { createChunkPreviews } from '../../src/services/chunk-previews.ts';
 import { createConversations } from '../../src/services/conversations.ts';
 import { createDocuments } from '../../src/services/documents.ts';
+import { createEmbeddedFiles } from '../../src/services/embedded-files.ts';
 import { createIngestion } from '../../src/services/ingestion.ts';
 import { createMalwareGate } from '../../src/services/malware.ts';
 import { createSearch } from '../../src/services/search.ts';
@@ -151,6 +152,7 @@ export async function createRig(options: RigOptions = {}) {
   await control.start();
   await hub.start();
   const work = { database, announcer, clock, random: () => 0, logger, metrics, maxAttempts, leaseMs };
+  const documents = createDocuments({ database, blobs, announcer, control, logger });
   const ingestion = createIngestion({
     ...work,
     blobs,
@@ -158,6 +160,16 @@ export async function createRig(options: RigOptions = {}) {
     chunker,
     spaces,
     alsoWrite: builder.alsoWrite,
+    embedded: createEmbeddedFiles({
+      database,
+      blobs,
+      documents,
+      malware: undefined,
+      feeder,
+      announcer,
+      ids,
+      maxUploadBytes: 10_000_000,
+    }),
     ids,
   });
   const answering = createAnswering({ ...work, search, provider: options.chat ?? createBuiltinChat(), publisher });
@@ -220,7 +232,7 @@ export async function createRig(options: RigOptions = {}) {
         createMalwareGate({ scanner: options.scanner, database, blobs, announcer, ids, logger, metrics }),
     }),
     chunkPreviews: createChunkPreviews({ database, blobs, chunker }),
-    documents: createDocuments({ database, blobs, announcer, control, logger }),
+    documents,
     tasks: createTasks({ database, announcer, feeder, control, limits }),
     conversations: createConversations({ database, ids, control }),
     chat: createChat({ database, hub, announcer, feeder, control, clock, ids }),
