@@ -383,6 +383,23 @@ describe('a question', () => {
     expect(await response.text()).toContain(`turn:${examples.turn.id}`);
   });
 
+  test('in one call says what a busy conversation means to it', async () => {
+    const asked: unknown[] = [];
+    const { ask } = serve({
+      chat: {
+        async send({ ifBusy }) {
+          asked.push(ifBusy);
+          return examples.turnReceipt;
+        },
+      },
+    });
+    for (const if_busy of ['reject', 'interrupt', undefined]) {
+      expect((await ask('POST', '/api/v1/chat', json({ message: 'x', if_busy }))).status).toBe(200);
+    }
+    expect((await ask('POST', '/api/v1/chat', json({ message: 'x', if_busy: 'perhaps' }))).status).toBe(422);
+    expect(asked).toEqual(['reject', 'interrupt', undefined]);
+  });
+
   test('in one call is answered whole', async () => {
     const response = await serve().ask('POST', '/api/v1/chat', json({ message: 'x' }));
     const { conversation_id, id, text, sources } = examples.turn;
