@@ -58,6 +58,7 @@ import { createOutboxRelay } from './services/outbox-relay.ts';
 import { createProviderMetrics } from './services/provider-metrics.ts';
 import { createQuotaSettings } from './services/quotas.ts';
 import { createSearch } from './services/search.ts';
+import { createQueryVectors } from './services/search-cache.ts';
 import { createSources } from './services/sources.ts';
 import { createSpaces, type Spaces } from './services/spaces.ts';
 import { createSpaceBuilder } from './services/spaces-build.ts';
@@ -171,7 +172,7 @@ export async function createDeps(env: Environment): Promise<Deps> {
     logger,
   });
   const shadows = createShadowReads({ database, spaces, random: env.random, logger });
-  const vectors = createVectorSearch({ database, spaces, shadows });
+  const vectors = createVectorSearch({ database, spaces, shadows, embed: createQueryVectors({ metrics }) });
 
   const publisher = createEventPublisher({
     clients,
@@ -196,7 +197,7 @@ export async function createDeps(env: Environment): Promise<Deps> {
           }),
           byDefault: true,
         };
-  const search = createSearch({ database, vectors, metrics, logger, reranking });
+  const search = createSearch({ database, vectors, metrics, clock, logger, reranking });
   const health = createHealth({ database, clients, blobs });
 
   const { encryptionKeys } = env;

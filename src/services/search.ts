@@ -8,6 +8,7 @@ import type {
   SearchResult,
 } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
+import type { Clock } from '../kernel/clock.ts';
 import { AppError, type FieldError, messageOf } from '../kernel/errors.ts';
 import { isUuid } from '../kernel/ids.ts';
 import type { Logger } from '../kernel/logger.ts';
@@ -16,6 +17,7 @@ import { getHits } from '../repositories/search.ts';
 import { capPerDocument, diversify } from '../retrieval/diversity.ts';
 import { fuse } from '../retrieval/fusion.ts';
 import { createLexicalSearch } from './lexical-search.ts';
+import { createResultCache, type Found } from './search-cache.ts';
 import type { VectorSearch } from './vector-search.ts';
 
 export interface Search {
@@ -31,6 +33,7 @@ export interface SearchOptions {
   database: Database;
   vectors: VectorSearch;
   metrics: Metrics;
+  clock: Clock;
   logger: Logger;
   /** `byDefault`: whether a request that does not say is reranked. */
   reranking: { reranker: Reranker; byDefault: boolean };
@@ -62,8 +65,10 @@ export function assertFilter(filter: SearchFilter): void {
   if (errors.length > 0) throw new AppError('invalid_request', 'The filter is not valid.', { errors });
 }
 
-export function createSearch({ database, vectors: vectorSearch, metrics, logger, reranking }: SearchOptions): Search {
+export function createSearch(options: SearchOptions): Search {
+  const { database, vectors: vectorSearch, metrics, clock, logger, reranking } = options;
   const lexical = createLexicalSearch({ metrics });
+  const cache = createResultCache({ database, clock, metrics });
 
   /** Everything that one round of looking finds, best first; `whole` where more candidates could not give more hits. */
   async function candidates(request: SearchRequest, limit: number, signal?: AbortSignal) {
@@ -127,22 +132,27 @@ export function createSearch({ database, vectors: vectorSearch, metrics, logger,
   async function answer(request: SearchRequest, signal?: AbortSignal) {
     assertFilter(request.filter);
     const stop = metrics.searchLatencyMs.startTimer({ mode: request.mode });
+    const found = await cache.through(request, () => make(request, signal));
+    stop();
+    return found;
+  }
+
+  async function make(request: SearchRequest, signal?: AbortSignal): Promise<Found> {
     const { hits, degraded } = await reranked(await enough(request, signal), request, signal);
     const { diversity = 0, min_score: least = 0, top_k: topK } = request;
     const good = least > 0 ? hits.filter(({ score }) => score >= least) : hits;
     const found = diversify(diversity > 0 ? good.slice(0, Math.max(DIVERSIFIED, topK)) : good, diversity, topK);
-    stop();
     return { found, degraded };
   }
 
   return {
-    hits: async (request, signal) => (await answer(request, signal)).found,
+    hits: async (request, signal) => [...(await answer(request, signal)).found],
     async search(request, signal) {
       const started = performance.now();
       const { found, degraded } = await answer(request, signal);
       const results = found.map(({ headings: _headings, ...result }) => result);
       const took = Math.round((performance.now() - started) * 100) / 100;
-      return { results, took_ms: took, ...(degraded.length > 0 && { degraded }) };
+      return { results, took_ms: took, ...(degraded.length > 0 && { degraded: [...degraded] }) };
     },
   };
 }

@@ -30,6 +30,15 @@ async function add(who: Who, text: string): Promise<string> {
   return receipt.document_id;
 }
 
+/** How often a cache was asked and had what was wanted. */
+async function hitsOf(cache: string): Promise<number> {
+  const text = await rig.metrics.registry.metrics();
+  const found = new RegExp(`^dreamhub_cache_requests_total\\{cache="${cache}",result="hit",[^}]*\\} (\\d+)`, 'm').exec(
+    text,
+  );
+  return Number(found?.[1] ?? 0);
+}
+
 const search = (who: Who, request: Partial<SearchRequest> & { query: string }) =>
   rig.as(who, () => rig.search.search({ top_k: 10, mode: 'hybrid', filter: {}, ...request }));
 
@@ -96,10 +105,53 @@ describe('a search', () => {
     expect(reranked.results[0]?.scores.rerank).toBe(1);
     expect(reranked).not.toHaveProperty('degraded');
     fails = true;
-    const without = await search(who, { query, rerank: true });
+    const without = await search(who, { query, rerank: true, top_k: 9 });
     fails = false;
     expect(without.degraded).toEqual(['rerank']);
     expect(without.results).toEqual(plain.results);
+    // It is not remembered either.
+    expect(await search(who, { query, rerank: true, top_k: 9 })).not.toHaveProperty('degraded');
     expect(await rig.metrics.registry.metrics()).toContain('dreamhub_rerank_failures_total{service="dreamhub"} 1');
+  });
+});
+
+describe('a search that was answered before', () => {
+  const ids = async (who: Who, query = 'harbour tariff') =>
+    (await search(who, { query })).results.map(({ document_id }) => document_id);
+
+  test('is answered from memory, its question’s vector too, until a document comes, changes or goes', async () => {
+    const who = await rig.newTenant();
+    const first = await add(who, 'The harbour tariff is two coins.');
+    expect(await ids(who)).toEqual([first]);
+    let before = await hitsOf('results');
+    expect(await ids(who)).toEqual([first]);
+    expect(await hitsOf('results')).toBe(before + 1);
+
+    before = await hitsOf('results');
+    const vectors = await hitsOf('embeddings');
+    const second = await add(who, 'Another harbour tariff is nine coins.');
+    expect((await ids(who)).toSorted()).toEqual([first, second].toSorted());
+    expect(await hitsOf('embeddings')).toBe(vectors + 1);
+
+    await rig.as(who, () => rig.database.tenant((sql) => sql`update documents set title = 'New' where id = ${first}`));
+    const titles = (await search(who, { query: 'harbour tariff' })).results.map(({ title }) => title);
+    expect(titles).toContain('New');
+
+    await rig.as(who, () => rig.documents.remove(first));
+    expect(await ids(who)).toEqual([second]);
+    // None of the changed answers came from memory.
+    expect(await hitsOf('results')).toBe(before);
+  });
+
+  test('is another one for another user, tenant or request', async () => {
+    const who = await rig.newTenant();
+    const { receipt } = await rig.upload(who, 'The harbour tariff is a secret.', { visibility: 'private' });
+    expect(await rig.deliver(who, 'ingest', receipt.task_id)).toEqual(done);
+    expect(await ids(who)).toEqual([receipt.document_id]);
+    const before = await hitsOf('results');
+    expect(await ids(await rig.addUser(who.tenantId))).toEqual([]);
+    expect(await ids(await rig.newTenant())).toEqual([]);
+    expect((await search(who, { query: 'harbour tariff', filter: { source_type: 'other' } })).results).toEqual([]);
+    expect(await hitsOf('results')).toBe(before);
   });
 });
