@@ -94,6 +94,13 @@ function compared(results: Results, kind: Kind, peer: Kind, target?: Row['target
   return { label, unit: 'ratio', values: ratios(rates(kind), rates(peer)), ...(target && { target }) };
 }
 
+/** Of the process and Redis together: what rates come down to where others want the machine too. */
+function comparedCost(results: Results, kind: Kind, peer: Kind): Row {
+  const costs = (of: Kind) => results[of].map(({ own, redis }) => own + redis);
+  const label = `… ${TITLES[kind]}, of ${TITLES[peer]}: processor time a job`;
+  return { label, unit: 'ratio', values: ratios(costs(kind), costs(peer)) };
+}
+
 function figures(results: Results): Row[] {
   return KINDS.flatMap((kind): Row[] => [
     {
@@ -139,6 +146,9 @@ export async function transport(rounds: number): Promise<Row[]> {
       compared(flooded, 'dreamhub-log', 'bare', { atLeast: 0.8 }),
       compared(flooded, 'dreamhub-actors', 'bullmq', { atLeast: 1.2 }),
       compared(flooded, 'dreamhub-pipelines', 'bullmq', { atLeast: 1.2 }),
+      ...(['dreamhub', 'dreamhub-log', 'dreamhub-actors', 'dreamhub-pipelines', 'bare'] as const).map((kind) =>
+        comparedCost(flooded, kind, 'bullmq'),
+      ),
       { label: 'idle pickup, p50: DreamHub', unit: 'ms', values: picked.dreamhub },
       { label: '… BullMQ', unit: 'ms', values: picked.bullmq },
       { label: '… bare Streams', unit: 'ms', values: picked.bare },

@@ -1,9 +1,9 @@
 /** The durable ways of a job, measured side by side on one PostgreSQL. */
-import { createTestDatabase, startRedis } from '../../support/services.ts';
-import type { Row } from './benchmark.ts';
-import { startOrderly } from './hub.ts';
-import { type Drained, DURABLE_KINDS, type DurableKind, type DurableOrder } from './queue-durable.ts';
-import { interleave, ratios } from './rounds.ts';
+import { createTestDatabase, startRedis } from '../support/services.ts';
+import type { Benchmark, Row } from './support/benchmark.ts';
+import { startOrderly } from './support/hub.ts';
+import { type Drained, DURABLE_KINDS, type DurableKind, type DurableOrder } from './support/queue-durable.ts';
+import { interleave, ratios } from './support/rounds.ts';
 
 const TENANTS = 10;
 const JOBS = 4_000;
@@ -16,7 +16,7 @@ const TITLES: Readonly<Record<DurableKind, string>> = {
   'skip-locked': 'bare batches of SKIP LOCKED',
 };
 
-export async function durable(rounds: number): Promise<Row[]> {
+async function durable(rounds: number): Promise<Row[]> {
   const [redis, database] = await Promise.all([startRedis({ persist: false }), createTestDatabase()]);
   const tenants = Array.from({ length: TENANTS }, () => Bun.randomUUIDv7());
   const children = new Map<DurableKind, Awaited<ReturnType<typeof start>>>();
@@ -69,3 +69,9 @@ export async function durable(rounds: number): Promise<Row[]> {
     await database.drop();
   }
 }
+
+export const benchmark: Benchmark = {
+  name: 'queue-durable',
+  about: 'from waiting in PostgreSQL to ended there, beside graphile-worker and bare batches of SKIP LOCKED',
+  run: ({ rounds }) => durable(rounds),
+};

@@ -1,20 +1,20 @@
 /** What looking after the queue costs with ten thousand tenants that all have work out: each loop's whole walk. */
 import Redis from 'ioredis';
 import postgres from 'postgres';
-import { type Job, PAYLOAD_VERSION } from '../../../src/contracts/index.ts';
-import { createDatabase, type Database } from '../../../src/db/database.ts';
-import { systemClock } from '../../../src/kernel/clock.ts';
-import { silentLogger } from '../../../src/kernel/logger.ts';
-import { createConsumerGroup } from '../../../src/queue/consumer-group.ts';
-import { createProducer } from '../../../src/queue/producer.ts';
-import { createReconciler } from '../../../src/queue/reconciler.ts';
-import { loadScripts } from '../../../src/queue/scripts.ts';
-import { createRedisClients } from '../../../src/redis/clients.ts';
-import { createKeys } from '../../../src/redis/keys.ts';
-import { visitBacklogs } from '../../../src/repositories/backlog.ts';
-import { createTestDatabase, startRedis } from '../../support/services.ts';
-import type { Row } from './benchmark.ts';
-import { interleave } from './rounds.ts';
+import { type Job, PAYLOAD_VERSION } from '../../src/contracts/index.ts';
+import { createDatabase, type Database } from '../../src/db/database.ts';
+import { systemClock } from '../../src/kernel/clock.ts';
+import { silentLogger } from '../../src/kernel/logger.ts';
+import { createConsumerGroup } from '../../src/queue/consumer-group.ts';
+import { createProducer } from '../../src/queue/producer.ts';
+import { createReconciler } from '../../src/queue/reconciler.ts';
+import { loadScripts } from '../../src/queue/scripts.ts';
+import { createRedisClients } from '../../src/redis/clients.ts';
+import { createKeys } from '../../src/redis/keys.ts';
+import { visitBacklogs } from '../../src/repositories/backlog.ts';
+import { createTestDatabase, startRedis } from '../support/services.ts';
+import type { Benchmark, Row } from './support/benchmark.ts';
+import { interleave } from './support/rounds.ts';
 
 const TENANTS = 10_000;
 const PARTITIONS = 4;
@@ -52,7 +52,7 @@ async function visitAll(database: Database): Promise<void> {
   }
 }
 
-export async function sweeps(rounds: number): Promise<Row[]> {
+async function sweeps(rounds: number): Promise<Row[]> {
   const [redisServer, testDatabase] = await Promise.all([startRedis({ persist: false }), createTestDatabase()]);
   const database = createDatabase({ url: testDatabase.url, max: 4, embedded: false });
   const clients = createRedisClients({ url: redisServer.url, logger: silentLogger });
@@ -128,3 +128,9 @@ export async function sweeps(rounds: number): Promise<Row[]> {
     await testDatabase.drop();
   }
 }
+
+export const benchmark: Benchmark = {
+  name: 'queue-sweeps',
+  about: 'what looking after the queue costs with ten thousand tenants at work',
+  run: ({ rounds }) => sweeps(rounds),
+};
