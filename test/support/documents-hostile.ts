@@ -91,7 +91,7 @@ const bombs: HostileFile[] = [
   {
     title: 'a ZIP bomb in a part that is not read',
     filename: 'a.docx',
-    content: () => docx(paragraph('x'), [{ name: 'word/media/a.bin', data: zeros(120 * MIB) }]),
+    content: () => docx(paragraph('x'), [{ name: 'word/media/a.bin', data: zeros(70 * MIB) }]),
     outcome: 'limits_exceeded',
   },
   {
@@ -100,7 +100,7 @@ const bombs: HostileFile[] = [
     content: () =>
       zip([
         { name: '[Content_Types].xml', data: '' },
-        { name: 'word/document.xml', data: zeros(100 * MIB), claimedSize: 10 },
+        { name: 'word/document.xml', data: zeros(70 * MIB), claimedSize: 10 },
       ]),
     outcome: 'limits_exceeded',
   },
@@ -127,7 +127,7 @@ const bombs: HostileFile[] = [
       zip(
         Array.from({ length: 16 }, (_, i) => ({
           name: `lib ${i}.zip`,
-          data: zip([{ name: '0.dll', data: zeros(4 * MIB) }]),
+          data: zip([{ name: '0.dll', data: zeros(MIB) }]),
         })),
       ),
     outcome: 'unsupported_media_type',
@@ -135,13 +135,13 @@ const bombs: HostileFile[] = [
   {
     title: 'a workbook of one enormous sheet',
     filename: 'a.xlsx',
-    content: () => ooxml('xl', [{ name: 'xl/worksheets/sheet1.xml', data: '<row/>'.repeat(15 * MIB) }]),
+    content: () => ooxml('xl', [{ name: 'xl/worksheets/sheet1.xml', data: '<row/>'.repeat(12 * MIB) }]),
     outcome: 'limits_exceeded',
   },
   {
     title: 'an e-book of one enormous chapter',
     filename: 'a.epub',
-    content: () => epub(zeros(100 * MIB)),
+    content: () => epub(zeros(70 * MIB)),
     outcome: 'limits_exceeded',
   },
   {
@@ -150,20 +150,20 @@ const bombs: HostileFile[] = [
     content: () =>
       zip([
         { name: 'mimetype', data: 'application/vnd.oasis.opendocument.text' },
-        { name: 'content.xml', data: zeros(90 * MIB) },
+        { name: 'content.xml', data: zeros(70 * MIB) },
       ]),
     outcome: 'limits_exceeded',
   },
   {
-    title: 'a PDF page that unpacks to 300 MB',
+    title: 'a PDF page that unpacks to 200 MB',
     filename: 'a.pdf',
-    content: () => pdfOf(deflateSync(zeros(300 * MIB)), '/Filter /FlateDecode'),
+    content: () => pdfOf(deflateSync(zeros(200 * MIB)), '/Filter /FlateDecode'),
     outcome: 'limits_exceeded',
   },
   {
     title: 'a PDF page packed twice',
     filename: 'a.pdf',
-    content: () => pdfOf(deflateSync(deflateSync(zeros(300 * MIB))), '/Filter [/FlateDecode /FlateDecode]'),
+    content: () => pdfOf(deflateSync(deflateSync(zeros(200 * MIB))), '/Filter [/FlateDecode /FlateDecode]'),
     outcome: 'limits_exceeded',
   },
   {
@@ -181,7 +181,7 @@ const bombs: HostileFile[] = [
   {
     title: 'a gzip bomb',
     filename: 'a.txt',
-    content: () => gzipSync(zeros(50 * MIB)),
+    content: () => gzipSync(zeros(10 * MIB)),
     outcome: 'unsupported_media_type',
   },
   {
@@ -280,9 +280,9 @@ const nesting: HostileFile[] = [
     outcome: 'limits_exceeded',
   },
   {
-    title: 'a page of 100,000 tags that never end',
+    title: 'a page of 50,000 tags that never end',
     filename: 'a.html',
-    content: () => `<!doctype html>${'<b>'.repeat(100_000)}x`,
+    content: () => `<!doctype html>${'<b>'.repeat(50_000)}x`,
     outcome: 'limits_exceeded',
   },
   {

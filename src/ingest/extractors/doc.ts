@@ -36,7 +36,8 @@ async function open(path: string) {
 function isEncrypted(bytes: Uint8Array): boolean {
   const stream = XLSX.CFB.find(XLSX.CFB.read(Buffer.from(bytes), { type: 'buffer' }), 'WordDocument');
   const header = Buffer.from(stream?.content ?? []);
-  return header.length >= 12 && (header.readUInt16LE(10) & 0x0100) !== 0;
+  const isWord = header.length >= 12 && header.readUInt16LE(0) === 0xa5ec;
+  return isWord && (header.readUInt16LE(10) & 0x0100) !== 0;
 }
 
 /** Cells end in a tab; paragraphs are lines, with nothing between that tells them apart. */
