@@ -24,6 +24,8 @@ export function principalOf(more: Partial<Principal> = {}): Principal {
 export interface SocketNodeOptions extends NodeOptions {
   config?: Partial<WsConfig>;
   chat?: Partial<ChatPort>;
+  /** Listens at this path instead of a port: the kernel keeps little for such a socket, and no more the longer it waits. */
+  unix?: string;
 }
 
 export type SocketNode = Awaited<ReturnType<typeof startSocketNode>>;
@@ -63,7 +65,7 @@ export async function startSocketNode(options: SocketNodeOptions) {
       return Response.json({ code: known.code, detail: known.message }, { status: known.status });
     })
     .use(ws.route)
-    .listen({ port: 0, hostname: '127.0.0.1' });
+    .listen(options.unix === undefined ? { port: 0, hostname: '127.0.0.1' } : { unix: options.unix });
   const base = `ws://localhost:${app.server?.port}/ws`;
   return {
     ...node,
@@ -196,7 +198,7 @@ export async function openSocket(
 }
 
 /** A client on a bare TCP connection, which can stop reading: JSON frames, and the code of the server's close. */
-export async function openRawSocket(url: string, headers: Record<string, string>) {
+export async function openRawSocket(url: string, headers: Record<string, string>, unix?: string) {
   const { hostname, port, pathname, search } = new URL(url);
   const frames: Frame[] = [];
   const ended = Promise.withResolvers<number>();
@@ -219,25 +221,28 @@ export async function openRawSocket(url: string, headers: Record<string, string>
     return true;
   }
 
-  const socket = await Bun.connect({
-    hostname: hostname === 'localhost' ? '127.0.0.1' : hostname,
-    port: Number(port),
-    socket: {
-      data(_socket, data) {
-        received = Buffer.concat([received, data]);
-        if (!upgraded) {
-          const end = received.indexOf('\r\n\r\n');
-          if (end < 0) return;
-          upgraded = true;
-          received = received.subarray(end + 4);
-        }
-        while (received.length >= 2 && takeFrame());
-        for (const look of [...waiting]) look();
-      },
-      close: () => ended.resolve(code),
-      error: () => ended.resolve(code),
+  const socketHandlers: Bun.SocketHandler = {
+    data(_socket, data) {
+      received = Buffer.concat([received, data]);
+      if (!upgraded) {
+        const end = received.indexOf('\r\n\r\n');
+        if (end < 0) return;
+        upgraded = true;
+        received = received.subarray(end + 4);
+      }
+      while (received.length >= 2 && takeFrame());
+      for (const look of [...waiting]) look();
     },
-  });
+    close: () => ended.resolve(code),
+    error: () => ended.resolve(code),
+  };
+  const socket = await (unix === undefined
+    ? Bun.connect({
+        hostname: hostname === 'localhost' ? '127.0.0.1' : hostname,
+        port: Number(port),
+        socket: socketHandlers,
+      })
+    : Bun.connect({ unix, socket: socketHandlers }));
   const fields = {
     host: `${hostname}:${port}`,
     connection: 'Upgrade',
