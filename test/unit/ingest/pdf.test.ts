@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { layOutPage, type Run } from '../../../src/ingest/pdf-layout.ts';
+import { toPnm } from '../../../src/ingest/pdf-pictures.ts';
 import { readDocument } from '../../support/documents-extract.ts';
 import { pdf } from '../../support/documents-pdf.ts';
 
@@ -64,6 +65,30 @@ describe('a PDF', () => {
     expect(await codeOf(pdf([lines(['x'])]).slice(0, 300))).toBe('corrupt');
     expect(await codeOf(pdf([lines(['x'])], { loop: true }))).toBe('corrupt');
     expect(await codeOf(pdf([lines(['a long line of text'])]), 10)).toBe('too_large');
+  });
+});
+
+describe('the pictures of a page', () => {
+  // Three wide, two high: a b c over d e f.
+  const rgb = Uint8Array.from([...'abcdef'].flatMap((letter) => Array(3).fill(letter.charCodeAt(0))));
+  const shown = (quarters: 0 | 1 | 2 | 3) => {
+    const file = Buffer.from(toPnm({ image: { width: 3, height: 2, kind: 2, data: rgb }, quarters })).toString(
+      'latin1',
+    );
+    const [, width, pixels = ''] = /^P6\n(\d) \d\n255\n(.+)$/s.exec(file) ?? [];
+    return pixels.replace(/(.)\1\1/g, '$1').match(new RegExp(`.{${width}}`, 'g'));
+  };
+
+  test('are turned as they are shown, clockwise', () => {
+    expect(shown(0)).toEqual(['abc', 'def']);
+    expect(shown(1)).toEqual(['da', 'eb', 'fc']);
+    expect(shown(2)).toEqual(['fed', 'cba']);
+    expect(shown(3)).toEqual(['cf', 'be', 'ad']);
+  });
+
+  test('of a bit a pixel are black where the bit is not set', () => {
+    const image = { width: 9, height: 1, kind: 1 as const, data: Uint8Array.from([0b10100000, 0b10000000]) };
+    expect([...toPnm({ image, quarters: 0 }).slice(-9)]).toEqual([255, 0, 255, 0, 0, 0, 0, 0, 255]);
   });
 });
 

@@ -102,6 +102,13 @@ describe('a document that goes wrong', () => {
     await patient.stop();
   });
 
+  test('has another time limit once its pictures are read, so that scans may take longer', async () => {
+    const scan = await Bun.file(join(import.meta.dir, '../../support/pictures/english.png')).bytes();
+    const { extract } = open({ limits: { recognitionMs: 1 } });
+    expect(await codeOf(extract(await request(scan, 'image/png'), never))).toBe('parser_timeout');
+    expect(await codeOf(extract(await request(page, 'application/pdf'), never))).toBe('read');
+  });
+
   test('fails when it takes too much memory', async () => {
     const { extract } = open({ limits: { memoryMb: 100 } });
     expect(await codeOf(extract(await request(slow(), 'application/pdf'), never))).toBe('limits_exceeded');
