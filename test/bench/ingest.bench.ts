@@ -85,7 +85,7 @@ const rateOf = ({ chunks, seconds }: Side): number => chunks / seconds;
 /** Seconds that each stage has taken in all, of all pipelines together. */
 async function stageSeconds({ address }: Installation): Promise<Map<string, number>> {
   const text = await (await fetch(`${address}/metrics`)).text();
-  const found = text.matchAll(/^dreamhub_task_seconds_sum\{stage="(\w+)"\} ([\d.e+-]+)$/gm);
+  const found = text.matchAll(/^dreamhub_task_seconds_sum\{[^}]*stage="(\w+)"\} ([\d.e+-]+)$/gm);
   return new Map(Array.from(found, ([, stage = '', seconds]) => [stage, Number(seconds)]));
 }
 

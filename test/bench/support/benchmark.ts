@@ -10,6 +10,7 @@ export type Unit =
   | 'ms'
   | 'µs'
   | 'MB'
+  | 'MB/s'
   | 'KB'
   | 'of them';
 

@@ -12,6 +12,7 @@ const DIGITS: Readonly<Record<Unit, number>> = {
   ms: 1,
   µs: 1,
   MB: 1,
+  'MB/s': 1,
   KB: 2,
   'of them': 0,
 };
