@@ -2,11 +2,13 @@
 import { afterAll, describe, expect, test } from 'bun:test';
 import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import hoodiecrow from 'hoodiecrow-imap';
 import postgres from 'postgres';
 import type { SourceProvider, SyncedSource } from '../../src/contracts/index.ts';
+import { createSourceHttp, type SourceHttp } from '../../src/ingest/sources/http.ts';
 import { createSourceProviders } from '../../src/ingest/sources/providers.ts';
-import type { Address } from '../../src/ingest/sources/reach.ts';
+import { type Address, createReach } from '../../src/ingest/sources/reach.ts';
 import { SourceError, SourceUnavailable } from '../../src/ingest/sources/source-error.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { systemIds } from '../../src/kernel/ids.ts';
@@ -528,6 +530,39 @@ function shelf() {
   };
   return { items, state, fetched, provider };
 }
+
+test('the provider that the README shows works as printed, in 40 lines', async () => {
+  const folder = fileURLToPath(new URL('../../src/ingest/sources/', import.meta.url));
+  const readme = await Bun.file(join(folder, 'README.md')).text();
+  const code = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? '';
+  expect(code.trim().split('\n').length).toBeLessThanOrEqual(40);
+  // Beside the packages that it imports, with our own files where they are.
+  const place = join(folder, '../../../node_modules/.cache', `feed-${crypto.randomUUID()}.ts`);
+  await Bun.write(
+    place,
+    code.replace(/'(\.{1,2}\/[^']+)'/g, (_, path: string) => `'${join(folder, path)}'`),
+  );
+  closers.push(() => rm(place));
+  const { createFeedProvider } = (await import(place)) as {
+    createFeedProvider(options: { http: SourceHttp }): SourceProvider;
+  };
+  const http = createSourceHttp({ reach: createReach({ allowPrivate: true }) });
+  const rig = await start({ more: [createFeedProvider({ http })] });
+  const who = await rig.newTenant();
+  const feed = (...items: { id: string; title: string; content_text: string }[]) => JSON.stringify({ items });
+  const [one, two] = [
+    { id: '1', title: 'One', content_text: 'first' },
+    { id: '2', title: 'Two', content_text: 'second' },
+  ];
+  const site = startSite({ '/feed.json': { body: feed(one, two), type: 'application/feed+json' } });
+  const source = await rig.make(who, { kind: 'feed', url: `${site.url}/feed.json`, token: 'secret token' });
+  expect(JSON.stringify(source)).not.toContain('secret token');
+  expect((await rig.sync(who, source)).counts).toMatchObject({ added: 2, failed: 0 });
+  site.pages['/feed.json'] = { body: feed({ ...one, content_text: 'changed' }) };
+  expect((await rig.sync(who, source)).counts).toMatchObject({ updated: 1, removed: 1 });
+  const [left] = await rig.documentsOf(who);
+  expect(await rig.textOf(who, left?.id ?? '')).toBe('changed');
+});
 
 describe('a sync', () => {
   test('that dies goes on elsewhere where it was, and what was thought dead adds nothing', async () => {
