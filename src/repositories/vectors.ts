@@ -56,11 +56,22 @@ function literal(sql: Sql, value: number) {
   return sql.unsafe(String(value));
 }
 
+/** An array, so that it is made once and looked up by the indexes, which all have the document after the tenant. */
 const matching = (sql: Sql, filter: SearchFilter, documentId: string) =>
   hasFilter(filter)
-    ? sql`and ${sql.unsafe(documentId)} in (select d.id from documents d
-        where d.tenant_id = current_setting('app.tenant_id')::uuid and ${whereDocument(sql, filter)})`
+    ? sql`and ${sql.unsafe(documentId)} = any(array(select d.id from documents d
+        where d.tenant_id = current_setting('app.tenant_id')::uuid and ${whereDocument(sql, filter)}))`
     : sql``;
+
+/**
+ * Keeps the planner to the indexes that these statements are made for. A plan is made once and used for every tenant: what
+ * is right for the small one that came first (reading all of everybody's rows, or all of its own into a hash) would be
+ * kept for the large one. Compiling takes longer than running, and so does planning anew.
+ */
+const settings = (sql: Sql) => sql`
+  set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+  set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true),
+  set_config('plan_cache_mode', 'force_generic_plan', true)`;
 
 interface TierRow {
   tier: Tier['tier'] | null;
@@ -71,15 +82,10 @@ interface TierRow {
   matching: number | null;
 }
 
-/**
- * Reads the tier, and keeps the planner from what it would do with wrong estimates: a sequential scan of everybody's rows
- * that was right for one tenant is cached for the next, and compiling a statement takes longer than running it, as does
- * planning it anew each time.
- */
+/** Reads the tier; what comes after in the transaction is planned as `settings` says. */
 function readTier(sql: Sql, { spaceId, filter }: Pick<VectorQuery, 'spaceId' | 'filter'>) {
   return sql<TierRow[]>`
-    select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
-      set_config('plan_cache_mode', 'force_generic_plan', true), t.tier, t.shard, t.candidates,
+    select ${settings(sql)}, t.tier, t.shard, t.candidates,
       t.chunks, e.dimensions,
       ${
         hasFilter(filter)
@@ -93,12 +99,7 @@ function readTier(sql: Sql, { spaceId, filter }: Pick<VectorQuery, 'spaceId' | '
     where e.id = ${spaceId}`;
 }
 
-/** Every vector of the documents that are whole in the space; with `unlessTiered` none where codes are searched. */
-export function exactChunks(
-  sql: Sql,
-  { spaceId, embedding, limit, filter }: VectorQuery,
-  { unlessTiered }: { unlessTiered: boolean } = { unlessTiered: false },
-) {
+function lookAtAll(sql: Sql, { spaceId, embedding, limit, filter }: VectorQuery, unlessTiered: boolean) {
   const space = literal(sql, spaceId);
   return sql<Scored[]>`
     select id, -distance as score from (
@@ -116,6 +117,13 @@ export function exactChunks(
             : sql``
         }
       order by distance, id limit ${literal(sql, limit)}) nearest`;
+}
+
+/** Every vector of the documents that are whole in the space. */
+export async function exactChunks(sql: Sql, query: VectorQuery): Promise<Scored[]> {
+  // In this order they are sent.
+  const [, rows] = await Promise.all([sql`select ${settings(sql)}`, lookAtAll(sql, query, false)]);
+  return rows;
 }
 
 /** The nearest codes of one shard, by the graph where `dimensions` is given (its index casts to them), else by a scan. */
@@ -142,11 +150,14 @@ export async function codedChunks(
   const candidates = Math.max(measured, 2 * limit);
   const space = literal(sql, spaceId);
   const walks = tier === 'indexed' && shard !== null;
-  const settings = walks
-    ? sql`select set_config('hnsw.ef_search', ${String(Math.min(candidates, MAX_EF_SEARCH))}, true),
-        set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.max_scan_tuples', '40000', true),
-        set_config('enable_sort', 'off', true)`
-    : undefined;
+  const before = sql`
+    select ${settings(sql)} ${
+      walks
+        ? sql`, set_config('hnsw.ef_search', ${String(Math.min(candidates, MAX_EF_SEARCH))}, true),
+            set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.max_scan_tuples', '40000', true),
+            set_config('enable_sort', 'off', true)`
+        : sql``
+    }`;
   const found = sql<Scored[]>`
     with given as materialized (select ${embedding}::halfvec as vector),
     q as materialized (select vector, binary_quantize(vector)::bit varying as code from given), coded as materialized (
@@ -169,17 +180,18 @@ export async function codedChunks(
     select id, -distance as score from (select * from looked_at union all select * from tail) united
     order by distance, id limit ${literal(sql, limit)}`;
   // In this order they are sent.
-  const [, rows] = await Promise.all([settings, found]);
+  const [, rows] = await Promise.all([before, found]);
   return rows;
 }
 
 /**
  * The nearest chunks by cosine similarity (vectors are unit length, so by inner product), best first; scores are in
  * [-1, 1]. Takes one round trip for a tenant that is searched exactly, two for another. Where codes gave fewer rows than
- * were asked for, every vector is looked at: a filter, or rows that the caller may not see, can use candidates up.
+ * were asked for, every vector is looked at: a filter, or rows that the caller may not see, can use candidates up. What it
+ * sets for the planner lasts as long as the transaction: let it have one of its own.
  */
 export async function nearestChunks(sql: Sql, query: VectorQuery): Promise<Scored[]> {
-  const [tiers, exact] = await Promise.all([readTier(sql, query), exactChunks(sql, query, { unlessTiered: true })]);
+  const [tiers, exact] = await Promise.all([readTier(sql, query), lookAtAll(sql, query, true)]);
   const row = tiers[0];
   // None at all is also what is seen where the tier changed between the two statements.
   if (!row?.tier || row.tier === 'exact') return exact.length > 0 ? exact : exactChunks(sql, query);

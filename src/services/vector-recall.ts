@@ -19,6 +19,13 @@ const SAMPLES = 32;
 const NEAREST = 10;
 const CANDIDATES = [100, 200, 400, 800, 1_600, 3_200] as const;
 const MARGIN = 2;
+/**
+ * The largest share of a tenant's chunks that may be candidates: half of all vectors in no order take longer than all of
+ * them in theirs, and a fiftieth found by walking a graph takes longer than scanning all codes.
+ */
+const MOST = { scan: 0.5, graph: 0.02 } as const;
+/** So few are walked to in no time. */
+const LEAST_OF_GRAPH = 400;
 export const ENOUGH = 0.99;
 
 function normalise(vector: Float32Array): Float32Array {
@@ -56,8 +63,8 @@ export async function measureRecall(
     queries.push({ embedding, nearest: new Set(rows.map(({ id }) => id)) });
   }
   let last: Recall = { candidates: 0, recall: 0 };
-  // More than half of all vectors, in no order, takes longer than all of them in theirs.
-  for (const candidates of CANDIDATES.filter((count) => count * MARGIN <= chunks / 2)) {
+  const most = tier.tier === 'indexed' ? Math.max(LEAST_OF_GRAPH, chunks * MOST.graph) : chunks * MOST.scan;
+  for (const candidates of CANDIDATES.filter((count) => count * MARGIN <= most)) {
     let [found, wanted] = [0, 0];
     for (const { embedding, nearest } of queries) {
       signal.throwIfAborted();
