@@ -29,7 +29,7 @@ interface Side extends AsyncDisposable {
   forgetLogs(): Promise<void>;
 }
 
-export async function startSide(kind: Kind, url: string): Promise<Side> {
+async function startSide(kind: Kind, url: string): Promise<Side> {
   const child = startOrderly<QueueOrder>('test/bench/queue-worker.ts', { REDIS_URL: url, KIND: kind });
   const redis = new Redis(url.replace(/^unix:(\/\/)?/, ''));
   const seconds = (info: string, field: string) => Number(new RegExp(`${field}:([\\d.]+)`).exec(info)?.[1]);
