@@ -9,7 +9,7 @@ import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { pinned, type Reach } from './reach.ts';
 import { SourceError } from './source-error.ts';
 
-export const USER_AGENT = 'DreamHub/1 (+https://github.com/dreamhub)';
+export const USER_AGENT = 'DreamHub/1';
 
 export interface HttpRequest {
   url: string;
