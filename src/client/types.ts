@@ -96,6 +96,7 @@ export interface ChatRequest {
   message: string;
   conversation_id?: string;
   model_name?: string;
+  if_busy?: IfBusy;
 }
 
 export interface ChatAnswer {
