@@ -79,7 +79,7 @@ function readableError(error: unknown): unknown {
   return long
     ? new ExtractError(
         'limits_exceeded',
-        'A row of the table is too long to be read; is a quotation mark missing?',
+        'A row of the table is too long to be read; perhaps a quotation mark is missing.',
         error,
       )
     : new ExtractError('corrupt', 'The table cannot be read: its rows or quotation marks are broken.', error);

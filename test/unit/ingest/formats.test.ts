@@ -10,7 +10,8 @@ import { AppError } from '../../../src/kernel/errors.ts';
 import { silentLogger } from '../../../src/kernel/logger.ts';
 import { printSkipped, printTable } from '../../support/documents-report.ts';
 
-setDefaultTimeout(120_000);
+// Recognising text in scans takes seconds a page, and on a busy machine a minute.
+setDefaultTimeout(400_000);
 
 const FOLDER = join(import.meta.dir, '../../../../shared/data/formats');
 const hasData = existsSync(FOLDER);
