@@ -6,7 +6,7 @@
  * k1 1.2 and b 0.75: on ten sets (XQuAD in two languages, questions on four corpora, package and manual descriptions)
  * 0.9/0.4 was 0.003 lower in the mean of nDCG@10.
  */
-export const BM25 = { k1: 1.2, b: 0.75 } as const;
+const BM25 = { k1: 1.2, b: 0.75 } as const;
 
 export interface WeightedTerm {
   readonly term: string;

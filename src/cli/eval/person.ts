@@ -29,7 +29,7 @@ export interface Person {
 const TOP = 100;
 const JSON_TYPE = { 'content-type': 'application/json' };
 /** The longest query that the API takes, in UTF-16 units; what is beyond says little more. */
-export const MAX_QUERY = 8_000;
+const MAX_QUERY = 8_000;
 /** Tries of one request that was told to come back. */
 const MOST_TRIES = 200;
 
