@@ -1,5 +1,5 @@
 /** Every way of searching vectors answers as looking at each of them does, in every state between them. */
-import { afterAll, describe, expect, test } from 'bun:test';
+import { afterAll, afterEach, describe, expect, test } from 'bun:test';
 import postgres from 'postgres';
 import { createDatabase } from '../../src/db/database.ts';
 import { ensureSpace } from '../../src/db/spaces.ts';
@@ -25,6 +25,11 @@ afterAll(async () => {
   await database.close();
   await admin.end();
   await db.drop();
+});
+
+/** Each test settles tenants of its own alone. */
+afterEach(async () => {
+  await admin`delete from tenants`;
 });
 
 const bounds = { bits: 300, indexed: 1_000 };
@@ -95,8 +100,6 @@ async function own(who: VectorTenant): Promise<Set<string>> {
 }
 
 test('tenants are searched by what fits their size, and find the same', async () => {
-  // What other tests have left is none of this one's.
-  await tiers().settle();
   const [small, middle, large] = (await load([100, 990, 2_400])) as [VectorTenant, VectorTenant, VectorTenant];
   expect(await many(small)).toBe(1);
   expect(await tiers().settle()).toBe(2);
@@ -240,8 +243,6 @@ describe('while rows move', () => {
   }, 120_000);
 
   test('a worker that is cut off is gone on with by the next, after its lease', async () => {
-    // What other tests have left is none of this one's.
-    await tiers().settle();
     const [who] = (await load([1_700])) as [VectorTenant];
     const cut = new AbortController();
     const dying = tiers().settle(cut.signal);
@@ -326,8 +327,6 @@ test('a filter finds all that fits it, whether it leaves little or much', async 
 }, 120_000);
 
 test('vectors that codes cannot tell apart stay searched exactly', async () => {
-  // What other tests have left is none of this one's.
-  await tiers().settle();
   const own = { dimensions: DIMENSIONS, vector: () => topics.vector().map((value) => Math.abs(value)) };
   const [who] = (await loadTenants([900], { adminUrl: db.adminUrl, spaceId: space.id, topics: own })) as [VectorTenant];
   expect(await tiers().settle()).toBe(1);
