@@ -91,3 +91,15 @@ describe('the environment', () => {
     expect(problemsOf({ JWT_SECRET: 'hunter2', DATABASE_URL: 'hunter3' }).join()).not.toMatch(/hunter/);
   });
 });
+
+test('folders that may be sources are absolute, for all tenants or for one', () => {
+  const tenantId = '01985f2a-6c1e-7a10-9d5c-2f3b8e41a002';
+  expect(readConfig({}).sourceFolders).toEqual([]);
+  expect(readConfig({ SOURCE_FOLDERS: `/srv/docs, ${tenantId.toUpperCase()}=/srv/own` }).sourceFolders).toEqual([
+    { path: '/srv/docs', tenantId: null },
+    { path: '/srv/own', tenantId },
+  ]);
+  expect(() => readConfig({ SOURCE_FOLDERS: 'docs' })).toThrow('SOURCE_FOLDERS');
+  expect(() => readConfig({ ENCRYPTION_KEY: 'short' })).toThrow('ENCRYPTION_KEY');
+  expect(readConfig({}).allowPrivateSources).toBe(false);
+});
