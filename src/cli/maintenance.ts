@@ -3,19 +3,23 @@
  * installation or alone. Reads the environment as the server does. Exits 0, or 1 where something failed. The embedded
  * database belongs to the running process, which looks after it itself.
  */
-import { readConfig } from '../config.ts';
 import { createDatabase } from '../db/database.ts';
 import { migrate, sessionRoleFor } from '../db/migrate.ts';
 import { isPooled } from '../db/pooler.ts';
 import { systemClock } from '../kernel/clock.ts';
-import { messageOf } from '../kernel/errors.ts';
 import { systemIds } from '../kernel/ids.ts';
 import { createLogger } from '../kernel/logger.ts';
 import { createMaintenance } from '../services/maintenance.ts';
 import { createVectorTiers } from '../services/vector-tiers.ts';
 
-async function main(): Promise<void> {
-  const config = readConfig({ ...process.env, DREAMHUB_ROLE: 'all' });
+export interface MaintenanceEnvironment {
+  databaseUrl: string | undefined;
+  databaseOwnerUrl: string | undefined;
+  logLevel: string;
+}
+
+/** Returns when all is done, or when a signal broke it off. */
+export async function runMaintenance(config: MaintenanceEnvironment): Promise<void> {
   const { databaseUrl: url, databaseOwnerUrl: ownerUrl = url } = config;
   if (url === undefined || ownerUrl === undefined) {
     throw new Error('DATABASE_URL is needed: the embedded database is looked after by the process that uses it.');
@@ -45,8 +49,3 @@ async function main(): Promise<void> {
     await database.close();
   }
 }
-
-await main().catch((error: unknown) => {
-  process.stderr.write(`${messageOf(error)}\n`);
-  process.exit(1);
-});

@@ -6,7 +6,6 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { SpaceResource } from '../contracts/index.ts';
-import { messageOf } from '../kernel/errors.ts';
 
 const HELP = `bun run spaces [list]                              all spaces, how far each is built, what shadow reads saw
 bun run spaces create --model NAME --dimensions N  build one beside [--provider P] [--shadow-share 0…1] [--observe-hours N]
@@ -15,22 +14,24 @@ bun run spaces rollback ID                         back to the space that ID too
 bun run spaces retire ID                           give it up; its vectors are removed
 `;
 
-class UsageError extends Error {}
+type Environment = Readonly<Record<string, string | undefined>>;
+
+export class UsageError extends Error {}
 
 type Ask = (method: 'GET' | 'POST', path: string, body?: unknown) => Promise<unknown>;
 
-async function operatorToken(): Promise<string> {
-  const { OPERATOR_TOKEN: token, OPERATOR_TOKEN_FILE: file, DATA_DIR: dataDir = '.dreamhub' } = process.env;
+async function operatorToken(env: Environment): Promise<string> {
+  const { OPERATOR_TOKEN: token, OPERATOR_TOKEN_FILE: file, DATA_DIR: dataDir = '.dreamhub' } = env;
   if (token) return token.trim();
   const kept = Bun.file(file ?? join(dataDir, 'secrets', 'operator'));
   if (await kept.exists()) return (await kept.text()).trim();
   throw new UsageError('OPERATOR_TOKEN is needed, or DATA_DIR with the secret of an embedded installation.');
 }
 
-async function connect(): Promise<Ask> {
-  const { DREAMHUB_URL, PORT = '8080' } = process.env;
+async function connect(env: Environment): Promise<Ask> {
+  const { DREAMHUB_URL, PORT = '8080' } = env;
   const base = `${DREAMHUB_URL ?? `http://127.0.0.1:${PORT}`}/api/v1/admin/spaces`;
-  const authorization = `Bearer ${await operatorToken()}`;
+  const authorization = `Bearer ${await operatorToken(env)}`;
   return async (method, path, body) => {
     const response = await fetch(`${base}${path}`, {
       method,
@@ -51,7 +52,8 @@ function lineOf({ id, state, provider, model, dimensions, documents, chunks, sha
   return `${id}\t${state}\t${provider} ${model} (${dimensions})\t${built}\t${seen}`;
 }
 
-async function run(args: readonly string[]): Promise<void> {
+/** Throws `UsageError`, what parsing the arguments throws, or what the server said. */
+export async function runSpaces(args: readonly string[], env: Environment): Promise<void> {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
@@ -66,7 +68,7 @@ async function run(args: readonly string[]): Promise<void> {
   });
   const [command = 'list', id = ''] = positionals;
   if (values.help) return void process.stdout.write(HELP);
-  const ask = await connect();
+  const ask = await connect(env);
   if (command === 'list') {
     const { items } = (await ask('GET', '')) as { items: SpaceResource[] };
     process.stdout.write(`${items.map(lineOf).join('\n')}\n`);
@@ -90,8 +92,3 @@ async function run(args: readonly string[]): Promise<void> {
   } else throw new UsageError(HELP);
   process.stdout.write(`${lineOf(space as SpaceResource)}\n`);
 }
-
-await run(process.argv.slice(2)).catch((error: unknown) => {
-  process.stderr.write(`${messageOf(error)}\n`);
-  process.exit(error instanceof UsageError || error instanceof TypeError ? 2 : 1);
-});

@@ -22,9 +22,9 @@ afterAll(async () => {
   await db.drop();
 });
 
-async function run(script: string, args: string[], env: Record<string, string>) {
+async function run(command: 'maintenance' | 'spaces', args: string[], env: Record<string, string>) {
   const { PATH = '', HOME = '' } = process.env;
-  const child = Bun.spawn([process.execPath, script, ...args], {
+  const child = Bun.spawn([process.execPath, 'src/command.ts', command, ...args], {
     cwd: ROOT,
     env: { PATH, HOME, LOG_LEVEL: 'warn', ...env },
     stdin: 'ignore',
@@ -54,18 +54,18 @@ test('maintenance brings a tenant’s scattered rows together, and changes no an
   expect(apart.pages).toBeGreaterThan(apart.least * 2);
 
   const env = { DATABASE_URL: db.url, DATABASE_OWNER_URL: db.adminUrl, JWT_SECRET: 'x'.repeat(32) };
-  const { code, out, err } = await run('src/cli/maintenance.ts', [], env);
+  const { code, out, err } = await run('maintenance', [], env);
   expect({ code, err }).toEqual({ code: 0, err: '' });
   expect(out).toContain('4 regrouped (1200 rows)');
   const together = await spread();
   expect(together.rows).toBe(300);
   expect(together.pages).toBeLessThanOrEqual(together.least + 2);
   expect(await answer()).toEqual(before);
-  expect((await run('src/cli/maintenance.ts', [], env)).out).toContain('0 regrouped');
+  expect((await run('maintenance', [], env)).out).toContain('0 regrouped');
 }, 60_000);
 
 test('maintenance says that the embedded database needs none of it', async () => {
-  const { code, err } = await run('src/cli/maintenance.ts', [], {});
+  const { code, err } = await run('maintenance', [], {});
   expect(code).toBe(1);
   expect(err).toContain('DATABASE_URL');
 }, 30_000);
@@ -84,14 +84,14 @@ test('spaces are listed and changed from the command line', async () => {
   const server = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: (request) => app.handle(request) });
   try {
     const env = { DREAMHUB_URL: `http://127.0.0.1:${server.port}`, OPERATOR_TOKEN };
-    const cli = (...args: string[]) => run('src/cli/spaces.ts', args, env);
+    const cli = (...args: string[]) => run('spaces', args, env);
     expect((await cli()).out).toMatch(/^2\tbuilding\topenai text-embedding-3-large \(3072\)\t812\/1024 documents/);
     expect(await cli('activate', '2')).toMatchObject({ code: 0, out: expect.stringMatching(/^2\tactive\t/) });
     expect(asked).toEqual(['activate 2']);
     expect((await cli('create', '--model', 'm', '--dimensions', '8')).code).toBe(0);
     expect((await cli('activate', 'x')).code).toBe(2);
     expect((await cli('create')).code).toBe(2);
-    const refused = await run('src/cli/spaces.ts', [], { ...env, OPERATOR_TOKEN: 'wrong' });
+    const refused = await run('spaces', [], { ...env, OPERATOR_TOKEN: 'wrong' });
     expect(refused.code).toBe(1);
     expect(refused.err).toContain('401');
   } finally {

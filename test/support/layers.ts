@@ -47,7 +47,7 @@ const PACKAGES: readonly { name: RegExp; areas: readonly string[]; files: readon
   { name: /^postgres$/, areas: ['db', 'repositories'], files: [] },
 ];
 
-const ENVIRONMENT_FILES = ['src/main.ts', 'src/config.ts'];
+const ENVIRONMENT_FILES = ['src/main.ts', 'src/config.ts', 'src/command.ts'];
 const SQL_AREAS = ['db', 'repositories'];
 
 export interface SourceFile {
