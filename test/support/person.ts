@@ -119,7 +119,11 @@ export async function register(url: string, tenant = `tenant-${crypto.randomUUID
     });
     const text = await answer.text();
     const isJson = (answer.headers.get('content-type') ?? '').includes('json');
-    return { status: answer.status, headers: answer.headers, body: (isJson && text !== '' ? JSON.parse(text) : text) as T };
+    return {
+      status: answer.status,
+      headers: answer.headers,
+      body: (isJson && text !== '' ? JSON.parse(text) : text) as T,
+    };
   }
 
   async function upload(content: string | Uint8Array | Blob, filename: string, fields: Record<string, string> = {}) {
