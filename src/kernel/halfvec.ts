@@ -2,6 +2,8 @@
  * Vectors as pgvector's `halfvec` receives and sends them: the number of dimensions and a zero in 16 bits each, then an
  * IEEE 754 half a dimension, all big-endian. A twelfth of the text form, and nothing is printed or parsed.
  */
+import pgvector from 'pgvector';
+
 const HEAD_BYTES = 4;
 
 /** Rounds to the nearest half, ties to even, as the server does. At most 16,000 dimensions. */
@@ -20,5 +22,5 @@ export function halfvecText(bytes: Uint8Array): string {
   const halves = Buffer.from(bytes.subarray(HEAD_BYTES));
   halves.swap16();
   const values = new Float16Array(halves.buffer, halves.byteOffset, halves.length / 2);
-  return `[${values.join(',')}]`;
+  return pgvector.toSql(Array.from(values)) as string;
 }
