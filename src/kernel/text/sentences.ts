@@ -82,7 +82,7 @@ const continues = (text: string, at: number): boolean => text.startsWith('  ', a
  * Where sentences end in `text[start, end)`: behind their marks and what closes after them. A mark at `end` counts. What
  * comes after the last one is a sentence without a mark. One pass, with no pattern over more than some characters.
  */
-export function* sentenceEnds(text: string, start: number, end: number): Generator<number> {
+function* sentenceEnds(text: string, start: number, end: number): Generator<number> {
   let from = start;
   for (let at = start; at < end; at += 1) {
     if (!isMark(text.charCodeAt(at))) continue;
