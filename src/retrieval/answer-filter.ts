@@ -59,10 +59,13 @@ export function createAnswerFilter({ citable, isKnownUrl }: AnswerFilterOptions)
     let told = '';
     let at = 0;
     while (at < held.length) {
+      const isCode = fence !== '';
       const step = next(held.slice(at, at + MOST_HELD), final || held.length - at > MOST_HELD);
       if (step.taken === 0) break;
-      told += step.told;
-      last = step.told.at(-1) ?? last;
+      // What was taken out between them must not make an image of an exclamation mark and a link.
+      const words = !isCode && last === '!' && step.told.startsWith('[') ? ` ${step.told}` : step.told;
+      told += words;
+      last = words.at(-1) ?? last;
       at += step.taken;
     }
     held = held.slice(at);
@@ -125,6 +128,7 @@ export function createAnswerFilter({ citable, isKnownUrl }: AnswerFilterOptions)
         ? { taken: whole.length, told: '' }
         : { taken: 1, told: rest.charAt(0) };
     }
+    if (image && isOpen) return { taken: 1, told: '!' };
     if (image) return { taken: whole.length, told: inner(words) };
     if (target !== undefined) {
       return isKnownUrl(target.trim()) && isWeb(target)
