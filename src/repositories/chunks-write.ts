@@ -110,16 +110,26 @@ async function unnestBatch(sql: Sql, version: WrittenVersion, chunks: readonly I
   await insertBatch(sql, version);
 }
 
-/** Vectors of this tenant for texts that were embedded before: content hash (hex) → `encodeHalfvec` of the vector. */
+/**
+ * Vectors of this tenant for texts that were embedded before: content hash (hex) → `encodeHalfvec` of the vector.
+ *
+ * Each hash is looked up alone. All of them in one condition cost, by the planner's defaults, more than a walk over every
+ * vector of the tenant, and defaults are all it has of a tenant that has just begun to load: each batch took longer than
+ * the one before it.
+ */
 export async function knownEmbeddings(
   sql: Sql,
   spaceId: number,
   hashes: readonly string[],
 ): Promise<Map<string, Uint8Array>> {
   const rows = await sql<{ hash: string; embedding: Uint8Array }[]>`
-    select distinct on (content_hash) encode(content_hash, 'hex') as hash, halfvec_send(embedding) as embedding
-    from chunk_vectors
-    where tenant_id = current_setting('app.tenant_id')::uuid and space_id = ${spaceId}
-      and content_hash = any(array(select decode(h, 'hex') from unnest(${[...hashes]}::text[]) h))`;
+    select h.hash, halfvec_send(known.embedding) as embedding
+    from unnest(${[...hashes]}::text[]) as h(hash)
+    cross join lateral (
+      select embedding from chunk_vectors
+      where tenant_id = current_setting('app.tenant_id')::uuid and content_hash = decode(h.hash, 'hex')
+        and space_id = ${spaceId}
+      limit 1
+    ) known`;
   return new Map(rows.map((row) => [row.hash, row.embedding]));
 }

@@ -383,6 +383,7 @@ export function createIngestion(options: IngestionOptions) {
 
   async function publish(work: Work, signal: AbortSignal): Promise<Outcome> {
     await enter(work, 'publishing');
+    const stop = metrics.taskSeconds.startTimer({ stage: 'publishing' });
     const { id } = work.document;
     const version = work.begun.document_version;
     await options.alsoWrite({ documentId: id, version }, signal);
@@ -411,6 +412,7 @@ export function createIngestion(options: IngestionOptions) {
       return superseded;
     }
     await forgetReplaced(work, published.replaced);
+    stop();
     metrics.tasks.inc({ kind: 'ingest', status: 'succeeded' });
     if (published.task) await announceTask(work, 'task.succeeded', published.task);
     await options.embedded.announce(work.document, published.accepted);
