@@ -199,6 +199,8 @@ for (const form of FORMS) {
     }, 60_000);
 
     test('finds nothing of a document from the moment it is deleted', async () => {
+      const person = await register(hub.url);
+      const socket = await person.socket();
       const learnt = await person.learn(socket, 'The password of the lighthouse is seagull.', 'secret.txt');
       const query = { query: 'password of the lighthouse', top_k: 5 };
       const before = await person.call<{ results: { document_id: string }[] }>('POST', '/search', query);
@@ -210,11 +212,15 @@ for (const form of FORMS) {
         expect((await person.call('GET', `/documents/${learnt.document_id}${path}`)).status).toBe(404);
       }
       expect((await person.call('GET', `/tasks/${learnt.task_id}`)).status).toBe(404);
+      socket.close();
     }, 60_000);
 
     test.skipIf(!existsSync(REAL))(
       'reads real files: PDF with page numbers, DOCX, HTML',
       async () => {
+        // In a tenant of its own: how much a word says depends on all of a tenant's documents, and answers with it.
+        const person = await register(hub.url);
+        const socket = await person.socket();
         for (const [file, query, words] of [
           ['test.pdf', 'AutoGen multi-agent conversation', 'agent'],
           ['test.docx', 'AutoGen conversation', 'AutoGen'],
@@ -236,6 +242,7 @@ for (const form of FORMS) {
             new Bun.CryptoHasher('sha256').update(await Bun.file(join(REAL, file)).arrayBuffer()).digest('hex'),
           );
         }
+        socket.close();
       },
       120_000,
     );

@@ -56,6 +56,7 @@ async function tee(stream: ReadableStream<Uint8Array>): Promise<{ end: string; f
   const decoder = new TextDecoder();
   const failures: Failure[] = [];
   let [end, rest, file] = ['', '', ''];
+  let isRepeated = false;
   for await (const bytes of stream) {
     process.stderr.write(bytes);
     const text = decoder.decode(bytes, { stream: true });
@@ -65,7 +66,9 @@ async function tee(stream: ReadableStream<Uint8Array>): Promise<{ end: string; f
     for (const line of lines) {
       file = /^(test\/\S+\.test\.tsx?):$/.exec(line)?.[1] ?? file;
       const test = /^\(fail\) (.+?)(?: \[[\d.]+ms\])?$/.exec(line)?.[1];
-      if (test !== undefined) failures.push({ file, test });
+      // The closing list repeats them, without their files.
+      if (/^\d+ tests? failed:$/.test(line)) isRepeated = true;
+      if (test !== undefined && !isRepeated) failures.push({ file, test });
     }
   }
   return { end, failures };
