@@ -24,8 +24,9 @@ make() { # NAME
 }
 
 for name in postgres_password database_password redis_password jwt_secret operator_token metrics_token; do make "$name"; done
-# Nobody can make these up: empty until somebody fills it in.
-[ -e openai_api_keys ] || : >openai_api_keys
+# Nobody can make up keys of providers, and a new encryption key would not open what the JWT secret has sealed: empty until
+# somebody fills them in.
+for name in openai_api_keys embedding_api_keys rerank_api_keys encryption_key; do [ -e "$name" ] || : >"$name"; done
 
 # Derived, so that a password that somebody brings is used everywhere.
 printf 'postgres://dreamhub_app:%s@postgres:5432/dreamhub' "$(cat database_password)" | put database_url

@@ -61,6 +61,25 @@ describe('docker-compose.yml', () => {
     expect(names.filter((key) => !source.includes(`'${key.replace(/_FILE$/, '')}'`))).toEqual([]);
   });
 
+  test.each(['server', 'worker'])('hands the %s what an operator sets', (name) => {
+    const environment = compose.services[name]?.environment ?? {};
+    const passed = [
+      'OPENAI_BASE_URL',
+      'EMBEDDING_BASE_URL',
+      'RERANK_URL',
+      'RERANK_MODEL',
+      'CLAMAV_URL',
+      'SOURCE_FOLDERS',
+    ];
+    for (const key of passed) expect(environment[key]).toBe(`\${${key}:-}`);
+    for (const key of ['ALLOW_PRIVATE_SOURCES', 'ALLOW_PRIVATE_WEBHOOKS']) {
+      expect(environment[key]).toBe(`\${${key}:-false}`);
+    }
+    for (const key of ['OPENAI_API_KEYS', 'EMBEDDING_API_KEYS', 'RERANK_API_KEYS', 'ENCRYPTION_KEY']) {
+      expect(environment[`${key}_FILE`]).toBe(`${SECRETS}/${key.toLowerCase()}`);
+    }
+  });
+
   test('names only files that are there', () => {
     const mounts = Object.values(compose.services).flatMap(({ volumes = [] }) => volumes);
     const sources = mounts.map((mount) => mount.split(':')[0] ?? '');
