@@ -29,7 +29,8 @@ import { startServices } from './support/services.ts';
 import { registerTenant, type Tenant } from './support/tenants.ts';
 
 const DIMENSIONS = 1_536;
-const DOCUMENTS = 60;
+/** `quick`: with `--quick`. */
+const DOCUMENTS = { whole: 60, quick: 12 };
 const INDEXED_DOCUMENTS = 6;
 const DOCUMENT_BYTES = 100_000;
 /** Uploads at once, as a client with a few connections sends them. */
@@ -91,9 +92,10 @@ async function stageSeconds({ address }: Installation): Promise<Map<string, numb
 
 export const benchmark: Benchmark = {
   name: 'ingest',
-  about: `${DOCUMENTS} documents of ${DOCUMENT_BYTES / 1_000} KB from upload to search, beside ways to load their rows alone`,
+  about: `${DOCUMENTS.whole} documents of ${DOCUMENT_BYTES / 1_000} KB from upload to search, beside ways to load their rows alone`,
 
-  async run({ rounds, progress }) {
+  async run({ rounds, quick, progress }) {
+    const size = quick ? DOCUMENTS.quick : DOCUMENTS.whole;
     await using services = await startServices();
     const { child, url } = await startProvider();
     await using _provider = child;
@@ -133,7 +135,7 @@ export const benchmark: Benchmark = {
     }
 
     progress('warming up');
-    await pipeline(DOCUMENTS / 4);
+    await pipeline(Math.ceil(size / 4));
     const space = await admin<{ id: number }[]>`select id from embedding_spaces where state = 'active'`;
     const vectors = `chunk_vectors_s${space[0]?.id}_0`;
     const before = await stageSeconds(installation);
@@ -142,7 +144,7 @@ export const benchmark: Benchmark = {
     progress('the pipeline, and its rows by other ways');
     const sides = await interleave(rounds, {
       ours: async () => {
-        const side = await pipeline(DOCUMENTS);
+        const side = await pipeline(size);
         if (!last) throw new Error('there is no tenant');
         return { side, peers: await tables.load(last) };
       },
@@ -314,7 +316,7 @@ async function openPeers({ adminUrl }: { adminUrl: string }, vectors: string) {
   return {
     load,
     async close() {
-      await pool.end();
+      await store.end();
       await sql.end();
     },
   };
