@@ -390,7 +390,8 @@ export function createIngestion(options: IngestionOptions) {
     await options.embedded.removeOthers(work.document, work.children);
     const pages = work.structure.pages.length > 0 ? work.structure.pages.length : null;
     const published = await database.tenant(async (sql) => {
-      if (!(await end(sql, work.taskId, work.attempt, 'succeeded', null))) return undefined;
+      const ended = await endTask(sql, work.taskId, work.attempt, { status: 'succeeded', error: null });
+      if (!ended) return undefined;
       const replaced = await publishVersion(sql, id, {
         number: version,
         pages,
@@ -405,7 +406,10 @@ export function createIngestion(options: IngestionOptions) {
         level: 'info',
         message: `Published ${work.plan.size} chunks.`,
       });
-      return { replaced, accepted, task: await getTask(sql, work.taskId) };
+      const task = await getTask(sql, work.taskId);
+      // Last: every upload of the tenant waits for this row until we commit.
+      await dischargeTasks(sql, 1, ended.size);
+      return { replaced, accepted, task };
     });
     if (!published) {
       await forgetTextOfDeleted(work);

@@ -147,6 +147,26 @@ describe('on a server', () => {
   test('COPY writes what was given, once', () => expectWritten(server, true));
   test('and so does one statement', () => expectWritten(server, false));
 
+  test('what was bought is looked up by itself, however much a tenant has that was never analysed', async () => {
+    const scope = newScope();
+    const documentId = await newDocument(server, scope);
+    const chunks = Array.from({ length: 1_500 }, (_, at) => chunkOf(`bought ${at}`, at));
+    const hashes = chunks.slice(0, 20).map(({ contentHash }) => Buffer.from(contentHash).toString('hex'));
+    await runAs(scope, async () => {
+      await write(server, documentId, chunks, true);
+      const { known, read } = await server.database.tenant(async (sql) => {
+        const found = await knownEmbeddings(sql, server.spaceId, hashes);
+        const [rows] = await sql<{ read: number }[]>`
+          select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::int as read
+          from pg_stat_xact_user_tables where relname = ${`chunk_vectors_s${server.spaceId}_0`}`;
+        return { known: found, read: rows?.read };
+      });
+      expect(known.size).toBe(20);
+      // What the session has read before may be among it; a walk over the tenant would be all of its chunks.
+      expect(read).toBeLessThan(chunks.length / 2);
+    });
+  });
+
   test.each([true, false])(
     'what the server refuses is told, and nothing of its batch is kept (COPY: %p)',
     async (copies) => {
