@@ -185,7 +185,7 @@ export const benchmark: Benchmark = {
         25,
       ),
       ...STAGES.map(
-        (stage, i): Row => ({ label: `share of ${stage}`, unit: 'of them', values: [(spent[i] ?? 0) / all] }),
+        (stage, i): Row => ({ label: `share of ${stage}`, unit: 'ratio', values: [(spent[i] ?? 0) / all] }),
       ),
     ];
   },
