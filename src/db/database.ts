@@ -54,9 +54,10 @@ export interface DatabaseOptions {
 
 /**
  * In milliseconds. Nobody waits for anything but the database inside a transaction, so one that is idle belongs to a
- * process that stands still, and whoever takes over waits for its locks.
+ * process that stands still, and whoever takes over waits for its locks. A process that stands still between the parts of
+ * a statement's message is not idle to the server: there the statement's own limit ends the wait.
  */
-const LIMITS = { statement_timeout: 60_000, lock_timeout: 20_000, idle_in_transaction_session_timeout: 10_000 };
+const LIMITS = { statement_timeout: 30_000, lock_timeout: 20_000, idle_in_transaction_session_timeout: 10_000 };
 
 const SILENCE_SECONDS = 75;
 

@@ -258,11 +258,13 @@ describe.skipIf(CHROMIUM === undefined)('the console', () => {
     await answer.locator('.streaming p').waitFor();
     expect(await answer.textContent()).toContain(begun);
     model.release();
-    await answer.locator('.sources').waitFor();
+    // Stored: without the marks of an answer under way.
+    const stored = page.locator('article.answer:not([data-turn])');
+    await stored.waitFor();
     const text = await answer.textContent();
     expect(text).toContain(begun);
     await page.reload();
-    await answer.locator('.sources').waitFor();
+    await stored.waitFor();
     expect(await answer.textContent()).toBe(text);
     expect(await answer.count()).toBe(1);
     expect(await page.locator('.row[data-phase=ready]').count()).toBe(1);
