@@ -328,6 +328,8 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
       gather();
     },
     resync() {
+      // Whoever is catching up has read before what was lost, and must not take that for all.
+      arrivals += 1;
       recent = [];
       epoch = undefined;
       for (const state of crowds.disperse()) alone.add(state);
