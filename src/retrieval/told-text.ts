@@ -31,8 +31,12 @@ const MOST_OF_LINE = 4_096;
 const MARKERS = String.raw`[\s>*+\-\d.)]*`;
 /** Containers that some renderers know, and whose ends stand above fences. */
 const CONTAINER = new RegExp(`^${MARKERS}:::`);
-/** In words before it, brackets cannot begin the definition of a link. */
-const BRACKETS_IN_WORDS = /\p{L}.*(?<!\\)\[[^[\]]*\]$/u;
+/** Whether the brackets at the end of a line stand behind words, where they cannot begin the definition of a link. */
+function endsInBrackets(line: string): boolean {
+  const open = line.lastIndexOf('[');
+  const isPair = open >= 0 && line.charAt(open - 1) !== '\\' && line.indexOf(']', open) === line.length - 1;
+  return isPair && /\p{L}/u.test(line.slice(0, open));
+}
 
 export function createToldText(): ToldText {
   let line = '';
@@ -46,7 +50,7 @@ export function createToldText(): ToldText {
 
   function apart(text: string, isCut: boolean): boolean {
     const first = text.charAt(0);
-    if (last === ']' && first === ':') return !BRACKETS_IN_WORDS.test(line);
+    if (last === ']' && first === ':') return !endsInBrackets(line);
     if (/^(?:!\[|\]\(|<[a-z/!?]|``|~~|\\`)/i.test(last + first)) return true;
     // What stood between them must not make an address or an entity of them.
     return isCut && (/^[a-z\d:/.&#][a-z\d/#]/i.test(last + first) || /^(?:w\.|[ps]:)/i.test(last + first));
