@@ -40,6 +40,8 @@ async function ask(who: Who, content: string, conversationId?: string) {
   return rig.as(who, () => rig.chat.turn(sent.turn_id));
 }
 
+const droppedCitations = async () => (await rig.metrics.citationsDropped.get()).values[0]?.value ?? 0;
+
 describe('an answer', () => {
   test('keeps the citations that lead somewhere, and loses images, unknown links and citations that lead nowhere', async () => {
     const { who } = await ready();
@@ -50,12 +52,13 @@ describe('an answer', () => {
       'xel](https://evil.example/?q=two) Go [on](htt',
       'ps://evil.example/).',
     ];
+    const before = await droppedCitations();
     const turn = await ask(who, 'What is the harbour tariff?');
     expect(turn.text).toBe('The tariff is two coins [1]. Others disagree . pixel Go on.');
     expect(turn.sources.map(({ n, quote, verified }) => [n, quote, verified])).toEqual([
       [1, 'The harbour tariff is two coins.', true],
     ]);
-    expect(await rig.metrics.registry.metrics()).toContain('dreamhub_citations_dropped_total{service="dreamhub"} 1');
+    expect((await droppedCitations()) - before).toBe(1);
   });
 
   test('that cites only what there is not says that nothing supports it', async () => {
