@@ -72,7 +72,7 @@ describe.skipIf(!isThere)('behind PgBouncer in transaction mode', () => {
     for (const [index, [first, second]] of seen.entries()) {
       pids.add(first?.['pid']);
       const tenant = tenants[index];
-      expect(first).toMatchObject({ role: 'dreamhub_tenant', tenant, statement: '1min', lock: '20s', idle: '10s' });
+      expect(first).toMatchObject({ role: 'dreamhub_tenant', tenant, statement: '30s', lock: '20s', idle: '10s' });
       expect([second?.['tenant'], second?.['pid']]).toEqual([tenant, first?.['pid']]);
     }
     expect(pids.size).toBeLessThanOrEqual(8);
