@@ -172,7 +172,7 @@ describe('a turn', () => {
   });
 
   describe('that comes while another one runs', () => {
-    /** Answers `Half` to the first question and waits there until it is aborted; `Whole` to all others. */
+    /** Answers `Some` to the first question and waits there until it is aborted; `Whole` to all others. */
     async function busy() {
       let calls = 0;
       let aborts = 0;
@@ -183,7 +183,7 @@ describe('a turn', () => {
             yield { type: 'delta', text: 'Whole' };
             return;
           }
-          yield { type: 'delta', text: 'Half' };
+          yield { type: 'delta', text: 'Some' };
           await new Promise((_, reject) =>
             signal.addEventListener('abort', () => {
               aborts += 1;
@@ -196,7 +196,7 @@ describe('a turn', () => {
       const who = await rig.newTenant();
       const first = await rig.as(who, () => rig.chat.send({ content: 'First?' }));
       const heard = Promise.withResolvers<void>();
-      const followed = await follow(rig, who, first.turn_id, (so) => textOf(so) === 'Half' && heard.resolve());
+      const followed = await follow(rig, who, first.turn_id, (so) => textOf(so) === 'Some' && heard.resolve());
       const outcome = rig.deliver(who, 'chat', first.turn_id);
       await heard.promise;
       const send = (content: string, ifBusy: 'queue' | 'interrupt' | 'reject', clientMessageId = content) =>
@@ -226,7 +226,7 @@ describe('a turn', () => {
       expect(await outcome).toEqual({ type: 'cancelled' });
       await Promise.all([followed.final, told.final]);
       expect(aborts()).toBe(1);
-      expect(followed.told.at(-1)).toMatchObject({ type: 'turn.cancelled', data: { text: 'Half' } });
+      expect(followed.told.at(-1)).toMatchObject({ type: 'turn.cancelled', data: { text: 'Some' } });
       expect(told.told.at(-1)?.type).toBe('turn.cancelled');
       expect(await send('Second?', 'interrupt')).toEqual(second);
       expect(await rig.deliver(who, 'chat', second.turn_id)).toEqual({ type: 'done' });
