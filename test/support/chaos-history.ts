@@ -9,7 +9,7 @@ import type { Installation } from './chaos-installation.ts';
 import type { History, Tenant } from './chaos-run.ts';
 
 /** A batch of embeddings: what one attempt may buy again. */
-const BATCH = 64;
+const BATCH = 128;
 
 export interface Verdict {
   /** Broken promises; none where all is well. */
