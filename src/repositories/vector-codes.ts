@@ -117,3 +117,14 @@ export async function sampleVectors(sql: Sql, spaceId: number, count: number): P
       order by random() limit 1) v`;
   return rows.map(({ embedding }) => embedding);
 }
+
+/** Those of the chunks that can still be found in the space: the others were deleted or replaced meanwhile. */
+export async function chunksStillThere(sql: Sql, spaceId: number, chunkIds: readonly string[]): Promise<Set<string>> {
+  const rows = await sql<{ id: string }[]>`
+    select v.chunk_id as id from chunk_vectors v
+    join document_spaces s on s.tenant_id = v.tenant_id and s.space_id = v.space_id
+      and s.document_id = v.document_id and s.version = v.version
+    where v.tenant_id = current_setting('app.tenant_id')::uuid and v.space_id = ${spaceId}
+      and v.chunk_id = any(${[...chunkIds]}::uuid[])`;
+  return new Set(rows.map(({ id }) => id));
+}

@@ -4,7 +4,7 @@
  * off both as questions lie off passages; what it should find is what looking at every vector finds.
  */
 import type { Database } from '../db/database.ts';
-import { sampleVectors } from '../repositories/vector-codes.ts';
+import { chunksStillThere, sampleVectors } from '../repositories/vector-codes.ts';
 import { codedChunks, exactChunks, type Tier } from '../repositories/vectors.ts';
 import { toHalfvec } from './vectors.ts';
 
@@ -70,7 +70,14 @@ export async function measureRecall(
       signal.throwIfAborted();
       const query = { spaceId, embedding, limit: NEAREST, filter: {} };
       const rows = await database.tenant((sql) => codedChunks(sql, query, { ...tier, candidates }));
-      found += rows.filter(({ id }) => nearest.has(id)).length;
+      const told = new Set(rows.map(({ id }) => id));
+      const missing = [...nearest].filter((id) => !told.has(id));
+      if (missing.length > 0) {
+        // What was deleted since it was looked for is not missed.
+        const there = await database.tenant((sql) => chunksStillThere(sql, spaceId, missing));
+        for (const id of missing) if (!there.has(id)) nearest.delete(id);
+      }
+      found += [...nearest].filter((id) => told.has(id)).length;
       wanted += nearest.size;
     }
     last = { candidates: candidates * MARGIN, recall: wanted === 0 ? 1 : found / wanted };
