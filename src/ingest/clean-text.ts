@@ -49,11 +49,14 @@ function safeCut(text: string, from: number): number {
   return 0;
 }
 
-/** ASCII and Han characters compose with nothing before them; a newline may belong to the return before it. */
+/**
+ * ASCII and Han characters compose with nothing before them; a newline may belong to the return before it, and of a control
+ * character nothing is left that would stand between what is before and after it.
+ */
 function isSafe(text: string, at: number): boolean {
   const code = text.charCodeAt(at);
   if (code === 0x0a) return text.charCodeAt(at - 1) !== 0x0d;
-  return code < 0x80 || (code >= 0x4e00 && code <= 0x9fff);
+  return code === 0x09 || code === 0x0d || (code >= 0x20 && code < 0x7f) || (code >= 0x4e00 && code <= 0x9fff);
 }
 
 function forcedCut(text: string): number {

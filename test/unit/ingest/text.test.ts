@@ -53,6 +53,7 @@ describe('clean text', () => {
         expect(text).toBe(cleanText(parts.join('')));
         expect(pieces.every((one) => one.isWellFormed())).toBe(true);
       }),
+      { examples: [[['\u1112', '\0', '\u1161']]] },
     );
   });
 
