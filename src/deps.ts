@@ -406,7 +406,7 @@ function createWorkerSide(
   const sealer = env.encryptionKeys.length > 0 ? webhookSealer(env.encryptionKeys) : undefined;
   if (!sealer)
     logger.warn('there is no key to open the secrets of webhooks with: they are left to workers that have it');
-  const builder = createSpaceBuilder({ database, spaces, clock, ids, logger });
+  const builder = createSpaceBuilder({ database, spaces, clock, ids, logger, metrics });
   const queueLimits = { maxOutstanding: config.queueMaxDepth, maxOutstandingBytes: config.queueMaxBytes };
   const malware = createGate(env, announcer);
   const accepting = { database, blobs, feeder, announcer, control, ids, metrics, limits: queueLimits, malware };

@@ -9,15 +9,17 @@ import type { Metrics } from '../kernel/metrics.ts';
 import { toTextIndex } from '../kernel/text/tsvector.ts';
 import { type IndexedChunk, knownEmbeddings } from '../repositories/chunks-write.ts';
 
-export interface BatchEmbedderOptions {
+export interface TextVectorsOptions {
   database: Pick<Database, 'tenant'>;
-  embeddings: EmbeddingProvider;
-  space: Pick<Space, 'id'>;
-  ids: Ids;
   metrics: Pick<Metrics, 'embeddingSeconds'>;
 }
 
-interface EmbeddedText {
+/** What is bought from, and where the vectors belong. */
+export interface Buyer extends Pick<Space, 'id'> {
+  readonly embeddings: EmbeddingProvider;
+}
+
+export interface EmbeddedText {
   text: string;
   hash: Uint8Array;
   /** The hash as a key. */
@@ -31,12 +33,18 @@ export function embeddedText({ headings, text: own }: Pick<Chunk, 'headings' | '
   return { text, hash, key: hash.toString('hex') };
 }
 
-/** Rejects with `provider_unavailable` and whatever else the provider rejects with; then nothing was bought. */
-export function createBatchEmbedder({ database, embeddings, space, ids, metrics }: BatchEmbedderOptions) {
-  /** Bought only where the tenant has not bought the same text before. By key, as `encodeHalfvec` gives them. */
-  async function vectorsFor(texts: readonly EmbeddedText[], signal: AbortSignal): Promise<Map<string, Uint8Array>> {
+/**
+ * The vectors of texts in a space, by key, as `encodeHalfvec` gives them. Bought only where the tenant has not bought the
+ * same text before. Rejects with `provider_unavailable` and whatever else the provider rejects with; then nothing was bought.
+ */
+export function createTextVectors({ database, metrics }: TextVectorsOptions) {
+  return async (
+    { id, embeddings }: Buyer,
+    texts: readonly EmbeddedText[],
+    signal: AbortSignal,
+  ): Promise<Map<string, Uint8Array>> => {
     const byKey = new Map(texts.map(({ key, text }) => [key, text]));
-    const vectors = await database.tenant((sql) => knownEmbeddings(sql, space.id, [...byKey.keys()]));
+    const vectors = await database.tenant((sql) => knownEmbeddings(sql, id, [...byKey.keys()]));
     const wanted = [...byKey].filter(([key]) => !vectors.has(key));
     if (wanted.length === 0) return vectors;
     const stop = metrics.embeddingSeconds.startTimer();
@@ -51,11 +59,15 @@ export function createBatchEmbedder({ database, embeddings, space, ids, metrics 
       vectors.set(key, encodeHalfvec(vector));
     }
     return vectors;
-  }
+  };
+}
 
-  return async (chunks: readonly Chunk[], signal: AbortSignal): Promise<IndexedChunk[]> => {
+/** Rejects as `createTextVectors` does. */
+export function createBatchEmbedder({ ids, ...options }: TextVectorsOptions & { ids: Ids }) {
+  const vectorsOf = createTextVectors(options);
+  return async (buyer: Buyer, chunks: readonly Chunk[], signal: AbortSignal): Promise<IndexedChunk[]> => {
     const texts = chunks.map(embeddedText);
-    const vectors = await vectorsFor(texts, signal);
+    const vectors = await vectorsOf(buyer, texts, signal);
     return chunks.map((chunk, at): IndexedChunk => {
       const { text, hash, key } = texts[at] ?? embeddedText(chunk);
       const embedding = vectors.get(key);

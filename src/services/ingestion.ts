@@ -52,7 +52,7 @@ import { type ChunkPlan, createChunkPlan } from './chunk-plan.ts';
 import { type DocumentText, storeText } from './document-text.ts';
 import type { Child, EmbeddedFiles } from './embedded-files.ts';
 import { keepLease } from './lease.ts';
-import type { OpenSpace, Spaces } from './spaces.ts';
+import type { Spaces } from './spaces.ts';
 import type { SpaceBuilder } from './spaces-build.ts';
 import { CANCELLED_ERROR } from './tasks.ts';
 
@@ -118,15 +118,7 @@ function classify(error: unknown): Outcome {
 export function createIngestion(options: IngestionOptions) {
   const { database, blobs, spaces, announcer, clock, ids, logger, metrics, leaseMs } = options;
   const works = new WeakMap<IngestAttempt, Work>();
-  const embedders = new Map<number, ReturnType<typeof createBatchEmbedder>>();
-
-  function embedderOf(space: OpenSpace): ReturnType<typeof createBatchEmbedder> {
-    const known = embedders.get(space.id);
-    if (known) return known;
-    const made = createBatchEmbedder({ database, embeddings: space.embeddings, space, ids, metrics });
-    embedders.set(space.id, made);
-    return made;
-  }
+  const embedChunks = createBatchEmbedder({ database, ids, metrics });
 
   function workOf(attempt: IngestAttempt): Work {
     const work = works.get(attempt);
@@ -352,7 +344,7 @@ export function createIngestion(options: IngestionOptions) {
     const batch = await work.plan.read(work.text, work.written, work.written + size);
     if (batch.length === 0) return { done: work.written, total };
     const stop = metrics.taskSeconds.startTimer({ stage: 'embedding' });
-    const rows = await embedderOf(space)(batch, signal);
+    const rows = await embedChunks(space, batch, signal);
     const written = work.written + batch.length;
     const update = {
       stage: 'embedding',

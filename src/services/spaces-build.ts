@@ -9,12 +9,11 @@ import { dropSpace } from '../db/spaces.ts';
 import { analyseSpace } from '../db/spaces-shards.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { newTraceId, runAs } from '../kernel/context.ts';
-import { AppError, messageOf } from '../kernel/errors.ts';
-import { encodeHalfvec } from '../kernel/halfvec.ts';
+import { messageOf } from '../kernel/errors.ts';
 import type { Ids } from '../kernel/ids.ts';
 import type { Logger } from '../kernel/logger.ts';
+import type { Metrics } from '../kernel/metrics.ts';
 import { createLoop, type Service } from '../kernel/service.ts';
-import { knownEmbeddings } from '../repositories/chunks-write.ts';
 import {
   claimSpace,
   endPhases,
@@ -30,7 +29,7 @@ import {
   insertVectors,
   recordWhole,
 } from '../repositories/spaces-documents.ts';
-import { embeddedText } from './batch-embedder.ts';
+import { createTextVectors, embeddedText } from './batch-embedder.ts';
 import type { OpenSpace, Spaces } from './spaces.ts';
 
 export interface SpaceBuilder extends Service {
@@ -51,6 +50,7 @@ export interface SpaceBuilderOptions {
   clock: Clock;
   ids: Ids;
   logger: Logger;
+  metrics: Pick<Metrics, 'embeddingSeconds'>;
   everyMs?: number;
   leaseMs?: number;
 }
@@ -64,7 +64,8 @@ const FORGOTTEN_AT_ONCE = 5_000;
 const NOBODY = '00000000-0000-0000-0000-000000000000';
 
 export function createSpaceBuilder(options: SpaceBuilderOptions): SpaceBuilder {
-  const { database, spaces, clock, ids, logger, everyMs = 5_000, leaseMs = 60_000 } = options;
+  const { database, spaces, clock, ids, logger, metrics, everyMs = 5_000, leaseMs = 60_000 } = options;
+  const vectorsOf = createTextVectors({ database, metrics });
 
   /** One batch of a version; false when there is nothing left. */
   async function writeBatch(space: OpenSpace, document: DocumentVersion, signal: AbortSignal): Promise<boolean> {
@@ -72,26 +73,7 @@ export function createSpaceBuilder(options: SpaceBuilderOptions): SpaceBuilder {
     const chunks = await database.tenant((sql) => chunksWithoutVector(sql, document, size));
     if (chunks.length === 0) return false;
     const texts = chunks.map((chunk) => ({ id: chunk.id, ...embeddedText(chunk) }));
-    const vectors = await database.tenant((sql) =>
-      knownEmbeddings(
-        sql,
-        space.id,
-        texts.map(({ key }) => key),
-      ),
-    );
-    const wanted = [...new Map(texts.map(({ key, text }) => [key, text]))].filter(([key]) => !vectors.has(key));
-    if (wanted.length > 0) {
-      const bought = await space.embeddings.embed(
-        wanted.map(([, text]) => text),
-        { purpose: 'document', signal },
-      );
-      for (const [index, [key]] of wanted.entries()) {
-        const vector = bought.vectors[index];
-        if (!vector)
-          throw new AppError('provider_unavailable', 'The embedding provider answered with too few vectors.');
-        vectors.set(key, encodeHalfvec(vector));
-      }
-    }
+    const vectors = await vectorsOf(space, texts, signal);
     const rows = texts.flatMap(({ id, hash, key }) => {
       const embedding = vectors.get(key);
       return embedding ? [{ chunkId: id, contentHash: hash, embedding }] : [];

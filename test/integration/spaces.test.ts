@@ -6,6 +6,7 @@ import { systemClock } from '../../src/kernel/clock.ts';
 import { AppError } from '../../src/kernel/errors.ts';
 import { systemIds } from '../../src/kernel/ids.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
+import { createMetrics } from '../../src/kernel/metrics.ts';
 import { createBuiltinEmbeddings } from '../../src/llm/builtin-embeddings.ts';
 import { createSpaceBuilder } from '../../src/services/spaces-build.ts';
 import { createRig, linesOf, type Rig } from '../support/rig.ts';
@@ -138,6 +139,7 @@ describe('building', () => {
       clock: systemClock,
       ids: systemIds,
       logger: silentLogger,
+      metrics: createMetrics(),
     });
     expect(await builder.build()).toBe(2);
     expect(other.sold).toHaveLength(135);
@@ -164,6 +166,7 @@ describe('building', () => {
       clock: systemClock,
       ids: systemIds,
       logger: silentLogger,
+      metrics: createMetrics(),
     });
     expect(await second.build()).toBe(0);
     thaw.resolve();

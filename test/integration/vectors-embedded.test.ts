@@ -8,6 +8,7 @@ import { systemClock } from '../../src/kernel/clock.ts';
 import { newTraceId, runAs } from '../../src/kernel/context.ts';
 import { systemIds } from '../../src/kernel/ids.ts';
 import { silentLogger as logger } from '../../src/kernel/logger.ts';
+import { createMetrics } from '../../src/kernel/metrics.ts';
 import { createBuiltinEmbeddings } from '../../src/llm/builtin-embeddings.ts';
 import { exactChunks, nearestChunks } from '../../src/repositories/vectors.ts';
 import { createSpaces } from '../../src/services/spaces.ts';
@@ -88,7 +89,14 @@ test('vectors are searched by codes, and a space is built beside and switched to
     logger,
   });
   const next = await spaces.create({ provider: 'builtin', model: embeddings.model, dimensions: 64 });
-  const builder = createSpaceBuilder({ database, spaces, clock: systemClock, ids: systemIds, logger });
+  const builder = createSpaceBuilder({
+    database,
+    spaces,
+    clock: systemClock,
+    ids: systemIds,
+    logger,
+    metrics: createMetrics(),
+  });
   expect(await builder.build()).toBe(DOCUMENTS);
   expect(await spaces.activate(next.id)).toMatchObject({ state: 'active', chunks: DOCUMENTS * CHUNKS });
   await spaces.rollback(next.id);

@@ -144,7 +144,7 @@ export async function createRig(options: RigOptions = {}) {
     clock,
     logger,
   });
-  const builder = createSpaceBuilder({ database, spaces, clock, ids, logger });
+  const builder = createSpaceBuilder({ database, spaces, clock, ids, logger, metrics });
   const shadows = createShadowReads({ database, spaces, random: () => 0, logger });
   const vectors = createVectorSearch({ database, spaces, shadows, embed: createQueryVectors({ metrics }) });
   const reranking = { reranker: options.reranker ?? createBuiltinRerank(), byDefault: false };
