@@ -6,38 +6,22 @@
 import { effect, type Scoped } from '../../actors/effect.ts';
 import type { IngestAttempt } from '../../actors/upload-pipeline.ts';
 import { uploadPipeline } from '../../actors/upload-pipeline.ts';
-import type {
-  BlobStore,
-  Chunker,
-  EmbeddedFile,
-  Extractor,
-  Job,
-  TaskResource,
-  TextStructure,
-} from '../contracts/index.ts';
+import type { BlobStore, Chunker, EmbeddedFile, Extractor, Job } from '../contracts/index.ts';
 import type { Database, Sql } from '../db/database.ts';
 import { ExtractError } from '../ingest/extract-error.ts';
 import { textPieces } from '../ingest/text-pieces.ts';
-import { backoffMs } from '../kernel/backoff.ts';
 import type { Clock } from '../kernel/clock.ts';
-import { AppError, messageOf } from '../kernel/errors.ts';
+import { messageOf } from '../kernel/errors.ts';
 import type { Ids } from '../kernel/ids.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
-import { cancelled, done, failed, type Outcome, released, retryIn, superseded } from '../kernel/outcome.ts';
-import { renewLease, requeue } from '../repositories/attempts.ts';
+import { done, type Outcome, superseded } from '../kernel/outcome.ts';
+import { renewLease } from '../repositories/attempts.ts';
 import { deleteOtherVersions, deleteVersion, writtenChunks } from '../repositories/chunks.ts';
 import { insertChunks } from '../repositories/chunks-write.ts';
-import {
-  type DocumentWork,
-  getDocumentWork,
-  publishVersion,
-  type ReplacedVersion,
-  setDocumentStatus,
-} from '../repositories/documents.ts';
+import { getDocumentWork, publishVersion, type ReplacedVersion, setDocumentStatus } from '../repositories/documents.ts';
 import { appendOutbox } from '../repositories/outbox.ts';
 import {
-  type Attempt,
   appendTaskLog,
   beginAttempt,
   dischargeTasks,
@@ -46,15 +30,17 @@ import {
   recordProgress,
 } from '../repositories/tasks.ts';
 import { originalKey, textKey } from '../storage/blob-keys.ts';
-import { type Announcer, progressOf } from './announcer.ts';
+import type { Announcer } from './announcer.ts';
 import { createBatchEmbedder } from './batch-embedder.ts';
-import { type ChunkPlan, createChunkPlan } from './chunk-plan.ts';
+import { createChunkPlan } from './chunk-plan.ts';
 import { type DocumentText, storeText } from './document-text.ts';
-import type { Child, EmbeddedFiles } from './embedded-files.ts';
+import type { EmbeddedFiles } from './embedded-files.ts';
+import { createIngestionAnnouncements } from './ingestion-announcements.ts';
+import { createIngestionEndings } from './ingestion-endings.ts';
+import { keyOf, namesOf, Superseded, type Work } from './ingestion-work.ts';
 import { keepLease } from './lease.ts';
 import type { Spaces } from './spaces.ts';
 import type { SpaceBuilder } from './spaces-build.ts';
-import { CANCELLED_ERROR } from './tasks.ts';
 
 export interface IngestionOptions {
   database: Database;
@@ -77,24 +63,8 @@ export interface IngestionOptions {
   leaseMs: number;
 }
 
-/** Everything an attempt has made so far. */
-interface Work extends IngestAttempt {
-  readonly taskId: string;
-  readonly begun: Attempt;
-  readonly document: DocumentWork;
-  structure: TextStructure;
-  /** There once the document is extracted. */
-  text: DocumentText | undefined;
-  plan: ChunkPlan;
-  /** Files inside of it that become documents when it is published. */
-  children: Child[];
-  /** Chunks that are written, of this attempt and earlier ones. */
-  written: number;
-}
-
 /** The most chunks of one batch: what a crash may buy twice. */
 const MAX_BATCH = 128;
-const RETRY = { baseMs: 1_000, maxMs: 300_000 };
 /** How far a task is when a stage begins; embedding moves through the span up to publishing. */
 const STAGE_PROGRESS = { extracting: 0.05, chunking: 0.15, embedding: 0.2, publishing: 0.95 } as const;
 type Stage = keyof typeof STAGE_PROGRESS;
@@ -102,23 +72,12 @@ type Stage = keyof typeof STAGE_PROGRESS;
 /** Lets whatever else waits in this process have its turn: chunking a long text is all computing. */
 const breathe = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-/** How a failure is told to people, and whether trying again can help. */
-function classify(error: unknown): Outcome {
-  if (error instanceof ExtractError) return failed(error.code, error.message);
-  if (error instanceof AppError) {
-    // What we stand on is away: that is not the document's failure, and says when to come back.
-    if (error.kind === 'unavailable') return retryIn(error.retryAfterMs, 'internal', error.message);
-    if (error.kind === 'quota_exceeded') return retryIn(error.retryAfterMs, 'quota_exceeded', error.message);
-    if (error.kind === 'provider_unavailable')
-      return retryIn(error.retryAfterMs, 'provider_unavailable', error.message);
-  }
-  return retryIn(undefined, 'internal', 'Something went wrong on our side.');
-}
-
 export function createIngestion(options: IngestionOptions) {
   const { database, blobs, spaces, announcer, clock, ids, logger, metrics, leaseMs } = options;
   const works = new WeakMap<IngestAttempt, Work>();
   const embedChunks = createBatchEmbedder({ database, ids, metrics });
+  const announcements = createIngestionAnnouncements({ database, announcer });
+  const { announceTask, announceProgress, announceEnd } = announcements;
 
   function workOf(attempt: IngestAttempt): Work {
     const work = works.get(attempt);
@@ -128,26 +87,6 @@ export function createIngestion(options: IngestionOptions) {
 
   /** As its uploader asked for, else as everybody's. */
   const chunkingOf = (work: Work) => work.begun.chunking ?? options.chunker.defaults;
-
-  const namesOf = (work: Work) => ({
-    document_id: work.document.id,
-    task_id: work.taskId,
-    title: work.document.title,
-  });
-
-  const keyOf = ({ taskId, attempt }: Work) => ({ table: 'tasks' as const, id: taskId, attempt });
-
-  /** Everything about a private document is told to its owner alone. */
-  const audienceOf = (work: Work) => (work.document.private_to === null ? 'tenant' : 'user');
-
-  async function announceTask(
-    work: Work,
-    type: 'task.succeeded' | 'task.cancelled' | 'task.queued',
-    known?: TaskResource,
-  ): Promise<void> {
-    const task = known ?? (await database.tenant((sql) => getTask(sql, work.taskId)));
-    if (task) await announcer.log(`task:${work.taskId}`, task.attempt, type, progressOf(task), audienceOf(work));
-  }
 
   /** Records that a stage begins, for readers of the task and of its topic alike. */
   async function enter(work: Work, stage: Stage): Promise<void> {
@@ -170,42 +109,6 @@ export function createIngestion(options: IngestionOptions) {
   function embeddingProgress(work: Work): number {
     const share = work.plan.size === 0 ? 1 : work.written / work.plan.size;
     return STAGE_PROGRESS.embedding + share * (STAGE_PROGRESS.publishing - STAGE_PROGRESS.embedding);
-  }
-
-  async function announceProgress(
-    work: Work,
-    update: { stage: string; progress: number; chunksDone: number; chunksTotal: number | null },
-  ): Promise<void> {
-    await announcer.log(
-      `task:${work.taskId}`,
-      work.attempt,
-      'task.progress',
-      {
-        task_id: work.taskId,
-        document_id: work.document.id,
-        status: 'running',
-        stage: update.stage,
-        progress: update.progress,
-        chunks_done: update.chunksDone,
-        chunks_total: update.chunksTotal,
-        attempt: work.attempt,
-      },
-      audienceOf(work),
-    );
-  }
-
-  /** Settles the task and frees its place in the queue; false where another attempt owns it. */
-  async function end(
-    sql: Sql,
-    taskId: string,
-    attempt: number,
-    status: 'succeeded' | 'failed' | 'cancelled' | 'dead',
-    error: { code: string; message: string } | null,
-  ): Promise<boolean> {
-    const ended = await endTask(sql, taskId, attempt, { status, error });
-    if (!ended) return false;
-    await dischargeTasks(sql, 1, ended.size);
-    return true;
   }
 
   async function begin(taskId: string): Promise<Work | Outcome> {
@@ -241,25 +144,6 @@ export function createIngestion(options: IngestionOptions) {
     };
     works.set(work, work);
     return work;
-  }
-
-  /** A worker that died between its commit and its last event: the log drops a final event that it has already. */
-  async function announceEnd(taskId: string): Promise<void> {
-    const found = await database.tenant(async (sql) => {
-      const task = await getTask(sql, taskId);
-      const document = task?.document_id && (await getDocumentWork(sql, task.document_id));
-      return task && document ? { task, document } : undefined;
-    });
-    if (!found) return;
-    const { task, document } = found;
-    if (task.status === 'queued' || task.status === 'running') return;
-    const audience = document.private_to === null ? 'tenant' : 'user';
-    const data = progressOf(task);
-    const topic = `task:${taskId}` as const;
-    if (task.status === 'failed' || task.status === 'dead') {
-      const error = task.error ?? { code: 'internal', message: '' };
-      await announcer.log(topic, task.attempt, `task.${task.status}`, { ...data, error }, audience);
-    } else await announcer.log(topic, task.attempt, `task.${task.status}`, data, audience);
   }
 
   async function extract(work: Work, signal: AbortSignal): Promise<void> {
@@ -410,7 +294,7 @@ export function createIngestion(options: IngestionOptions) {
     await forgetReplaced(work, published.replaced);
     stop();
     metrics.tasks.inc({ kind: 'ingest', status: 'succeeded' });
-    if (published.task) await announceTask(work, 'task.succeeded', published.task);
+    if (published.task) await announceTask(work, published.task);
     await options.embedded.announce(work.document, published.accepted);
     await announcer.hint('user', 'document.ready', {
       document_id: id,
@@ -443,106 +327,12 @@ export function createIngestion(options: IngestionOptions) {
     await options.embedded.forget(work.children);
   }
 
-  async function fail({
-    job,
-    attempt,
-    error,
-  }: Scoped & { job: Job; attempt: IngestAttempt | undefined; error: unknown }): Promise<Outcome> {
-    // Without an attempt nothing was begun, so nothing can be written down.
-    if (!attempt) throw error;
-    const work = workOf(attempt);
-    if (error instanceof Superseded) {
-      await forgetTextOfDeleted(work);
-      return superseded;
-    }
-    const outcome = classify(error);
-    logger.warn({ err: error, task_id: job.id, attempt: work.attempt }, `ingest attempt failed: ${messageOf(error)}`);
-    if (outcome.type === 'retry') return retryOrDie(work, outcome);
-    if (outcome.type === 'failed') return finishFailed(work, 'failed', outcome);
-    return outcome;
-  }
-
-  async function retryOrDie(work: Work, outcome: Extract<Outcome, { type: 'retry' }>): Promise<Outcome> {
-    // A provider that says when to come back is waited for; its pauses are not the document's failures.
-    const counted = outcome.afterMs === undefined;
-    if (counted && work.begun.retry_count + 1 >= options.maxAttempts) return finishFailed(work, 'dead', outcome);
-    const afterMs = outcome.afterMs ?? backoffMs(work.begun.retry_count, { ...RETRY, random: options.random });
-    const { code, message } = outcome;
-    const requeued = await database.tenant(async (sql) => {
-      if (!(await requeue(sql, keyOf(work), { afterMs, counted, error: { code, message } }))) return false;
-      await appendTaskLog(sql, work.taskId, {
-        attempt: work.attempt,
-        level: 'warn',
-        message: `${message} Trying again in ${Math.ceil(afterMs / 1_000)} s.`,
-      });
-      return true;
-    });
-    if (!requeued) return superseded;
-    await announceTask(work, 'task.queued');
-    return outcome;
-  }
-
-  async function finishFailed(
-    work: Work,
-    status: 'failed' | 'dead',
-    { code, message }: { code: string; message: string },
-  ): Promise<Outcome> {
-    const error = { code, message };
-    const ended = await database.tenant(async (sql) => {
-      if (!(await end(sql, work.taskId, work.attempt, status, error))) return false;
-      await setDocumentStatus(sql, work.document.id, 'failed', error);
-      const { document_id, task_id } = namesOf(work);
-      if (status === 'dead')
-        await appendOutbox(sql, 'task.dead', { document_id, task_id, attempt: work.attempt, error });
-      await appendOutbox(sql, 'document.failed', { ...namesOf(work), error });
-      await appendTaskLog(sql, work.taskId, { attempt: work.attempt, level: 'error', message });
-      return true;
-    });
-    if (!ended) return superseded;
-    metrics.tasks.inc({ kind: 'ingest', status });
-    const task = await database.tenant((sql) => getTask(sql, work.taskId));
-    if (task) {
-      const data = { ...progressOf(task), error };
-      await announcer.log(
-        `task:${work.taskId}`,
-        work.attempt,
-        status === 'dead' ? 'task.dead' : 'task.failed',
-        data,
-        audienceOf(work),
-      );
-    }
-    await announcer.hint('user', 'document.failed', {
-      document_id: work.document.id,
-      task_id: work.taskId,
-      title: work.document.title,
-      error,
-    });
-    return failed(code, message);
-  }
-
-  async function cancel(work: Work): Promise<Outcome> {
-    const ended = await database.tenant(async (sql) => {
-      if (!(await end(sql, work.taskId, work.attempt, 'cancelled', null))) return false;
-      await setDocumentStatus(sql, work.document.id, 'failed', CANCELLED_ERROR);
-      await deleteVersion(sql, work.document.id, work.begun.document_version);
-      await appendOutbox(sql, 'document.failed', { ...namesOf(work), error: CANCELLED_ERROR });
-      await appendTaskLog(sql, work.taskId, { attempt: work.attempt, level: 'info', message: 'Cancelled.' });
-      return true;
-    });
-    if (!ended) {
-      await forgetTextOfDeleted(work);
-      return superseded;
-    }
-    metrics.tasks.inc({ kind: 'ingest', status: 'cancelled' });
-    await announceTask(work, 'task.cancelled');
-    return cancelled;
-  }
-
-  async function release(work: Work): Promise<Outcome> {
-    const options = { afterMs: 0, counted: false, error: null };
-    const handed = await database.tenant((sql) => requeue(sql, keyOf(work), options));
-    return handed ? released : superseded;
-  }
+  const { fail, finishFailed, cancel, release } = createIngestionEndings({
+    ...options,
+    announcements,
+    workOf,
+    forgetTextOfDeleted,
+  });
 
   const machine = uploadPipeline.provide({
     actors: {
@@ -573,6 +363,3 @@ export function createIngestion(options: IngestionOptions) {
 }
 
 export type Ingestion = ReturnType<typeof createIngestion>;
-
-/** Another attempt owns the task, or it is gone. */
-class Superseded extends Error {}

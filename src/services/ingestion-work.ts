@@ -1,0 +1,34 @@
+/** What an attempt at an upload carries from step to step, and how it is named. */
+import type { IngestAttempt } from '../../actors/upload-pipeline.ts';
+import type { TextStructure } from '../contracts/index.ts';
+import type { DocumentWork } from '../repositories/documents.ts';
+import type { Attempt } from '../repositories/tasks.ts';
+import type { ChunkPlan } from './chunk-plan.ts';
+import type { DocumentText } from './document-text.ts';
+import type { Child } from './embedded-files.ts';
+
+/** Everything an attempt has made so far. */
+export interface Work extends IngestAttempt {
+  readonly taskId: string;
+  readonly begun: Attempt;
+  readonly document: DocumentWork;
+  structure: TextStructure;
+  /** There once the document is extracted. */
+  text: DocumentText | undefined;
+  plan: ChunkPlan;
+  /** Files inside of it that become documents when it is published. */
+  children: Child[];
+  /** Chunks that are written, of this attempt and earlier ones. */
+  written: number;
+}
+
+export const namesOf = (work: Work) => ({
+  document_id: work.document.id,
+  task_id: work.taskId,
+  title: work.document.title,
+});
+
+export const keyOf = ({ taskId, attempt }: Work) => ({ table: 'tasks' as const, id: taskId, attempt });
+
+/** Another attempt owns the task, or it is gone. */
+export class Superseded extends Error {}
