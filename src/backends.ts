@@ -40,14 +40,15 @@ export interface BackendsOptions {
 const EMBEDDED_CONNECTIONS = 4;
 const CONNECTIONS = 20;
 
-async function openDatabase(
-  config: Config,
-  logger: Logger,
-): Promise<{ database: Database; embedded?: EmbeddedDatabase }> {
+async function openDatabase({
+  config,
+  logger,
+  clock,
+}: BackendsOptions): Promise<{ database: Database; embedded?: EmbeddedDatabase }> {
   if (config.databaseUrl === undefined) {
-    const embedded = await startEmbeddedDatabase({ dataDir: config.dataDir, logger });
+    const embedded = await startEmbeddedDatabase({ dataDir: config.dataDir, logger, clock });
     await migrate({ url: embedded.url, embedded: true, logger });
-    const database = createDatabase({ url: embedded.url, max: EMBEDDED_CONNECTIONS, embedded: true });
+    const database = createDatabase({ url: embedded.url, max: EMBEDDED_CONNECTIONS, embedded: true, clock });
     return { database, embedded };
   }
   const url = config.databaseUrl;
@@ -69,6 +70,7 @@ async function openDatabase(
     embedded: false,
     pooled,
     ownerPooled,
+    clock,
     ...(sessionRole && { sessionRole }),
   });
   return { database };
@@ -82,7 +84,10 @@ export async function openBackends({ config, logger, clock, ids }: BackendsOptio
   };
   try {
     // Both are waited for, so that a failure of one closes the other too.
-    const [opened, started] = await Promise.allSettled([openDatabase(config, logger), openRedis(config, logger)]);
+    const [opened, started] = await Promise.allSettled([
+      openDatabase({ config, logger, clock, ids }),
+      openRedis(config, logger),
+    ]);
     const redis = started.status === 'fulfilled' ? started.value : undefined;
     if (redis) closers.push(() => redis.stop());
     if (opened.status === 'fulfilled') {
@@ -93,7 +98,7 @@ export async function openBackends({ config, logger, clock, ids }: BackendsOptio
     if (opened.status === 'rejected') throw opened.reason;
     if (started.status === 'rejected') throw started.reason;
     const { database, embedded } = opened.value;
-    const clients = createRedisClients({ url: redis?.url ?? config.redisUrl ?? '', logger });
+    const clients = createRedisClients({ url: redis?.url ?? config.redisUrl ?? '', logger, clock });
     closers.push(() => clients.close());
     await Promise.all([assertIsolated(database), assertSafeRedis(clients, logger)]);
     await assertSamePartitions(clients, createKeys({ partitions: config.partitions }));

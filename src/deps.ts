@@ -299,6 +299,7 @@ function createServerSide({ env, pulling, spaces, keys, announcer, control, feed
     feeder,
     announcer,
     control,
+    clock,
     ids,
     metrics,
     maxUploadBytes,
@@ -409,7 +410,7 @@ function createWorkerSide(
   const builder = createSpaceBuilder({ database, spaces, clock, ids, logger, metrics });
   const queueLimits = { maxOutstanding: config.queueMaxDepth, maxOutstandingBytes: config.queueMaxBytes };
   const malware = createGate(env, announcer);
-  const accepting = { database, blobs, feeder, announcer, control, ids, metrics, limits: queueLimits, malware };
+  const accepting = { database, blobs, feeder, announcer, control, clock, ids, metrics, limits: queueLimits, malware };
   const documents = createDocuments({ database, blobs, announcer, control, logger });
   const { maxUploadBytes } = config;
   const inside = { database, blobs, documents, malware, feeder, announcer, ids, maxUploadBytes };

@@ -7,6 +7,7 @@ import type { Clock } from './kernel/clock.ts';
 import { messageOf } from './kernel/errors.ts';
 import type { Logger } from './kernel/logger.ts';
 import type { Service } from './kernel/service.ts';
+import { within } from './kernel/within.ts';
 
 export interface Part extends Service {
   /** How long its stop may take, in milliseconds. Default 5,000. */
@@ -34,17 +35,12 @@ export function createLifecycle({
 
   async function stopPart(part: Part): Promise<void> {
     const limit = part.stopMs ?? DEFAULT_STOP_MS;
-    const pause = new AbortController();
-    const late = clock.sleep(limit, pause.signal).then(
-      () => logger.warn({ part: part.name, ms: limit }, `${part.name} did not stop in time`),
-      () => undefined,
-    );
     try {
-      await Promise.race([part.stop(), late]);
+      await within(clock, limit, part.stop(), () =>
+        logger.warn({ part: part.name, ms: limit }, `${part.name} did not stop in time`),
+      );
     } catch (error) {
       logger.error({ err: error, part: part.name }, `${part.name} did not stop: ${messageOf(error)}`);
-    } finally {
-      pause.abort();
     }
   }
 

@@ -8,9 +8,11 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import postgres from 'postgres';
+import { type Clock, systemClock } from '../kernel/clock.ts';
 import { currentScope } from '../kernel/context.ts';
 import { AppError } from '../kernel/errors.ts';
 import { isUuid } from '../kernel/ids.ts';
+import { within } from '../kernel/within.ts';
 
 export type Sql = postgres.TransactionSql<{ bigint: number }>;
 
@@ -50,6 +52,7 @@ export interface DatabaseOptions {
   sessionRole?: string;
   /** Seconds of silence after which a server is taken for gone; more than it lets a statement take. Default: 75. */
   silenceSeconds?: number;
+  clock?: Clock;
 }
 
 /**
@@ -205,22 +208,12 @@ export function createDatabase(options: DatabaseOptions): Database {
     system: async (fn) => transaction(pool, 'dreamhub_system', undefined, fn),
     owner: async (fn) => transaction(ownerPool, 'dreamhub_owner', undefined, fn),
     async check(timeoutMs) {
-      const timer = Promise.withResolvers<never>();
-      const handle = setTimeout(
-        () => timer.reject(new AppError('unavailable', 'The database does not answer.')),
-        timeoutMs,
-      );
-      const query = pool`select 1`.then(
-        () => undefined,
-        (cause: unknown) => {
-          throw new AppError('unavailable', 'The database does not answer.', { cause });
-        },
-      );
       try {
-        await Promise.race([query, timer.promise]);
-      } finally {
-        clearTimeout(handle);
-        query.catch(() => undefined);
+        await within(options.clock ?? systemClock, timeoutMs, pool`select 1`, () => {
+          throw new Error(`no answer in ${timeoutMs} ms`);
+        });
+      } catch (cause) {
+        throw new AppError('unavailable', 'The database does not answer.', { cause });
       }
     },
     async close() {

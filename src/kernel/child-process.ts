@@ -5,6 +5,7 @@
  */
 import type { Clock } from './clock.ts';
 import type { Logger } from './logger.ts';
+import { within } from './within.ts';
 
 export interface ChildExit {
   code: number | null;
@@ -63,7 +64,7 @@ export function spawnChild({ name, command, onLine, clock, logger }: ChildOption
 
   const exited = child.exited.then(async (): Promise<ChildExit> => {
     // What it said last explains why it ended; but a grandchild may hold the pipes open for ever.
-    await Promise.race([drained, clock.sleep(100)]);
+    await within(clock, 100, drained, () => undefined);
     return { code: child.exitCode, signal: child.signalCode === null ? null : String(child.signalCode) };
   });
 

@@ -5,6 +5,7 @@
  */
 import type { Clock } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
+import { within } from '../kernel/within.ts';
 import type { RedisClient } from '../redis/clients.ts';
 
 export interface GuardedConnection {
@@ -39,20 +40,12 @@ export function guardConnection({ client, clock, deadlineMs, onReady }: GuardedC
     isReady,
     async call(fn) {
       if (!isReady()) throw new AppError('unavailable', 'Redis is not connected.');
-      const { promise: expired, reject } = Promise.withResolvers<never>();
-      const cancel = clock.after(deadlineMs, () => {
+      return within(clock, deadlineMs, fn(), () => {
         suspect = true;
         // Reconnects; what was sent and not answered is sent again then, and its reply finds nobody.
         client.disconnect(true);
-        reject(new AppError('unavailable', 'Redis did not answer in time.'));
+        throw new AppError('unavailable', 'Redis did not answer in time.');
       });
-      const reply = fn();
-      reply.catch(() => undefined);
-      try {
-        return await Promise.race([reply, expired]);
-      } finally {
-        cancel();
-      }
     },
     close() {
       client.off('ready', ready);

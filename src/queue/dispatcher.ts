@@ -20,6 +20,7 @@ import { messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { createLoop, type Service } from '../kernel/service.ts';
+import { within } from '../kernel/within.ts';
 import type { RedisClients } from '../redis/clients.ts';
 import type { Keys } from '../redis/keys.ts';
 import { createAcknowledger } from './acknowledger.ts';
@@ -294,9 +295,7 @@ async function openSession(options: DispatcherOptions) {
       await taking.stop();
       await doorbells.close();
       deliveries.abortAll();
-      const limit = new AbortController();
-      await Promise.race([held.whenEmpty(), clock.sleep(drainMs, limit.signal).catch(() => undefined)]);
-      limit.abort();
+      await within(clock, drainMs, held.whenEmpty(), () => undefined);
       await renewing.stop();
       await retire();
       connection.close();

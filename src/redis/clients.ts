@@ -12,8 +12,10 @@ import Redis, {
   type RedisCommander,
   type RedisOptions,
 } from 'ioredis';
+import { type Clock, systemClock } from '../kernel/clock.ts';
 import { AppError, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
+import { within } from '../kernel/within.ts';
 import { parseNode, parseRedisUrl, type RedisAddress, type RedisNode } from './address.ts';
 
 /** What a connection to one server and one to a cluster have in common. A call may name keys of one slot only. */
@@ -99,7 +101,15 @@ function loginOf({ username, password, tls }: ClusterAddress): Options {
 }
 
 /** `redis://…`, `rediss://…`, `unix:/path` for a socket, `redis+cluster://host:port,host:port`. */
-export function createRedisClients({ url, logger }: { url: string; logger: Logger }): RedisClients {
+export function createRedisClients({
+  url,
+  logger,
+  clock = systemClock,
+}: {
+  url: string;
+  logger: Logger;
+  clock?: Clock;
+}): RedisClients {
   const address = parseRedisUrl(url);
   const open = new Set<Redis | Cluster>();
 
@@ -178,20 +188,17 @@ export function createRedisClients({ url, logger }: { url: string; logger: Logge
       );
     },
     async info() {
-      if (address.kind === 'cluster') await Promise.all([producer, own].map((client) => whenReady(client)));
+      if (address.kind === 'cluster') await Promise.all([producer, own].map((client) => whenReady(client, clock)));
       return Promise.all((await masters()).map((master) => master.info()));
     },
     async check(timeoutMs) {
-      const { promise, reject } = Promise.withResolvers<never>();
-      const timer = setTimeout(() => reject(new Error(`no answer in ${timeoutMs} ms`)), timeoutMs);
       const pings = masters().then((all) => Promise.all(all.map((master) => master.ping())));
-      pings.catch(() => undefined);
       try {
-        await Promise.race([pings, promise]);
+        await within(clock, timeoutMs, pings, () => {
+          throw new Error(`no answer in ${timeoutMs} ms`);
+        });
       } catch (cause) {
         throw new AppError('unavailable', 'Redis does not answer.', { cause });
-      } finally {
-        clearTimeout(timer);
       }
     },
     async close() {
@@ -204,18 +211,15 @@ function addressOf({ options: { host = '127.0.0.1', port = 6379 } }: Redis): Red
   return { host, port };
 }
 
-async function whenReady(client: RedisClient): Promise<void> {
+async function whenReady(client: RedisClient, clock: Clock): Promise<void> {
   if (client.status === 'ready') return;
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const { promise, resolve } = Promise.withResolvers<void>();
   client.on('ready', resolve);
-  const timer = setTimeout(
-    () => reject(new AppError('unavailable', 'The Redis Cluster is not ready.')),
-    CLUSTER_START_MS,
-  );
   try {
-    await promise;
+    await within(clock, CLUSTER_START_MS, promise, () => {
+      throw new AppError('unavailable', 'The Redis Cluster is not ready.');
+    });
   } finally {
-    clearTimeout(timer);
     client.off('ready', resolve);
   }
 }

@@ -14,6 +14,7 @@ import { type Clock, systemClock } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
 import { lockFile } from '../kernel/file-lock.ts';
 import type { Logger } from '../kernel/logger.ts';
+import { within } from '../kernel/within.ts';
 
 export interface EmbeddedRedisOptions {
   /** `DATA_DIR`; Redis keeps its files in its folder `redis`. */
@@ -109,11 +110,9 @@ async function endOrphan(socketPath: string, clock: Clock, logger: Logger): Prom
   }
   logger.warn({ socketPath }, 'ending a redis-server that outlived its DreamHub process');
   client.shutdown().catch(() => undefined);
-  const timeout = clock.sleep(ORPHAN_TIMEOUT_MS).then(() => {
+  await within(clock, ORPHAN_TIMEOUT_MS, ended, () => {
     throw new AppError('conflict', `A redis-server on ${socketPath} does not end; end it by hand.`);
   });
-  timeout.catch(() => undefined);
-  await Promise.race([ended, timeout]);
 }
 
 /** Resolves when the server answers and has loaded its file; rejects when it ends first or takes too long. */

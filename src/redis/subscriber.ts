@@ -12,6 +12,7 @@ import { runDetached } from '../kernel/context.ts';
 import { AppError, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { createLoop, type Service } from '../kernel/service.ts';
+import { within } from '../kernel/within.ts';
 import { parseNode } from './address.ts';
 import type { RedisClient, RedisClients } from './clients.ts';
 
@@ -68,19 +69,10 @@ export function createSubscriber(options: SubscriberOptions): Subscriber {
 
   const notListening = () => new AppError('unavailable', 'This process is not listening.', { retryAfterMs: 1_000 });
 
-  /** The promise, or `unavailable` after so long: the connection's own commands wait for as long as Redis is away. */
-  async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
-    promise.catch(() => undefined);
-    const late = Promise.withResolvers<never>();
-    const cancel = clock.after(ms, () =>
-      late.reject(new AppError('unavailable', 'Redis does not answer.', { retryAfterMs: 1_000 })),
-    );
-    try {
-      return await Promise.race([promise, late.promise]);
-    } finally {
-      cancel();
-    }
-  }
+  /** The connection's own commands wait for as long as Redis is away. */
+  const unanswered = (): never => {
+    throw new AppError('unavailable', 'Redis does not answer.', { retryAfterMs: 1_000 });
+  };
 
   const channelsAt = (server: string) => [...channels.values()].filter((channel) => channel.server === server);
 
@@ -197,7 +189,7 @@ export function createSubscriber(options: SubscriberOptions): Subscriber {
         [...links.values()].map(async (link) => {
           if (link.client.status !== 'ready') return;
           try {
-            await within(probeMs, link.client.ping());
+            await within(clock, probeMs, link.client.ping(), unanswered);
             await settle(link.server);
           } catch (error) {
             logger.warn({ err: error, subscriber: name }, 'the subscription gives no sign of life: connecting anew');
@@ -252,7 +244,7 @@ export function createSubscriber(options: SubscriberOptions): Subscriber {
         );
       }
       try {
-        await within(ADD_TIMEOUT_MS, Promise.race([promise, stopped.promise]));
+        await within(clock, ADD_TIMEOUT_MS, Promise.race([promise, stopped.promise]), unanswered);
       } finally {
         channel.waiting.delete(resolve);
       }

@@ -10,11 +10,13 @@ import { VISIBILITIES } from '../contracts/index.ts';
 import type { Database, Sql } from '../db/database.ts';
 import { readChunking } from '../ingest/chunk-rules.ts';
 import { needsWholeFile, type Sniffed, sniffFile, sniffMediaType } from '../ingest/sniff.ts';
+import type { Clock } from '../kernel/clock.ts';
 import { currentScope } from '../kernel/context.ts';
 import { AppError, type FieldError } from '../kernel/errors.ts';
 import type { Ids } from '../kernel/ids.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { traceparentOf } from '../kernel/trace.ts';
+import { within } from '../kernel/within.ts';
 import type { Feeder } from '../queue/feeder.ts';
 import type { Control } from '../realtime/control.ts';
 import type { QueueLimits } from '../repositories/admission.ts';
@@ -80,6 +82,7 @@ export interface UploadsOptions {
   feeder: Pick<Feeder, 'nudge'>;
   announcer: Announcer;
   control: Pick<Control, 'publishCancel'>;
+  clock: Clock;
   ids: Ids;
   metrics: Metrics;
   maxUploadBytes: number;
@@ -322,7 +325,7 @@ export function createUploads(options: UploadsOptions): Uploads {
     filename,
     fields: raw,
     origin,
-    within,
+    within: alsoWrite,
   }: StagedUpload): Promise<{ receipt: UploadReceipt; created: boolean }> {
     const originalId = ids.uuid();
     let promoted = false;
@@ -342,7 +345,7 @@ export function createUploads(options: UploadsOptions): Uploads {
       const decision = await untilNotOvertaken(() =>
         database.tenant(async (sql) => {
           const decided = await decide(sql, bytes, fields, known);
-          await within?.(sql, decided.receipt);
+          await alsoWrite?.(sql, decided.receipt);
           return decided;
         }),
       );
@@ -350,7 +353,9 @@ export function createUploads(options: UploadsOptions): Uploads {
       kept = decision.kept;
       await settle(decision, fields.visibility);
       const created = !receipt.duplicate;
-      if (created) await Promise.race([announce(receipt, title, fields.visibility), Bun.sleep(TOLD_WITHIN_MS)]);
+      if (created) {
+        await within(options.clock, TOLD_WITHIN_MS, announce(receipt, title, fields.visibility), () => undefined);
+      }
       return { receipt, created };
     } catch (error) {
       if (error instanceof AppError && error.kind === 'queue_full') metrics.queueRefusals.inc();

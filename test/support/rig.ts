@@ -224,6 +224,7 @@ export async function createRig(options: RigOptions = {}) {
       feeder,
       announcer,
       control,
+      clock,
       ids,
       metrics,
       maxUploadBytes: 10_000_000,
