@@ -9,7 +9,7 @@ import type { Subscription, TopicHandler } from '../../client/topics.ts';
 import { applyTurnEvent, applyTurnReset, isTurnOver, newTurn, type TurnView, viewOfTurn } from '../../client/turn.ts';
 import type { Conversation, Message } from '../../client/types.ts';
 import { createStore, type Store } from '../store.ts';
-import { describe, type Problem } from './problem.ts';
+import { describe, ensureGone, type Failure, type Problem } from './problem.ts';
 
 export interface Outgoing {
   clientMessageId: string;
@@ -22,10 +22,15 @@ export interface ChatState {
   conversations: Conversation[];
   nextCursor: string | null;
   listed: boolean;
+  /** The list could not be read, or not on. */
+  listFailure: Failure | null;
   /** `null`: a conversation that begins with the next question. */
   openId: string | null;
   loading: boolean;
-  error: Problem | null;
+  /** The open conversation could not be read, or what became of a question in it. */
+  failure: Failure | null;
+  /** The running answer could not be stopped. */
+  stopFailure: Failure | null;
   messages: Message[];
   /** Turns of the open conversation that have no stored answer (yet), by turn id. */
   turns: ReadonlyMap<string, TurnView>;
@@ -37,9 +42,13 @@ export interface ChatModel {
   open(conversationId: string | null): void;
   ask(question: string): void;
   resend(clientMessageId: string): void;
+  /** Never rejects: what fails is in the store. */
   stop(turnId: string): Promise<void>;
+  /** Rejects with what the server says. */
   rename(id: string, title: string): Promise<void>;
+  /** Rejects with what the server says; one that is gone already is removed. */
   remove(id: string): Promise<void>;
+  /** Never rejects: what fails is in the store. */
   loadMore(): Promise<void>;
   dispose(): void;
 }
@@ -59,7 +68,8 @@ const RECENT_TURNS = 5;
 
 const closedConversation = {
   loading: false,
-  error: null,
+  failure: null,
+  stopFailure: null,
   messages: [] as Message[],
   turns: new Map<string, TurnView>(),
   outgoing: [] as Outgoing[],
@@ -70,6 +80,7 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
     conversations: [],
     nextCursor: null,
     listed: false,
+    listFailure: null,
     openId: null,
     ...closedConversation,
   });
@@ -108,7 +119,8 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
     return {
       event: (event) => next(applyTurnEvent(views.get(turnId) ?? newTurn, event)),
       reset: (frame) => next(applyTurnReset(views.get(turnId) ?? newTurn, frame)),
-      failed: () => void look(turnId, during),
+      // It cannot be followed: its state as it is now.
+      failed: () => void attempt(during, () => look(turnId, during)),
     };
   }
 
@@ -133,20 +145,35 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
         turns: new Map(views),
       }));
     }
-    store.update((state) => ({ ...state, conversations: touch(state.conversations, state.openId) }));
+    store.update((state) => ({
+      ...state,
+      stopFailure: null,
+      conversations: touch(state.conversations, state.openId),
+    }));
+  }
+
+  /** Reads something of the open conversation; where that fails, it says so there and offers to try again. */
+  async function attempt(during: number, read: () => Promise<unknown>): Promise<void> {
+    try {
+      await read();
+      if (current(during)) change({ failure: null });
+    } catch (error) {
+      if (!current(during)) return;
+      const again = () => {
+        change({ failure: null, loading: store.get().messages.length === 0 });
+        void attempt(during, read);
+      };
+      change({ loading: false, failure: { problem: describe(error), again } });
+    }
   }
 
   /** The state of a turn as the server has it, for those that cannot be followed. */
   async function look(turnId: string, during: number): Promise<TurnView | undefined> {
-    try {
-      const turn = await client.turns.get(turnId);
-      if (!current(during)) return undefined;
-      const view: TurnView = { ...newTurn, ...viewOfTurn(turn) };
-      show(turnId, view);
-      return view;
-    } catch {
-      return undefined;
-    }
+    const turn = await client.turns.get(turnId);
+    if (!current(during)) return undefined;
+    const view: TurnView = { ...newTurn, ...viewOfTurn(turn) };
+    show(turnId, view);
+    return view;
   }
 
   function follow(turnId: string, during: number): void {
@@ -165,7 +192,7 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
   async function readMessages(conversationId: string, during: number): Promise<void> {
     const messages = await allMessages(client, conversationId);
     if (!current(during)) return;
-    change({ messages, loading: false, error: null });
+    change({ messages, loading: false });
     const answered = new Set(
       messages.filter((message) => message.role === 'assistant').map((message) => message.turn_id),
     );
@@ -190,10 +217,47 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
         const listed = new Set(page.items.map(({ id }) => id));
         const older =
           state.nextCursor === null ? [] : state.conversations.filter(({ id }) => !listed.has(id)).slice(PAGE);
-        return { ...state, conversations: [...page.items, ...older], nextCursor: page.next_cursor, listed: true };
+        return {
+          ...state,
+          conversations: [...page.items, ...older],
+          nextCursor: page.next_cursor,
+          listed: true,
+          listFailure: null,
+        };
       });
-    } catch {
-      if (!disposed) change({ listed: true });
+    } catch (error) {
+      if (!disposed) change({ listFailure: { problem: describe(error), again: () => void readConversations() } });
+    }
+  }
+
+  async function readMoreConversations(): Promise<void> {
+    const cursor = store.get().nextCursor;
+    if (cursor === null) return;
+    try {
+      const page = await client.conversations.list({ limit: PAGE, cursor });
+      // Asked for twice, or the list was read anew meanwhile.
+      if (disposed || store.get().nextCursor !== cursor) return;
+      store.update((state) => ({
+        ...state,
+        conversations: [...state.conversations, ...page.items],
+        nextCursor: page.next_cursor,
+        listFailure: null,
+      }));
+    } catch (error) {
+      if (!disposed) change({ listFailure: { problem: describe(error), again: () => void readMoreConversations() } });
+    }
+  }
+
+  async function stop(turnId: string): Promise<void> {
+    const during = visit;
+    change({ stopFailure: null });
+    try {
+      if (realtime.state() === 'open') await realtime.cancelTurn(turnId);
+      else await client.turns.cancel(turnId);
+    } catch (error) {
+      const isOver = !live.has(turnId) && !views.has(turnId);
+      if (!current(during) || isOver) return;
+      change({ stopFailure: { problem: describe(error), again: () => void stop(turnId) } });
     }
   }
 
@@ -284,7 +348,8 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
       // Somebody else's window may have asked here; our own turns are followed already.
       const { openId, outgoing } = store.get();
       if (conversation_id === openId && live.size === 0 && outgoing.length === 0) {
-        void readMessages(conversation_id, visit).catch(() => {});
+        const during = visit;
+        void attempt(during, () => readMessages(conversation_id, during));
       }
     },
     missed: () => void readConversations(),
@@ -299,9 +364,7 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
       const during = visit;
       change({ ...closedConversation, openId: conversationId, loading: conversationId !== null });
       if (conversationId === null) return;
-      readMessages(conversationId, during).catch((error: unknown) => {
-        if (current(during)) change({ loading: false, error: describe(error) });
-      });
+      void attempt(during, () => readMessages(conversationId, during));
     },
     ask(question) {
       const message: Outgoing = { clientMessageId: uuid(), content: question, state: 'sending', error: null };
@@ -314,10 +377,7 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
       setOutgoing(clientMessageId, { state: 'sending', error: null });
       enqueue(message);
     },
-    async stop(turnId) {
-      if (realtime.state() === 'open') await realtime.cancelTurn(turnId);
-      else await client.turns.cancel(turnId);
-    },
+    stop,
     async rename(id, title) {
       const renamed = await client.conversations.rename(id, title);
       store.update((state) => ({
@@ -328,23 +388,14 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
       }));
     },
     async remove(id) {
-      await client.conversations.remove(id);
+      await ensureGone(client.conversations.remove(id));
       store.update((state) => ({ ...state, conversations: state.conversations.filter((entry) => entry.id !== id) }));
       if (store.get().openId === id) {
         leave();
         change({ ...closedConversation, openId: null });
       }
     },
-    async loadMore() {
-      const cursor = store.get().nextCursor;
-      if (cursor === null) return;
-      const page = await client.conversations.list({ limit: PAGE, cursor });
-      store.update((state) => ({
-        ...state,
-        conversations: [...state.conversations, ...page.items],
-        nextCursor: page.next_cursor,
-      }));
-    },
+    loadMore: readMoreConversations,
     dispose() {
       disposed = true;
       leave();

@@ -4,12 +4,11 @@
  * bar moves from pushed `task:` events; the list itself is read again when a hint says that something changed.
  */
 import type { Client } from '../../client/client.ts';
-import { ClientError } from '../../client/errors.ts';
 import type { Realtime } from '../../client/realtime.ts';
 import type { Subscription, TopicEvent } from '../../client/topics.ts';
 import type { KnowledgeDocument, Task } from '../../client/types.ts';
 import { createStore, type Store } from '../store.ts';
-import { describe, type Problem } from './problem.ts';
+import { describe, ensureGone, type Failure, mayPass, type Problem } from './problem.ts';
 
 export type RowPhase = 'sending' | 'queued' | 'working' | 'ready' | 'failed' | 'refused' | 'quarantined';
 
@@ -31,7 +30,7 @@ export interface DocumentRow {
   error: Problem | null;
   /** The server had these bytes already. */
   duplicate: boolean;
-  /** Attempts ran out, so another try may help. */
+  /** Another try may help: of the work, where its attempts ran out, or of sending the file. */
   retryable: boolean;
 }
 
@@ -39,7 +38,8 @@ export interface DocumentsState {
   rows: DocumentRow[];
   nextCursor: string | null;
   loaded: boolean;
-  error: Problem | null;
+  /** The list could not be read, or not on. */
+  failure: Failure | null;
 }
 
 export interface DocumentsModel {
@@ -47,8 +47,11 @@ export interface DocumentsModel {
   upload(files: Iterable<File>): void;
   /** Stops sending a file, or takes a refused one off the list. */
   dismiss(key: string): void;
+  /** Rejects with what the server says; one that is gone already is removed. */
   remove(documentId: string): Promise<void>;
+  /** Never rejects: the row says why it failed again. */
   retry(row: DocumentRow): Promise<void>;
+  /** Never rejects: what fails is in the store. */
   loadMore(): Promise<void>;
   dispose(): void;
 }
@@ -61,8 +64,10 @@ const PAGE = 100;
 type TaskEvent = TopicEvent<`task:${string}`>;
 
 export function createDocumentsModel({ client, realtime }: { client: Client; realtime: Realtime }): DocumentsModel {
-  const store = createStore<DocumentsState>({ rows: [], nextCursor: null, loaded: false, error: null });
+  const store = createStore<DocumentsState>({ rows: [], nextCursor: null, loaded: false, failure: null });
   const waiting: { key: string; file: File }[] = [];
+  /** Files that did not arrive, by row. */
+  const unsent = new Map<string, File>();
   const sending = new Map<string, AbortController>();
   const watched = new Map<string, Subscription>();
   const explained = new Set<string>();
@@ -130,11 +135,34 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
         rows: merge(state.rows, page.items, 'replace'),
         nextCursor: page.next_cursor,
         loaded: true,
-        error: null,
+        failure: null,
       }));
       follow();
     } catch (error) {
-      if (!disposed) store.update((state) => ({ ...state, loaded: true, error: describe(error) }));
+      if (!disposed) fail(error, refresh);
+    }
+  }
+
+  function fail(error: unknown, again: () => void): void {
+    store.update((state) => ({ ...state, failure: { problem: describe(error), again } }));
+  }
+
+  async function readMore(): Promise<void> {
+    const cursor = store.get().nextCursor;
+    if (cursor === null) return;
+    try {
+      const page = await client.documents.list({ limit: PAGE, cursor });
+      // Asked for twice, or the list was read anew meanwhile.
+      if (disposed || store.get().nextCursor !== cursor) return;
+      store.update((state) => ({
+        ...state,
+        rows: merge(state.rows, page.items, 'append'),
+        nextCursor: page.next_cursor,
+        failure: null,
+      }));
+      follow();
+    } catch (error) {
+      if (!disposed) fail(error, () => void readMore());
     }
   }
 
@@ -155,7 +183,8 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
         retryable: status === 'dead' || status === 'cancelled',
       });
     } catch {
-      // The row says "failed" either way.
+      // The row says "failed" either way; the next reading of the list asks again.
+      explained.delete(taskId);
     }
   }
 
@@ -185,7 +214,11 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
     } catch (error) {
       if (controller.signal.aborted)
         store.update((state) => ({ ...state, rows: state.rows.filter((row) => row.key !== key) }));
-      else patchKey(key, { phase: 'refused', error: describe(error) });
+      else {
+        const retryable = mayPass(error);
+        if (retryable) unsent.set(key, file);
+        patchKey(key, { phase: 'refused', error: describe(error), retryable });
+      }
     } finally {
       sending.delete(key);
       pump();
@@ -230,33 +263,32 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
       if (controller) return controller.abort();
       const index = waiting.findIndex((entry) => entry.key === key);
       if (index >= 0) waiting.splice(index, 1);
+      unsent.delete(key);
       store.update((state) => ({ ...state, rows: state.rows.filter((row) => row.key !== key) }));
     },
     async remove(documentId) {
-      try {
-        await client.documents.remove(documentId);
-      } catch (error) {
-        if (!(error instanceof ClientError) || error.code !== 'not_found') throw error;
-      }
+      await ensureGone(client.documents.remove(documentId));
       store.update((state) => ({ ...state, rows: state.rows.filter((row) => row.documentId !== documentId) }));
     },
-    async retry(row) {
-      if (row.taskId === null) return;
-      await client.tasks.retry(row.taskId);
-      patchKey(row.key, { phase: 'queued', progress: SENDING_SHARE, error: null, retryable: false, stage: null });
-      watch(row.taskId);
+    async retry({ key, taskId }) {
+      const file = unsent.get(key);
+      const anew = { error: null, retryable: false, stage: null };
+      if (file) {
+        unsent.delete(key);
+        patchKey(key, { ...anew, phase: 'sending', progress: 0 });
+        waiting.push({ key, file });
+        pump();
+      } else if (taskId !== null) {
+        try {
+          await client.tasks.retry(taskId);
+          patchKey(key, { ...anew, phase: 'queued', progress: SENDING_SHARE });
+          watch(taskId);
+        } catch (error) {
+          patchKey(key, { error: describe(error) });
+        }
+      }
     },
-    async loadMore() {
-      const cursor = store.get().nextCursor;
-      if (cursor === null) return;
-      const page = await client.documents.list({ limit: PAGE, cursor });
-      store.update((state) => ({
-        ...state,
-        rows: merge(state.rows, page.items, 'append'),
-        nextCursor: page.next_cursor,
-      }));
-      follow();
-    },
+    loadMore: readMore,
     dispose() {
       disposed = true;
       hints.unsubscribe();

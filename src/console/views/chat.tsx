@@ -4,9 +4,9 @@ import { isTurnOver, type TurnView } from '../../client/turn.ts';
 import type { Message, Source } from '../../client/types.ts';
 import type { ChatModel, ChatState, Outgoing } from '../model/chat.ts';
 import { useStore } from '../store.ts';
-import { wordsFor } from '../texts.ts';
 import { Answer } from './answer.tsx';
 import { useTexts } from './context.ts';
+import { FailureNote } from './failure-note.tsx';
 import { SendIcon, StopIcon } from './icons.tsx';
 
 interface ChatProps {
@@ -21,16 +21,11 @@ export function ChatPane({ model, question, hasDocuments, openSource, onSource }
   const texts = useTexts();
   const state = useStore(model.store);
   const running = [...state.turns].find(([, view]) => !isTurnOver(view))?.[0];
-  const blank = state.messages.length === 0 && state.outgoing.length === 0 && !state.loading && !state.error;
+  const blank = state.messages.length === 0 && state.outgoing.length === 0 && !state.loading && !state.failure;
   return (
     <main class="pane chat" aria-label={texts.chat}>
       <Thread state={state}>
         {state.loading && <p class="muted center">{texts.loading}</p>}
-        {state.error && (
-          <p class="failure" role="alert">
-            {wordsFor(texts, state.error)}
-          </p>
-        )}
         {blank && (
           <div class="welcome">
             <h1>{texts.welcome}</h1>
@@ -49,6 +44,12 @@ export function ChatPane({ model, question, hasDocuments, openSource, onSource }
             />
           ))}
         </div>
+        {state.failure && (
+          <FailureNote what={texts.conversationNotRead} problem={state.failure.problem} onAgain={state.failure.again} />
+        )}
+        {state.stopFailure && (
+          <FailureNote what={texts.notStopped} problem={state.stopFailure.problem} onAgain={state.stopFailure.again} />
+        )}
       </Thread>
       <LiveStatus running={running !== undefined} />
       <Composer model={model} question={question} running={running} />
@@ -163,15 +164,7 @@ function Entry({ item, openSource, onSource, onAgain }: EntryProps) {
       )}
       {view.status === 'cancelled' && <p class="muted stopped">{texts.stopped}</p>}
       {view.status === 'failed' && (
-        <div class="failure" role="alert">
-          <span>
-            {texts.turnFailed}
-            {view.error && `: ${wordsFor(texts, view.error)}`}
-          </span>
-          <button type="button" class="link" onClick={() => onAgain(item.question)}>
-            {texts.tryAgain}
-          </button>
-        </div>
+        <FailureNote what={texts.turnFailed} problem={view.error} onAgain={() => onAgain(item.question)} />
       )}
     </article>
   );
@@ -183,17 +176,7 @@ function OutgoingEntry({ message, onAgain }: { message: Outgoing; onAgain(): voi
     <article class="question">
       <h2 class="hidden">{texts.you}</h2>
       <div class="bubble pending">{message.content}</div>
-      {message.state === 'unsent' && (
-        <div class="failure" role="alert">
-          <span>
-            {texts.notSent}
-            {message.error && `: ${wordsFor(texts, message.error)}`}
-          </span>
-          <button type="button" class="link" onClick={onAgain}>
-            {texts.tryAgain}
-          </button>
-        </div>
-      )}
+      {message.state === 'unsent' && <FailureNote what={texts.notSent} problem={message.error} onAgain={onAgain} />}
     </article>
   );
 }
@@ -266,7 +249,7 @@ function Composer({
             class="round stop"
             aria-label={texts.stop}
             title={texts.stop}
-            onClick={() => void model.stop(running).catch(() => {})}
+            onClick={() => void model.stop(running)}
           >
             <StopIcon />
           </button>

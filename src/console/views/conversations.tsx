@@ -5,11 +5,12 @@ import type { ChatModel } from '../model/chat.ts';
 import { useStore } from '../store.ts';
 import { useTexts } from './context.ts';
 import { Dialog, RenameDialog } from './dialog.tsx';
+import { FailureNote } from './failure-note.tsx';
 import { PencilIcon, PlusIcon, TrashIcon } from './icons.tsx';
 
 export function ConversationsPane({ model, onOpen }: { model: ChatModel; onOpen(id: string | null): void }) {
   const texts = useTexts();
-  const { conversations, openId, nextCursor, listed } = useStore(model.store);
+  const { conversations, openId, nextCursor, listed, listFailure } = useStore(model.store);
   const [renaming, setRenaming] = useState<Conversation | null>(null);
   const [deleting, setDeleting] = useState<Conversation | null>(null);
   const titleOf = (conversation: Conversation) => conversation.title || texts.untitled;
@@ -53,8 +54,11 @@ export function ConversationsPane({ model, onOpen }: { model: ChatModel; onOpen(
           </li>
         ))}
       </ul>
-      {nextCursor !== null && (
-        <button type="button" class="button ghost" onClick={() => void model.loadMore().catch(() => {})}>
+      {listFailure && (
+        <FailureNote what={texts.listNotRead} problem={listFailure.problem} onAgain={listFailure.again} />
+      )}
+      {nextCursor !== null && !listFailure && (
+        <button type="button" class="button ghost" onClick={() => void model.loadMore()}>
           {texts.more}
         </button>
       )}

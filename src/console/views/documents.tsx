@@ -5,11 +5,12 @@ import { useStore } from '../store.ts';
 import { type Texts, wordsFor } from '../texts.ts';
 import { useTexts } from './context.ts';
 import { Dialog } from './dialog.tsx';
+import { FailureNote } from './failure-note.tsx';
 import { CheckIcon, CloseIcon, FileIcon, TrashIcon, UploadIcon } from './icons.tsx';
 
 export function DocumentsPane({ model }: { model: DocumentsModel }) {
   const texts = useTexts();
-  const { rows, loaded, error, nextCursor } = useStore(model.store);
+  const { rows, loaded, failure, nextCursor } = useStore(model.store);
   const [deleting, setDeleting] = useState<DocumentRow | null>(null);
   const input = useRef<HTMLInputElement>(null);
   return (
@@ -34,12 +35,7 @@ export function DocumentsPane({ model }: { model: DocumentsModel }) {
           event.currentTarget.value = '';
         }}
       />
-      {error && (
-        <p class="failure" role="alert">
-          {wordsFor(texts, error)}
-        </p>
-      )}
-      {loaded && rows.length === 0 && !error && (
+      {loaded && rows.length === 0 && !failure && (
         <div class="empty">
           <p>{texts.noDocuments}</p>
           <p class="muted">{texts.noDocumentsBody}</p>
@@ -53,12 +49,13 @@ export function DocumentsPane({ model }: { model: DocumentsModel }) {
             texts={texts}
             onDelete={() => setDeleting(row)}
             onDismiss={() => model.dismiss(row.key)}
-            onRetry={() => void model.retry(row).catch(() => {})}
+            onRetry={() => void model.retry(row)}
           />
         ))}
       </ul>
-      {nextCursor !== null && (
-        <button type="button" class="button ghost" onClick={() => void model.loadMore().catch(() => {})}>
+      {failure && <FailureNote what={texts.documentsNotRead} problem={failure.problem} onAgain={failure.again} />}
+      {nextCursor !== null && !failure && (
+        <button type="button" class="button ghost" onClick={() => void model.loadMore()}>
           {texts.more}
         </button>
       )}
@@ -115,7 +112,7 @@ function Row({ row, texts, onDelete, onDismiss, onRetry }: RowProps) {
                   ? wordsFor(texts, row.error)
                   : texts.failed}
             </span>
-            {row.retryable && row.taskId !== null && (
+            {row.retryable && (
               <button type="button" class="link" onClick={onRetry}>
                 {texts.tryAgain}
               </button>

@@ -3,8 +3,8 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Client } from '../../client/client.ts';
 import type { Source } from '../../client/types.ts';
 import { describe, type Problem } from '../model/problem.ts';
-import { wordsFor } from '../texts.ts';
 import { useTexts } from './context.ts';
+import { FailureNote } from './failure-note.tsx';
 import { CheckIcon, CloseIcon } from './icons.tsx';
 
 interface SourcePanelProps {
@@ -21,6 +21,7 @@ type Loaded = { text: string } | { problem: Problem } | null;
 export function SourcePanel({ client, source, onClose }: SourcePanelProps) {
   const texts = useTexts();
   const [loaded, setLoaded] = useState<Loaded>(null);
+  const [tries, setTries] = useState(1);
   const panel = useRef<HTMLElement>(null);
   useEffect(() => {
     const controller = new AbortController();
@@ -32,7 +33,7 @@ export function SourcePanel({ client, source, onClose }: SourcePanelProps) {
       },
     );
     return () => controller.abort();
-  }, [client, source.document_id]);
+  }, [client, source.document_id, tries]);
   useEffect(() => panel.current?.focus(), [source]);
   return (
     <aside class="source-panel" aria-label={texts.source(source.n, source.title)} ref={panel} tabIndex={-1}>
@@ -56,9 +57,11 @@ export function SourcePanel({ client, source, onClose }: SourcePanelProps) {
         {loaded === null && <p class="muted">{texts.loading}</p>}
         {loaded !== null && 'problem' in loaded && (
           <>
-            <p class="notice">
-              {loaded.problem.code === 'not_found' ? texts.sourceGone : wordsFor(texts, loaded.problem)}
-            </p>
+            {loaded.problem.code === 'not_found' ? (
+              <p class="notice">{texts.sourceGone}</p>
+            ) : (
+              <FailureNote what={texts.sourceNotRead} problem={loaded.problem} onAgain={() => setTries(tries + 1)} />
+            )}
             <p class="passage">
               <mark>{source.quote}</mark>
             </p>
