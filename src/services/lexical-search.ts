@@ -12,6 +12,7 @@ import { createLru } from '../kernel/lru.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { queryLexemes } from '../kernel/text/query.ts';
 import { type LexicalIndex, liveChunks, readForward, readIndex, readMembers } from '../repositories/lexical.ts';
+import { type ContentKind, contentKind } from '../retrieval/content-kind.ts';
 import { type ForwardIndex, parseTsvector, partOf } from '../retrieval/forward-index.ts';
 import type { ScoredHit } from '../retrieval/fusion.ts';
 import {
@@ -25,7 +26,7 @@ import {
   termSaturation,
   type WeightedTerm,
 } from '../retrieval/lexical.ts';
-import { type ContentKind, contentKind, LOOKED_AT, weighEvidence } from '../retrieval/lexical-evidence.ts';
+import { LOOKED_AT, weighEvidence } from '../retrieval/lexical-evidence.ts';
 
 export interface LexicalQuery {
   query: string;

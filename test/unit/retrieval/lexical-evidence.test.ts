@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { queryLexemes } from '../../../src/kernel/text/query.ts';
 import { toTextIndex } from '../../../src/kernel/text/tsvector.ts';
-import { contentKind, type Looked, weighEvidence } from '../../../src/retrieval/lexical-evidence.ts';
+import { type Looked, weighEvidence } from '../../../src/retrieval/lexical-evidence.ts';
 
 const looked = (id: string, text: string | null, score: number, rest: Partial<Looked> = {}): Looked => ({
   id,
@@ -46,6 +46,13 @@ describe('the second look', () => {
     ).toEqual(['alone', 'amid']);
   });
 
+  test('lets no single pair of a long question outweigh its other words', () => {
+    const question = 'harbour tariff ship weight crew cargo captain anchor storm voyage';
+    const most = 'Captain and anchor; crew, cargo. A ship of weight: a voyage, a storm.';
+    const pair = 'The harbour tariff.';
+    expect(order(question, [looked('most', most, 16), looked('pair', pair, 14.5)])).toEqual(['most', 'pair']);
+  });
+
   test('keeps scores in [0, 1], also for nothing', () => {
     const scores = weighEvidence(
       queryLexemes('harbour tariff'),
@@ -54,16 +61,5 @@ describe('the second look', () => {
     ).map(({ score }) => score);
     expect(scores.every((score) => score > 0 && score <= 1)).toBeTrue();
     expect(weighEvidence([], [], () => 1)).toEqual([]);
-  });
-});
-
-describe('the kind of content', () => {
-  test.each([
-    ['prose', 'The harbour is old.\nIts tariff is low: two coins.\nShips like it.'],
-    ['talk', '[10:32] Ada Lovelace: did you ship it?\n[10:33] Bob: yes, this morning.'],
-    ['talk', '用户：什么时候发货？\n客服：明天上午。'],
-    ['code', 'function tariff(ship) {\n  const due = ship.weight * 2;\n  return due;\n}\nif (due) {\n'],
-  ] as const)('is %s by the form of its lines', (kind, text) => {
-    expect(contentKind(text)).toBe(kind);
   });
 });
