@@ -22,6 +22,7 @@ import type { Metrics } from './kernel/metrics.ts';
 import { createSealer, type Sealer } from './kernel/sealing.ts';
 import type { Service } from './kernel/service.ts';
 import type { Part } from './lifecycle.ts';
+import { createTurns } from './kernel/turns.ts';
 import { createBuiltinRerank } from './llm/builtin-rerank.ts';
 import { createProviders } from './llm/create-providers.ts';
 import { createHttpRerank } from './llm/http-rerank.ts';
@@ -420,6 +421,7 @@ function createWorkerSide(
     blobs,
     extractor,
     chunker,
+  const turns = createTurns({ clock, onWaited: (lane, seconds) => metrics.turnWaitSeconds.observe({ lane }, seconds) });
     spaces,
     alsoWrite: builder.alsoWrite,
     embedded,
@@ -447,8 +449,9 @@ function createWorkerSide(
   });
   const tenants = createTenantActors({ ingestion, answering, logger });
   const bury = createBurial({ ingestion, answering });
-  const handle = createLaneHandler({ tenants, logger });
+  const handle = createLaneHandler({ tenants, turns, logger });
 
+    turns,
   async function onPoison(poison: Poison): Promise<void> {
     if (poison.reason === 'undecodable') {
       logger.error({ ...poison }, 'a stream entry that nobody can read was dropped; its row is handed out again');
@@ -527,6 +530,7 @@ function createWorkerSide(
       logger,
       maxUploadBytes: config.maxUploadBytes,
       ...pulling,
+      turns,
     }),
     createWebhookSender({ database, requests, sealer, clock, random, logger }),
     createOutboxRelay({ database, stream: createDomainEventStream({ clients, keys }), clock, ids, logger }),

@@ -27,4 +27,6 @@ export interface Delivery {
   entryId: string;
   /** How often this entry was delivered, this time included. */
   deliveries: number;
+  /** The tenant's share of the workers when the job was handed out; absent: 1. */
+  weight?: number;
 }

@@ -1,17 +1,23 @@
 /**
  * Extraction in child processes, so that whatever a document does to a parser, the worker lives on.
  *
- * A few children at most run at once; more requests wait in order. Children start on demand (about 0.1 s) and are kept
- * warm for a while, each for a bounded number of documents and growth. Small plain text and Markdown are read in this
- * process: decoding them runs no parser, and a child would cost more than the work.
+ * A few children at most run at once; more requests wait, in fair order among tenants (`kernel/fair-places.ts`). A child
+ * cannot give its place up in the middle of a document, so one that holds it for long is overdue: another tenant's document
+ * gets a child beside it, up to twice as many. Nobody's turn passes while a child works or is waited for.
+ * Children start on demand (about 0.1 s) and are kept warm for a while, each for a bounded number of documents and
+ * growth. Small plain text and Markdown are read in this process: decoding them runs no parser, and a child would cost
+ * more than the work.
  */
 import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExtractedFile, Extractor, ExtractRequest } from '../contracts/index.ts';
 import { type Clock, systemClock } from '../kernel/clock.ts';
+import { scopeIfAny } from '../kernel/context.ts';
+import { createFairPlaces } from '../kernel/fair-places.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Service } from '../kernel/service.ts';
+import { away } from '../kernel/turns.ts';
 import { ExtractError } from './extract-error.ts';
 import { type ExtractProcess, type ProcessLimits, startExtractProcess } from './extract-process.ts';
 import { leaveResult, type ResultLimits, readResult } from './extract-result.ts';
@@ -22,7 +28,7 @@ export interface SandboxOptions {
   logger: Logger;
   limits?: Partial<ProcessLimits & ResultLimits>;
   clock?: Clock;
-  /** Children at once; one a processor by default, at least two. */
+  /** Children at once, but for overdue ones; one a processor by default, at least two. */
   maxChildren?: number;
   /** Documents that one child reads before another takes its place. */
   maxJobs?: number;
@@ -42,6 +48,8 @@ const DEFAULT_LIMITS: ProcessLimits & ResultLimits = {
 };
 const IN_PROCESS = new Set(['text/plain', 'text/markdown']);
 const IN_PROCESS_BYTES = 1024 * 1024;
+/** How long one tenant's document may hold a child that another's waits for. */
+const PATIENCE_MS = 100;
 
 export function createSandboxedExtractor({
   logger,
@@ -56,9 +64,8 @@ export function createSandboxedExtractor({
   limits.heldChars = Math.min(limits.heldChars, limits.outputChars);
   const children = new Set<ExtractProcess>();
   const idle = new Map<ExtractProcess, () => void>();
-  const queue: { take(): void; refuse(reason: unknown): void }[] = [];
   const running = new Set<Promise<unknown>>();
-  let busy = 0;
+  const places = createFairPlaces({ places: maxChildren, clock, patienceMs: PATIENCE_MS });
   let folder: Promise<string> | undefined;
   let stopping = new AbortController();
   let results = 0;
@@ -67,36 +74,6 @@ export function createSandboxedExtractor({
     folder ??= mkdtemp(join(temporaryFolder, 'dreamhub-extract-'));
     return folder;
   };
-
-  /** Waits for a place among the children; the place must be given back. */
-  async function enter(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    if (busy < maxChildren) {
-      busy += 1;
-      return;
-    }
-    await new Promise<void>((resolve, reject) => {
-      const onAbort = () => {
-        queue.splice(queue.indexOf(waiter), 1);
-        reject(signal.reason);
-      };
-      const waiter = {
-        take() {
-          signal.removeEventListener('abort', onAbort);
-          resolve();
-        },
-        refuse: reject,
-      };
-      queue.push(waiter);
-      signal.addEventListener('abort', onAbort, { once: true });
-    });
-  }
-
-  function leave(): void {
-    const next = queue.shift();
-    if (next) next.take();
-    else busy -= 1;
-  }
 
   function takeChild(home: string): ExtractProcess {
     for (const [child, cancel] of idle) {
@@ -148,11 +125,12 @@ export function createSandboxedExtractor({
   }
 
   async function inTurn(job: Job, home: string, signal: AbortSignal): Promise<void> {
-    await enter(signal);
+    // Says who is next, and nothing of what may be read.
+    const place = await places.enter(scopeIfAny()?.tenantId ?? '', { signal });
     try {
       await inChild(job, home, signal);
     } finally {
-      leave();
+      places.leave(place);
     }
   }
 
@@ -171,7 +149,7 @@ export function createSandboxedExtractor({
     try {
       await mkdir(folder, { mode: 0o700 });
       if (small) await leaveResult({ ...job, ...limits }, { onRecognising: () => {} });
-      else await inTurn(job, home, signal);
+      else await away(() => inTurn(job, home, signal));
       return { ...(await checked(folder)), release };
     } catch (error) {
       await release();
@@ -201,7 +179,6 @@ export function createSandboxedExtractor({
     },
     async stop() {
       stopping.abort(new Error('the extractor is stopping'));
-      for (const waiter of queue.splice(0)) waiter.refuse(stopping.signal.reason);
       for (const cancel of idle.values()) cancel();
       idle.clear();
       await Promise.all([...children].map(retire));

@@ -46,6 +46,13 @@ export function createMetrics() {
       buckets: SECONDS,
       registers,
     }),
+    turnWaitSeconds: new Histogram({
+      name: name('turn_wait_seconds'),
+      help: 'Time that a step of background work waited for its turn among the tenants, by lane: ingest, background.',
+      labelNames: ['lane'],
+      buckets: SECONDS,
+      registers,
+    }),
     embeddingSeconds: new Histogram({
       name: name('embedding_seconds'),
       help: 'Time of one embedding request.',

@@ -12,6 +12,7 @@ import { AppError } from '../kernel/errors.ts';
 import { analyse, type LexemeKind } from '../kernel/text/lexemes.ts';
 import { isStopWord } from '../kernel/text/stop-words.ts';
 import { estimateTokens } from '../kernel/text/tokens.ts';
+import { breathe } from '../kernel/turns.ts';
 
 export interface BuiltinEmbeddingOptions {
   /** 64…4000; more tell more texts apart. */
@@ -26,6 +27,8 @@ const GRAM_WEIGHT = 0.4;
 const GRAM = 4;
 /** A word that is repeated e times counts 1.5 times. */
 const REPEAT_WEIGHT = 0.5;
+/** Texts between two breaths: some milliseconds. */
+const A_BREATH = 8;
 
 /**
  * Hashing brings no meaning that the words do not have, so beside a good word index it only finds what that misses:
@@ -46,7 +49,8 @@ export function createBuiltinEmbeddings({ dimensions = 1024 }: BuiltinEmbeddingO
     async embed(texts, { signal }) {
       const vectors: Float32Array[] = [];
       let tokens = 0;
-      for (const text of texts) {
+      for (const [index, text] of texts.entries()) {
+        if (index > 0 && index % A_BREATH === 0) await breathe();
         signal?.throwIfAborted();
         vectors.push(hashEmbedding(text, dimensions));
         tokens += estimateTokens(text);

@@ -5,6 +5,7 @@ import { AppError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { truncate } from '../kernel/text/normalise.ts';
 import { estimateTokens } from '../kernel/text/tokens.ts';
+import { away } from '../kernel/turns.ts';
 import { type AttemptPolicy, answered, attempt } from './attempts.ts';
 import { createKeyPool, type KeyLease } from './key-pool.ts';
 import type { ProviderObserver } from './observer.ts';
@@ -84,9 +85,10 @@ export function createOpenAiEmbeddings(options: OpenAiEmbeddingOptions): OpenAiE
       const input = texts.map((text) => prepareInput(text, model, purpose));
       const tokens = input.reduce((sum, text) => sum + estimateTokens(text), 0);
       const need = { model, tokens };
-      const result = await attempt(
-        { pool, clock, random, logger, observer, operation: 'embeddings', need, policy, signal },
-        (lease) => request(lease, input, tokens, signal),
+      const result = await away(() =>
+        attempt({ pool, clock, random, logger, observer, operation: 'embeddings', need, policy, signal }, (lease) =>
+          request(lease, input, tokens, signal),
+        ),
       );
       observer.tokens?.({ kind: 'embedding', model, count: result.tokens });
       return result;

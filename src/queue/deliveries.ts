@@ -145,8 +145,9 @@ export function createDeliveries(options: DeliveriesOptions) {
         begin(partition, entry, undefined, () => handlers.onPoison(poison));
         return;
       }
-      const delivery: Delivery = { job: decoded.job, entryId: entry.id, deliveries: entry.deliveries };
-      begin(partition, entry, decoded.job, (signal) =>
+      const { job, weight } = decoded;
+      const delivery: Delivery = { job, entryId: entry.id, deliveries: entry.deliveries, weight };
+      begin(partition, entry, job, (signal) =>
         entry.deliveries > maxDeliveries
           ? handlers.onPoison({ reason: 'deliveries', delivery })
           : handlers.handle(delivery, signal),

@@ -39,7 +39,7 @@ export interface PayloadVersions {
 const VERSIONS: PayloadVersions = { current: PAYLOAD_VERSION, upgrades: UPGRADES };
 
 export type Decoded =
-  | { type: 'job'; job: Job }
+  | { type: 'job'; job: Job; weight: number }
   /** Written by a newer version of this program, which knows what it means. */
   | { type: 'newer'; version: number }
   | { type: 'undecodable'; problem: string };
@@ -79,7 +79,7 @@ function decode(
     if (!upgrade) return { type: 'undecodable', problem: `its version ${version} is not known any more` };
     parts = upgrade(parts);
   }
-  const [_weight, tenant = '', user = '', id = '', trace = '', ...more] = parts;
+  const [weight, tenant = '', user = '', id = '', trace = '', ...more] = parts;
   for (const [name, value] of [
     ['tenant', tenant],
     ['user', user],
@@ -89,5 +89,7 @@ function decode(
   }
   if (more.length > 0) return { type: 'undecodable', problem: 'it has more parts than its version' };
   if (!belongs(tenant)) return { type: 'undecodable', problem: 'it belongs into another stream' };
-  return { type: 'job', job: { v: current, lane, tenantId: tenant, userId: user, id, traceparent: trace } };
+  const job = { v: current, lane, tenantId: tenant, userId: user, id, traceparent: trace };
+  // As the take script has it, whatever an entry says.
+  return { type: 'job', job, weight: Number(weight) > 0 ? Number(weight) : 1 };
 }

@@ -3,6 +3,7 @@
  * that the machine carries; every write checks the attempt's fencing number, so a step that a slow or cut-off attempt
  * repeats changes nothing.
  */
+import type { Step } from '../../actors/attempt.ts';
 import { effect, type Scoped } from '../../actors/effect.ts';
 import type { IngestAttempt } from '../../actors/upload-pipeline.ts';
 import { uploadPipeline } from '../../actors/upload-pipeline.ts';
@@ -16,6 +17,7 @@ import type { Ids } from '../kernel/ids.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { done, type Outcome, superseded } from '../kernel/outcome.ts';
+import { breathe, type Turns } from '../kernel/turns.ts';
 import { renewLease } from '../repositories/attempts.ts';
 import { deleteOtherVersions, deleteVersion, writtenChunks } from '../repositories/chunks.ts';
 import { insertChunks } from '../repositories/chunks-write.ts';
@@ -63,17 +65,16 @@ export interface IngestionOptions {
   leaseMs: number;
 }
 
+  /** Every step is one turn of its tenant. */
+  turns: Pick<Turns, 'take'>;
 /** The most chunks of one batch: what a crash may buy twice. */
 const MAX_BATCH = 128;
 /** How far a task is when a stage begins; embedding moves through the span up to publishing. */
 const STAGE_PROGRESS = { extracting: 0.05, chunking: 0.15, embedding: 0.2, publishing: 0.95 } as const;
 type Stage = keyof typeof STAGE_PROGRESS;
 
-/** Lets whatever else waits in this process have its turn: chunking a long text is all computing. */
-const breathe = () => new Promise<void>((resolve) => setImmediate(resolve));
-
 export function createIngestion(options: IngestionOptions) {
-  const { database, blobs, spaces, announcer, clock, ids, logger, metrics, leaseMs } = options;
+  const { database, blobs, spaces, announcer, clock, ids, logger, metrics, leaseMs, turns } = options;
   const works = new WeakMap<IngestAttempt, Work>();
   const embedChunks = createBatchEmbedder({ database, ids, metrics });
   const announcements = createIngestionAnnouncements({ database, announcer });
@@ -336,8 +337,14 @@ export function createIngestion(options: IngestionOptions) {
 
   const machine = uploadPipeline.provide({
     actors: {
-      begin: effect<Scoped & { job: Job }, IngestAttempt | Outcome>(({ job }) => begin(job.id)),
+      begin: effect<Scoped & { job: Job }, IngestAttempt | Outcome>(({ job }, signal) =>
+        turns.take(() => begin(job.id), { signal, more: true }),
+      ),
       keepLease: effect(({ attempt }, signal) => {
+  /** A step as one turn; another follows after all but the last. */
+  const inTurn = <T>(run: (work: Work, signal: AbortSignal) => Promise<T>, { more } = { more: true }) =>
+    effect(({ attempt }: Step, signal) => turns.take(() => run(workOf(attempt), signal), { signal, more }));
+
         const work = workOf(attempt);
         const renew = () => database.tenant((sql) => renewLease(sql, keyOf(work), leaseMs));
         return keepLease({ renew, leaseMs, clock, logger, signal });

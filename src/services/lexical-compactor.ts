@@ -13,6 +13,7 @@ import { newTraceId, runAs } from '../kernel/context.ts';
 import type { Ids } from '../kernel/ids.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { createLoop, type Service } from '../kernel/service.ts';
+import type { Turns } from '../kernel/turns.ts';
 import {
   type Audience,
   dropSegments,
@@ -38,6 +39,8 @@ export interface LexicalCompactorOptions {
   /** The most chunks of a segment: one transaction writes it, some 0.3 s a thousand. */
   most?: number;
   everyMs?: number;
+  /** A segment is one turn of the background; absent: it waits for nobody. */
+  turns?: Pick<Turns, 'take'>;
 }
 
 /** Who is asked for what all of a tenant may see. */
@@ -74,11 +77,14 @@ export function createLexicalCompactor(options: LexicalCompactorOptions): Lexica
     );
   }
 
+  const inTurn = <T>(signal: AbortSignal, step: () => Promise<T>) =>
+    options.turns ? options.turns.take(step, { signal, lane: 'background' }) : step();
+
   async function round(signal: AbortSignal): Promise<number> {
     let written = 0;
     for (const waiting of await database.system((sql) => listWaiting(sql, least))) {
       if (signal.aborted) return written;
-      written += await compact(waiting);
+      written += await inTurn(signal, () => compact(waiting));
     }
     return written;
   }

@@ -2,11 +2,13 @@
 import type { Delivery } from '../contracts/index.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Service } from '../kernel/service.ts';
+import type { Turns } from '../kernel/turns.ts';
 import type { Control } from '../realtime/control.ts';
 import type { TenantActors } from './tenants.ts';
 
 export interface LaneHandlerOptions {
   tenants: Pick<TenantActors, 'run'>;
+  turns: Pick<Turns, 'weigh'>;
   logger: Logger;
 }
 
@@ -14,9 +16,10 @@ export interface LaneHandlerOptions {
  * Runs a delivery to its outcome. Resolving means that its row is settled and the entry may be acknowledged; rejecting
  * that nothing could be written down, so the entry has to come again.
  */
-export function createLaneHandler({ tenants, logger }: LaneHandlerOptions) {
+export function createLaneHandler({ tenants, turns, logger }: LaneHandlerOptions) {
   return async (delivery: Delivery): Promise<void> => {
     const { job } = delivery;
+    turns.weigh(job.tenantId, delivery.weight ?? 1);
     const outcome = await tenants.run(delivery);
     logger.debug({ tenant_id: job.tenantId, job: job.id, lane: job.lane, outcome: outcome.type }, 'job ended');
     if (outcome.type === 'abandoned') throw new Error(`the ${job.lane} job ${job.id} was abandoned`);

@@ -21,6 +21,7 @@ import { systemIds } from '../../src/kernel/ids.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import { createMetrics } from '../../src/kernel/metrics.ts';
 import type { Outcome } from '../../src/kernel/outcome.ts';
+import { createTurns, type Turns } from '../../src/kernel/turns.ts';
 import { createBuiltinChat } from '../../src/llm/builtin-chat.ts';
 import { createBuiltinEmbeddings } from '../../src/llm/builtin-embeddings.ts';
 import { createBuiltinRerank } from '../../src/llm/builtin-rerank.ts';
@@ -72,6 +73,7 @@ const plainExtractor: Extractor = {
   async extract({ path }) {
     return { text: await Bun.file(path).text(), title: null, pages: [], headings: [] };
   },
+  turns?: Turns;
   async extractFile({ path }) {
     const chars = (await Bun.file(path).text()).length;
     return { textPath: path, chars, title: null, pages: [], headings: [], files: [], release: async () => {} };
@@ -166,6 +168,7 @@ export async function createRig(options: RigOptions = {}) {
       blobs,
       documents,
       malware: undefined,
+    turns: options.turns ?? createTurns({ clock }),
       feeder,
       announcer,
       ids,
