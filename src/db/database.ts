@@ -19,6 +19,11 @@ export type Sql = postgres.TransactionSql<{ bigint: number }>;
 export interface Database {
   /** Runs `fn` in a transaction as `dreamhub_tenant` for the ambient scope; throws where none was entered. */
   tenant<T>(fn: (sql: Sql) => Promise<T>): Promise<T>;
+  /**
+   * As `tenant`, for what only reads: the transaction may change nothing, and its end is not waited for. What was read is as
+   * true before that as after.
+   */
+  read<T>(fn: (sql: Sql) => Promise<T>): Promise<T>;
   /** Runs `fn` in a transaction as `dreamhub_system`: what spans tenants, and what precedes them. */
   system<T>(fn: (sql: Sql) => Promise<T>): Promise<T>;
   /** Runs `fn` in a transaction as `dreamhub_owner`: new partitions and indexes, nothing else. */
@@ -169,14 +174,16 @@ export function createDatabase(options: DatabaseOptions): Database {
     role: Role,
     scope: Who | undefined,
     fn: (sql: Sql) => Promise<T>,
+    readsOnly = false,
   ): Promise<T> {
     // On a server with one backend an inner transaction would wait for the outer one for ever.
     if (insideTransaction.getStore()) {
       throw new AppError('internal', 'A transaction was opened inside a transaction.');
     }
-    const result = await insideTransaction
+    const early = Promise.withResolvers<{ value: T }>();
+    const ended = insideTransaction
       .run(true, () =>
-        on.begin(async (sql) => {
+        on.begin(readsOnly ? 'read only' : '', async (sql) => {
           const tx = sql as unknown as Sql;
           const entered = enter(tx, role, scope, isPooled(on));
           // Sent now, awaited with the first query: if it fails, the transaction is aborted and so is the query.
@@ -187,6 +194,7 @@ export function createDatabase(options: DatabaseOptions): Database {
           const value = await fn(tx);
           const failure = await settled;
           if (failure) throw failure.error;
+          if (readsOnly) early.resolve({ value });
           return { value };
         }),
       )
@@ -195,6 +203,8 @@ export function createDatabase(options: DatabaseOptions): Database {
           ? new AppError('unavailable', 'The database is not available.', { cause: error, retryAfterMs: 1_000 })
           : error;
       });
+    // A read that has its answer hears nothing of how its transaction ends.
+    const result = await (readsOnly ? Promise.race([early.promise, ended]) : ended);
     return (result as { value: T }).value;
   }
 
@@ -205,6 +215,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     maintain: options.embedded || isOwnerPooled ? undefined : (statements) => runAlone(ownerUrl, statements),
     copies: !options.embedded,
     tenant: async (fn) => transaction(pool, 'dreamhub_tenant', currentScope(), fn),
+    read: async (fn) => transaction(pool, 'dreamhub_tenant', currentScope(), fn, true),
     system: async (fn) => transaction(pool, 'dreamhub_system', undefined, fn),
     owner: async (fn) => transaction(ownerPool, 'dreamhub_owner', undefined, fn),
     async check(timeoutMs) {
