@@ -349,10 +349,10 @@ export function createIngestion(options: IngestionOptions) {
         const renew = () => database.tenant((sql) => renewLease(sql, keyOf(work), leaseMs));
         return keepLease({ renew, leaseMs, clock, logger, signal });
       }),
-      extract: effect(({ attempt }, signal) => extract(workOf(attempt), signal)),
-      chunk: effect(({ attempt }, signal) => chunk(workOf(attempt), signal)),
-      embedBatch: effect(({ attempt }, signal) => embedBatch(workOf(attempt), signal)),
-      publish: effect(({ attempt }, signal) => publish(workOf(attempt), signal)),
+      extract: inTurn(extract),
+      chunk: inTurn(chunk),
+      embedBatch: inTurn(embedBatch),
+      publish: inTurn(publish, { more: false }),
       fail: effect(fail),
       cancel: effect(({ attempt }) => cancel(workOf(attempt))),
       release: effect(({ attempt }) => release(workOf(attempt))),
