@@ -21,8 +21,8 @@ import type { Logger } from './kernel/logger.ts';
 import type { Metrics } from './kernel/metrics.ts';
 import { createSealer, type Sealer } from './kernel/sealing.ts';
 import type { Service } from './kernel/service.ts';
-import type { Part } from './lifecycle.ts';
 import { createTurns } from './kernel/turns.ts';
+import type { Part } from './lifecycle.ts';
 import { createBuiltinRerank } from './llm/builtin-rerank.ts';
 import { createProviders } from './llm/create-providers.ts';
 import { createHttpRerank } from './llm/http-rerank.ts';
@@ -402,6 +402,7 @@ function createWorkerSide(
 ): Part[] {
   const { config, backends, clock, ids, logger, metrics, random } = env;
   const { database, clients, blobs } = backends;
+  const turns = createTurns({ clock, onWaited: (lane, seconds) => metrics.turnWaitSeconds.observe({ lane }, seconds) });
   const extractor: Extractor & Service = createSandboxedExtractor({ logger });
   const { maxAttempts } = config;
   const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });
@@ -421,7 +422,6 @@ function createWorkerSide(
     blobs,
     extractor,
     chunker,
-  const turns = createTurns({ clock, onWaited: (lane, seconds) => metrics.turnWaitSeconds.observe({ lane }, seconds) });
     spaces,
     alsoWrite: builder.alsoWrite,
     embedded,
@@ -433,6 +433,7 @@ function createWorkerSide(
     metrics,
     maxAttempts,
     leaseMs: config.visibilityTimeoutMs * LEASE_SHARE,
+    turns,
   });
   const answering = createAnswering({
     database,
@@ -451,7 +452,6 @@ function createWorkerSide(
   const bury = createBurial({ ingestion, answering });
   const handle = createLaneHandler({ tenants, turns, logger });
 
-    turns,
   async function onPoison(poison: Poison): Promise<void> {
     if (poison.reason === 'undecodable') {
       logger.error({ ...poison }, 'a stream entry that nobody can read was dropped; its row is handed out again');
@@ -512,6 +512,7 @@ function createWorkerSide(
     createQueueStats({ database, metrics, clock, logger }),
     createCounterCheck({ database, metrics, clock, logger }),
     createLexicalCompactor({
+      turns,
       database,
       clock,
       ids,
@@ -530,7 +531,6 @@ function createWorkerSide(
       logger,
       maxUploadBytes: config.maxUploadBytes,
       ...pulling,
-      turns,
     }),
     createWebhookSender({ database, requests, sealer, clock, random, logger }),
     createOutboxRelay({ database, stream: createDomainEventStream({ clients, keys }), clock, ids, logger }),

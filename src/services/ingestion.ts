@@ -63,10 +63,10 @@ export interface IngestionOptions {
   maxAttempts: number;
   /** How long an attempt owns its task without a sign of life. */
   leaseMs: number;
-}
-
   /** Every step is one turn of its tenant. */
   turns: Pick<Turns, 'take'>;
+}
+
 /** The most chunks of one batch: what a crash may buy twice. */
 const MAX_BATCH = 128;
 /** How far a task is when a stage begins; embedding moves through the span up to publishing. */
@@ -335,16 +335,16 @@ export function createIngestion(options: IngestionOptions) {
     forgetTextOfDeleted,
   });
 
+  /** A step as one turn; another follows after all but the last. */
+  const inTurn = <T>(run: (work: Work, signal: AbortSignal) => Promise<T>, { more } = { more: true }) =>
+    effect(({ attempt }: Step, signal) => turns.take(() => run(workOf(attempt), signal), { signal, more }));
+
   const machine = uploadPipeline.provide({
     actors: {
       begin: effect<Scoped & { job: Job }, IngestAttempt | Outcome>(({ job }, signal) =>
         turns.take(() => begin(job.id), { signal, more: true }),
       ),
       keepLease: effect(({ attempt }, signal) => {
-  /** A step as one turn; another follows after all but the last. */
-  const inTurn = <T>(run: (work: Work, signal: AbortSignal) => Promise<T>, { more } = { more: true }) =>
-    effect(({ attempt }: Step, signal) => turns.take(() => run(workOf(attempt), signal), { signal, more }));
-
         const work = workOf(attempt);
         const renew = () => database.tenant((sql) => renewLease(sql, keyOf(work), leaseMs));
         return keepLease({ renew, leaseMs, clock, logger, signal });

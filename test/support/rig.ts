@@ -66,6 +66,7 @@ export interface RigOptions {
   queueMaxBytes?: number;
   maxAttempts?: number;
   leaseMs?: number;
+  turns?: Turns;
 }
 
 /** Reads a text file as it is: what the real extractor does has tests of its own. */
@@ -73,7 +74,6 @@ const plainExtractor: Extractor = {
   async extract({ path }) {
     return { text: await Bun.file(path).text(), title: null, pages: [], headings: [] };
   },
-  turns?: Turns;
   async extractFile({ path }) {
     const chars = (await Bun.file(path).text()).length;
     return { textPath: path, chars, title: null, pages: [], headings: [], files: [], release: async () => {} };
@@ -168,13 +168,13 @@ export async function createRig(options: RigOptions = {}) {
       blobs,
       documents,
       malware: undefined,
-    turns: options.turns ?? createTurns({ clock }),
       feeder,
       announcer,
       ids,
       maxUploadBytes: 10_000_000,
     }),
     ids,
+    turns: options.turns ?? createTurns({ clock }),
   });
   const answering = createAnswering({ ...work, search, provider: options.chat ?? createBuiltinChat(), publisher });
   const tenants = createTenantActors({ ingestion, answering, logger });
