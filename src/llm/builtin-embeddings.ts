@@ -31,10 +31,11 @@ const REPEAT_WEIGHT = 0.5;
 const A_BREATH = 8;
 
 /**
- * Hashing brings no meaning that the words do not have, so beside a good word index it only finds what that misses:
- * misspelt and inflected words. More weight costs rank: XQuAD MRR@10 in `test/unit/retrieval/xquad.test.ts`.
+ * Hashing brings no meaning that the words do not have, so beside a good word index it decides between equals and adds what
+ * no word finds: misspelt and inflected words. More weight costs rank: on all 2,380 questions of XQuAD hybrid is above text
+ * up to 0.002 and below it in Chinese from 0.003 on; over 17 sets nothing is gained up to 0.05, and 0.004 lost at 0.15.
  */
-const BUILTIN_VECTOR_WEIGHT = 0.02;
+const BUILTIN_VECTOR_WEIGHT = 0.002;
 
 export function createBuiltinEmbeddings({ dimensions = 1024 }: BuiltinEmbeddingOptions = {}): EmbeddingProvider {
   if (!Number.isInteger(dimensions) || dimensions < 64 || dimensions > 4000) {

@@ -2,13 +2,16 @@
  * Reranking with no model: how much of the question the best two neighbouring sentences of a text hold, each term weighed
  * by how few of the texts have it. It tells a passage that answers from one that has the words all over it; it knows no
  * meaning, so it has little weight.
+ *
+ * Fitted on 17 sets, as `lexical-evidence.ts` is (nDCG@10): with 0.02 questions about talks and studies gain up to 0.003, no
+ * set loses more than 0.005, and the mean stays; with 0.1 talks gain 0.01, and abstracts, functions and sections lose as much.
  */
 import type { Reranker } from '../contracts/index.ts';
 import { analyse } from '../kernel/text/lexemes.ts';
 import { queryLexemes } from '../kernel/text/query.ts';
 import { sentences } from '../kernel/text/sentences.ts';
 
-const WEIGHT = 0.1;
+const WEIGHT = 0.02;
 /** Texts between two turns of the event loop. */
 const A_TURN = 8;
 
