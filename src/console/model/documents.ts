@@ -18,6 +18,8 @@ export interface DocumentRow {
   documentId: string | null;
   taskId: string | null;
   title: string;
+  /** The file's ending, in capitals: titles of several may be the same. Empty where it has none. */
+  kind: string;
   size: number;
   pages: number | null;
   createdAt: string;
@@ -253,7 +255,8 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
       for (const file of files) {
         const key = `local-${++localKeys}`;
         waiting.push({ key, file });
-        rows.push({ ...emptyRow, key, title: file.name, size: file.size, createdAt: new Date().toISOString() });
+        const { name: title, size } = file;
+        rows.push({ ...emptyRow, key, title, kind: kindOf(title), size, createdAt: new Date().toISOString() });
       }
       store.update((state) => ({ ...state, rows: [...rows, ...state.rows] }));
       pump();
@@ -298,7 +301,9 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
   };
 }
 
-const emptyRow: Omit<DocumentRow, 'key' | 'title' | 'size' | 'createdAt'> = {
+const kindOf = (filename: string) => /\.([a-z0-9]{1,5})$/i.exec(filename)?.[1]?.toUpperCase() ?? '';
+
+const emptyRow: Omit<DocumentRow, 'key' | 'title' | 'kind' | 'size' | 'createdAt'> = {
   documentId: null,
   taskId: null,
   pages: null,
@@ -341,6 +346,7 @@ function rowOfDocument(item: KnowledgeDocument, known: DocumentRow | undefined):
     documentId: item.id,
     taskId: item.task_id,
     title: item.title || item.filename,
+    kind: kindOf(item.filename),
     size: item.size,
     pages: item.pages,
     createdAt: item.created_at,

@@ -126,6 +126,7 @@ function Row({ row, texts, onDelete, onDismiss, onRetry }: RowProps) {
             </span>
             <span>
               {[
+                row.kind,
                 row.pages !== null && row.pages > 0 ? texts.pages(row.pages) : null,
                 formatBytes(row.size, texts.code),
                 formatWhen(row.createdAt, texts.code),
