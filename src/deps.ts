@@ -35,8 +35,10 @@ import { createProducer } from './queue/producer.ts';
 import { createReconciler } from './queue/reconciler.ts';
 import { createQueueStats } from './queue/stats.ts';
 import { createControl } from './realtime/control.ts';
+import { createEndWatch } from './realtime/end-watch.ts';
 import { createHub } from './realtime/hub.ts';
 import { createEventPublisher } from './realtime/log.ts';
+import { createLogReader } from './realtime/log-reader.ts';
 import { createKeys } from './redis/keys.ts';
 import { listSpaces } from './repositories/spaces.ts';
 import { createAdministration } from './services/administration.ts';
@@ -67,6 +69,7 @@ import { createShadowReads } from './services/spaces-shadow.ts';
 import { createSyncs } from './services/sync.ts';
 import { createTasks } from './services/tasks.ts';
 import { createTickets } from './services/tickets.ts';
+import { createTopicEnds } from './services/topic-ends.ts';
 import { createTopicSource } from './services/topics.ts';
 import { createResumableUploads } from './services/tus.ts';
 import { createUploadSweep } from './services/tus-sweep.ts';
@@ -271,7 +274,18 @@ function createGate({ config, backends, clock, ids, logger, metrics }: Environme
   return createMalwareGate({ scanner, database, blobs, announcer, ids, logger, metrics });
 }
 
-function createServerSide({ env, pulling, spaces, keys, announcer, control, feeder, search, chunker }: Shared) {
+function createServerSide({
+  env,
+  pulling,
+  spaces,
+  keys,
+  publisher,
+  announcer,
+  control,
+  feeder,
+  search,
+  chunker,
+}: Shared) {
   const { config, backends, clock, ids, logger, metrics } = env;
   const { database, clients, blobs } = backends;
   const tokens = createAccessTokens({ secrets: env.jwtSecrets, clock });
@@ -291,6 +305,7 @@ function createServerSide({ env, pulling, spaces, keys, announcer, control, feed
     endSession: (sessionId) => control.endSession(sessionId),
   });
   const hub = createHub({ clients, keys, clock, logger, source: createTopicSource(database) });
+  const ends = createTopicEnds({ database, publisher, logs: createLogReader({ clients, keys }) });
   const { maxUploadBytes } = config;
   const limits = { maxOutstanding: config.queueMaxDepth, maxOutstandingBytes: config.queueMaxBytes };
   const malware = createGate(env, announcer);
@@ -365,6 +380,7 @@ function createServerSide({ env, pulling, spaces, keys, announcer, control, feed
   return {
     parts: [
       hub,
+      createEndWatch({ followed: hub.followed, ends, clock, logger }),
       ws.service,
       createUploadSweep({ database, resumable, clock, logger }),
       createIdempotencySweep({ database, clock, logger }),

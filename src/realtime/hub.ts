@@ -7,7 +7,7 @@
  * States: idle, running, stopped; readers are kept only while running.
  */
 import { randomBytes } from 'node:crypto';
-import type { Hub, Role, SubscribeOptions, TopicReader } from '../contracts/index.ts';
+import type { Hub, LogTopic, Role, SubscribeOptions, TopicReader } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { currentScope, runDetached, type Scope } from '../kernel/context.ts';
 import { AppError, messageOf } from '../kernel/errors.ts';
@@ -17,6 +17,7 @@ import type { RedisClients } from '../redis/clients.ts';
 import type { Keys } from '../redis/keys.ts';
 import { createSubscriber } from '../redis/subscriber.ts';
 import { decodeBatch, hintRoute, numberHint } from './batch.ts';
+import type { FollowedTopic } from './end-watch.ts';
 import { createLogReader, type LogPage } from './log-reader.ts';
 import { createTopicLog, type SnapshotSource, type TopicLog } from './topic-log.ts';
 import { parseTopic } from './topics.ts';
@@ -47,7 +48,12 @@ interface HintReader {
 const ADMINS: ReadonlySet<Role> = new Set<Role>(['owner', 'admin']);
 const notFound = () => new AppError('not_found', 'There is no such topic.');
 
-export function createHub({ clients, keys, clock, logger, source, lingerMs = 10_000 }: HubOptions): Hub & Service {
+export interface TopicHub extends Hub, Service {
+  /** The log topics that readers of this node follow. */
+  followed(): Iterable<FollowedTopic>;
+}
+
+export function createHub({ clients, keys, clock, logger, source, lingerMs = 10_000 }: HubOptions): TopicHub {
   const log = createLogReader({ clients, keys });
   const partitions = new Map<number, Partition>();
   const logs = new Map<string, { topicLog: TopicLog; holders: number }>();
@@ -130,7 +136,7 @@ export function createHub({ clients, keys, clock, logger, source, lingerMs = 10_
   }
 
   /** The topic's log on this node, for as long as somebody holds it. */
-  function hold(tenantId: string, topic: string): { topicLog: TopicLog; letGo: () => void } {
+  function hold(tenantId: string, topic: LogTopic): { topicLog: TopicLog; letGo: () => void } {
     const route = keys.logMeta(tenantId, topic);
     const held = logs.get(route) ?? {
       topicLog: createTopicLog({ tenantId, topic, log, source, clock, logger, track }),
@@ -154,7 +160,7 @@ export function createHub({ clients, keys, clock, logger, source, lingerMs = 10_
 
   async function readLog(
     scope: Scope,
-    topic: string,
+    topic: LogTopic,
     reader: TopicReader,
     options: SubscribeOptions,
   ): Promise<() => void> {
@@ -224,6 +230,9 @@ export function createHub({ clients, keys, clock, logger, source, lingerMs = 10_
         release();
         throw error;
       }
+    },
+    *followed() {
+      for (const { topicLog } of logs.values()) yield topicLog;
     },
     start: () => runDetached(() => subscriber.start()),
     async stop() {

@@ -2,22 +2,22 @@
  * The state that a log tells, event by event. It is laid over the snapshot from the database when a reader cannot be
  * continued: the row may be ahead of the log or behind it, and events after the reset must fit the text before it.
  */
-import type { EventData, EventType } from '../contracts/index.ts';
-import type { LogEntry, LogPage } from './log-reader.ts';
+import { type EventData, type EventType, FINAL_EVENTS } from '../contracts/index.ts';
+import { type LogEntry, type LogPage, PAGE_EVENTS } from './log-reader.ts';
 
-export type LogState = Record<string, unknown>;
+type LogState = Record<string, unknown>;
 
 type Known = { [T in EventType]: { type: T; data: EventData[T] } }[EventType];
 
 /** Begins with what was trimmed. `null`: the beginning is missing and was not folded, so the log says nothing whole. */
-export function startState(page: LogPage): LogState | null {
+function startState(page: LogPage): LogState | null {
   if (page.base && page.base.seq + 1 === page.first) {
     return { attempt: page.attempt, text: page.base.text, sources: page.base.sources };
   }
   return page.first === 1 ? {} : null;
 }
 
-export function foldEvent(state: LogState | null, entry: LogEntry): LogState | null {
+function foldEvent(state: LogState | null, entry: LogEntry): LogState | null {
   const event = { type: entry.type, data: JSON.parse(entry.data) } as Known;
   switch (event.type) {
     case 'turn.queued':
@@ -46,4 +46,39 @@ export function foldEvent(state: LogState | null, entry: LogEntry): LogState | n
       return { error: null, ...progress };
     }
   }
+}
+
+export interface WholeLog {
+  epoch: string;
+  /** The last event that is part of the state. */
+  seq: number;
+  attempt: number;
+  state: LogState | null;
+}
+
+/**
+ * Folds what is kept of a log, page by page; `null` where there is none, or it became another one than `of` on the way. A
+ * final event at its end is left to be delivered, so that whoever waits for it sees it.
+ */
+export async function foldLog(read: (after: number) => Promise<LogPage | null>, of?: string): Promise<WholeLog | null> {
+  let whole: WholeLog | undefined;
+  let before = whole;
+  for (;;) {
+    const page = await read(whole?.seq ?? 0);
+    if (!page || (of ?? whole?.epoch ?? page.epoch) !== page.epoch) return null;
+    if (whole && page.first > whole.seq + 1) return null;
+    const { epoch, attempt } = page;
+    whole ??= { epoch, attempt, seq: page.first - 1, state: startState(page) };
+    for (const event of page.events) {
+      if (event.seq !== whole.seq + 1) continue;
+      before = FINAL_EVENTS.has(event.type) ? whole : undefined;
+      whole = { epoch, attempt, seq: event.seq, state: foldEvent(whole.state, event) };
+    }
+    if (page.events.length < PAGE_EVENTS) return before ?? whole;
+  }
+}
+
+/** As a row says it, or a snapshot of it. */
+export function hasEnded({ status }: { readonly status?: unknown }): boolean {
+  return status !== undefined && status !== 'queued' && status !== 'running';
 }

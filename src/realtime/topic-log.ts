@@ -8,14 +8,14 @@
  * after a cut of the subscription. Every reader has its own position (epoch, last), so nothing is missed or repeated by
  * going to and fro. Where the log cannot continue the position there is one `reset`.
  */
-import { FINAL_EVENTS, type HubEvent, type TopicReader } from '../contracts/index.ts';
+import { FINAL_EVENTS, type HubEvent, type LogTopic, type TopicReader } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { runAs, runDetached, type Scope } from '../kernel/context.ts';
 import { messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { createCrowds, ENOUGH } from './crowds.ts';
-import { type LogPage, type LogReader, PAGE_EVENTS } from './log-reader.ts';
-import { foldEvent, type LogState, startState } from './log-state.ts';
+import type { LogPage, LogReader } from './log-reader.ts';
+import { foldLog, hasEnded } from './log-state.ts';
 
 /** The state of a topic in the database, as the ambient scope may see it. `null`: for this scope there is no such thing. */
 export interface SnapshotSource {
@@ -24,7 +24,7 @@ export interface SnapshotSource {
 
 export interface TopicLogOptions {
   tenantId: string;
-  topic: string;
+  topic: LogTopic;
   log: LogReader;
   source: SnapshotSource;
   clock: Clock;
@@ -40,7 +40,8 @@ export interface Read {
 }
 
 export interface TopicLog {
-  readonly topic: string;
+  readonly tenantId: string;
+  readonly topic: LogTopic;
   /** What is after `after`. Readers who ask for the same at the same time share one read, and its event objects. */
   read(after: number): Promise<Read>;
   /** Feeds a reader from its position on; `first` is what `read` gave for it. Returns what ends it. */
@@ -54,6 +55,10 @@ export interface TopicLog {
   publish(events: readonly HubEvent[]): void;
   /** Messages were lost: everybody catches up. */
   resync(): void;
+  /** What readers have is not the log's any more: everybody is told the whole state. */
+  distrust(): void;
+  /** When readers were last told something; null where none of them waits for the topic's end. */
+  waitingSince(): number | null;
   readonly size: number;
 }
 
@@ -64,6 +69,8 @@ interface ReaderState {
   last: number;
   live: boolean;
   gone: boolean;
+  /** It knows that the topic has ended. */
+  ended: boolean;
   /** Ends what the catching up waits for. */
   wake: () => void;
 }
@@ -85,6 +92,7 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
   /** Without gap, ending with the last event that was published here. */
   let recent: HubEvent[] = [];
   let arrivals = 0;
+  let toldAt = clock.now();
 
   const newest = () => recent.at(-1)?.seq ?? 0;
 
@@ -125,6 +133,7 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
   function deliver(state: ReaderState, event: HubEvent): void {
     state.epoch = event.epoch;
     state.last = event.seq;
+    state.ended = FINAL_EVENTS.has(event.type);
     try {
       state.reader.event(event);
     } catch (error) {
@@ -271,48 +280,32 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
       return;
     }
     // Read after the row, so the log is never older than its beginning says.
-    const whole = await readState(page.epoch);
+    const whole = await foldLog(async (after) => (await read(after)).page, page.epoch);
     if (whole && !state.gone) tell(state, page.epoch, whole.seq, { ...stored.snapshot, ...whole.state });
   }
 
   function tell(state: ReaderState, to: string, seq: number, snapshot: Record<string, unknown>): void {
     state.epoch = to;
     state.last = seq;
+    state.ended = hasEnded(snapshot);
     hand(state, (reader) => reader.reset({ topic, epoch: to, seq, snapshot }));
   }
 
-  /**
-   * Folds the kept log of this epoch; `null` when it became another one on the way. A final event at its end is left to
-   * be delivered, so that whoever waits for it sees it.
-   */
-  async function readState(of: string): Promise<{ seq: number; state: LogState | null } | null> {
-    let whole: { seq: number; state: LogState | null } | undefined;
-    let before = whole;
-    for (;;) {
-      const { page } = await read(whole?.seq ?? 0);
-      if (!page || page.epoch !== of || (whole && page.first > whole.seq + 1)) return null;
-      whole ??= { seq: page.first - 1, state: startState(page) };
-      for (const event of page.events) {
-        if (event.seq !== whole.seq + 1) continue;
-        before = FINAL_EVENTS.has(event.type) ? whole : undefined;
-        whole = { seq: event.seq, state: foldEvent(whole.state, event) };
-      }
-      if (page.events.length < PAGE_EVENTS) return before ?? whole;
-    }
-  }
-
   return {
+    tenantId,
     topic,
     read,
     attach(reader, scope, position, first) {
-      const state: ReaderState = { reader, scope, ...position, live: false, gone: false, wake: () => {} };
+      const state: ReaderState = { reader, scope, ...position, live: false, gone: false, ended: false, wake: () => {} };
       readers.add(state);
       alone.add(state);
+      toldAt = clock.now();
       fallBack(state, first);
       return () => drop(state);
     },
     publish(events) {
       arrivals += 1;
+      toldAt = clock.now();
       for (const event of events) {
         if (event.epoch === epoch && event.seq <= newest()) {
           if (recent.some(({ seq, json }) => seq === event.seq && json === event.json)) continue;
@@ -334,6 +327,11 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
       epoch = undefined;
       for (const state of crowds.disperse()) alone.add(state);
       for (const state of [...readers]) if (state.live) fallBack(state);
+    },
+    distrust,
+    waitingSince() {
+      for (const { live, ended } of readers) if (live && !ended) return toldAt;
+      return null;
     },
     get size() {
       return readers.size;

@@ -39,6 +39,7 @@ const PROVED_BY: Readonly<Record<string, readonly string[] | 'composition'>> = {
   'src/queue/session-service.ts': ['session'],
   'src/queue/stats.ts': ['queue-stats'],
   'src/realtime/control.ts': ['control'],
+  'src/realtime/end-watch.ts': ['end-watch'],
   'src/realtime/hub.ts': ['hub'],
   'src/redis/subscriber.ts': ['subscriber'],
   'src/services/counter-check.ts': ['counter-check'],

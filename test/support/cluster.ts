@@ -28,7 +28,11 @@ export interface Cluster {
   readonly provider: FakeOpenAi;
   /** Between the servers and PostgreSQL; workers have a way of their own. */
   readonly postgres: TcpProxy;
-  startWorker(): Promise<DreamhubProcess>;
+  /** Of the superuser, and of Redis. */
+  readonly adminUrl: string;
+  readonly redisSocket: string;
+  /** One that reaches Redis through `redis`, where that is given. */
+  startWorker(redis?: TcpProxy): Promise<DreamhubProcess>;
   stop(): Promise<void>;
 }
 
@@ -118,8 +122,15 @@ export async function startCluster({
       nodes,
       provider: fake,
       postgres,
-      async startWorker() {
-        const worker = await startProcess({ ...env, ...direct, DREAMHUB_ROLE: 'worker' });
+      adminUrl: database.adminUrl,
+      redisSocket: redis.socketPath,
+      async startWorker(proxy) {
+        const worker = await startProcess({
+          ...env,
+          ...direct,
+          DREAMHUB_ROLE: 'worker',
+          ...(proxy && { REDIS_URL: `redis://127.0.0.1:${proxy.port}` }),
+        });
         cleaners.push(() => worker.stop());
         return worker;
       },
