@@ -44,6 +44,8 @@ export interface DeltaWriter {
   readonly text: string;
 }
 
+/** Of UTF-8, for one unit of UTF-16. */
+const MAX_BYTES_A_UNIT = 3;
 const HALF_PAIR_AT_END = /[\uD800-\uDBFF]$/;
 
 export function createDeltaWriter(options: DeltaWriterOptions): DeltaWriter {
@@ -56,7 +58,6 @@ export function createDeltaWriter(options: DeltaWriterOptions): DeltaWriter {
   let sending = '';
   let pending = '';
   let half = '';
-  let pendingBytes = 0;
   let fenced = false;
   let unsure = false;
   /** When the last append began; what comes within the window after it is gathered. */
@@ -77,7 +78,6 @@ export function createDeltaWriter(options: DeltaWriterOptions): DeltaWriter {
   async function append(): Promise<void> {
     sending = pending;
     pending = '';
-    pendingBytes = 0;
     try {
       const outcomes = await runAs(scope, () =>
         publisher.append(appendsFor(sending === '' ? undefined : delta(sending))),
@@ -91,6 +91,12 @@ export function createDeltaWriter(options: DeltaWriterOptions): DeltaWriter {
     }
     told += sending;
     sending = '';
+  }
+
+  /** Counted only where their number can matter: a token adds few to what is gathered. */
+  function isFull(): boolean {
+    const { length } = pending;
+    return length >= maxBytes || (length * MAX_BYTES_A_UNIT >= maxBytes && Buffer.byteLength(pending) >= maxBytes);
   }
 
   function closeWindow(): void {
@@ -110,7 +116,7 @@ export function createDeltaWriter(options: DeltaWriterOptions): DeltaWriter {
   function next(): void {
     if (fenced || underway || pending === '') return;
     const rest = Math.min(windowMs, sentAt + windowMs - clock.now());
-    if (rest <= 0 || pendingBytes >= maxBytes) send();
+    if (rest <= 0 || isFull()) send();
     else
       cancelTimer ??= clock.after(rest, () => {
         cancelTimer = undefined;
@@ -144,7 +150,6 @@ export function createDeltaWriter(options: DeltaWriterOptions): DeltaWriter {
         .toWellFormed();
     }
     pending += text;
-    pendingBytes += Buffer.byteLength(text);
   }
 
   async function end(): Promise<void> {

@@ -18,9 +18,9 @@ import type { Keys } from '../redis/keys.ts';
 import { CHANGED, createAppendBatches, type Group, isFinal, type Reply, ROLLED_BACK } from './append-batches.ts';
 import { encodeHint, hintRoute } from './batch.ts';
 import { createHintWriter } from './hint-writer.ts';
+import { createLogNames } from './log-names.ts';
 import type { ScriptArgument } from './script.ts';
 import { appendScript } from './scripts.ts';
-import { parseTopic } from './topics.ts';
 
 export interface EventPublisherOptions {
   clients: RedisClients;
@@ -61,6 +61,7 @@ export function createEventPublisher(options: EventPublisherOptions): EventPubli
   const finalGiveUpMs = options.finalGiveUpMs ?? 600_000;
   const newName = options.newName ?? (() => randomBytes(8).toString('hex'));
   const lanes = new Map<number, Lane>();
+  const names = createLogNames(keys);
   const hints = createHintWriter({
     publish: (partition, message) => clients.producer.spublish(keys.events(partition), message),
     logger,
@@ -176,10 +177,7 @@ export function createEventPublisher(options: EventPublisherOptions): EventPubli
       const outcomes = runsOf(appends).map((run): Promise<boolean[]> => {
         const [append] = run;
         if (!append) return Promise.resolve([]);
-        const meta = keys.logMeta(scope.tenantId, append.topic);
-        if (parseTopic(append.topic)?.kind !== 'log')
-          throw new AppError('internal', `No log has the name "${append.topic}".`);
-        const log = keys.log(scope.tenantId, append.topic);
+        const { meta, log } = names.of(scope.tenantId, append.topic);
         const events = run.map(({ event }) => event);
         return new Promise((resolve, reject) => {
           enqueue(partition, {
