@@ -4,6 +4,7 @@
  */
 import type { SearchFilter } from '../contracts/index.ts';
 import type { Sql } from '../db/database.ts';
+import { tsqueryText } from '../kernel/text/tsvector.ts';
 import { whereDocument } from './document-filter.ts';
 
 export interface SegmentRow {
@@ -17,6 +18,8 @@ export interface SegmentRow {
 export interface LooseRow {
   id: string;
   documentId: string;
+  /** It holds at least one of the terms. */
+  holds: boolean;
   /** In words. */
   length: number;
 }
@@ -72,7 +75,7 @@ export async function readIndex(
             and p.term = f.term and p.segment_id = f.segment_id) end
     from found f join totals t on t.term = f.term
     union all
-    (select 'loose', c.id, c.document_id::text, c.ordinal, 0, c.terms, null
+    (select 'loose', c.id, c.document_id::text, c.ordinal, (c.tsv @@ ${tsqueryText(terms)}::tsquery)::int, c.terms, null
      from lexical_documents l
      join chunks c on c.tenant_id = l.tenant_id and c.document_id = l.document_id and c.version = l.version
      where l.tenant_id = current_setting('app.tenant_id')::uuid and l.segment_id is null
@@ -80,7 +83,7 @@ export async function readIndex(
   const index: LexicalIndex = { segments: [], loose: [], postings: [] };
   for (const { kind, id, other, n, m, length, bytes } of rows) {
     if (kind === 'segment') index.segments.push({ id, chunks: n, documents: m, length: length ?? 0 });
-    else if (kind === 'loose') index.loose.push({ id, documentId: other ?? '', length: length ?? 0 });
+    else if (kind === 'loose') index.loose.push({ id, documentId: other ?? '', holds: m > 0, length: length ?? 0 });
     else index.postings.push({ segmentId: id, term: other ?? '', df: n, postings: bytes });
   }
   return index;

@@ -6,6 +6,9 @@
  *
  * Loose documents are put together with the segments that are no larger than what is put together already, up to a limit:
  * a chunk is written again about as often as its tenant doubles. A segment of which half is gone is written anew.
+ *
+ * A load comes in waves of documents, and writing a segment costs the server as much as half of what loading its chunks
+ * did: so the job waits until an audience has been quiet for a moment, or has enough for a whole segment.
  */
 import type { Database } from '../db/database.ts';
 import type { Clock } from '../kernel/clock.ts';
@@ -21,6 +24,7 @@ import {
   lockAudience,
   type SegmentSize,
   segmentSizes,
+  type Waiting,
   writeSegment,
 } from '../repositories/lexical-segments.ts';
 
@@ -36,15 +40,36 @@ export interface LexicalCompactorOptions {
   logger: Logger;
   /** Chunks in no segment from which on it is worth writing one. */
   loose?: number;
-  /** The most chunks of a segment: one transaction writes it, some 0.3 s a thousand. */
+  /** The most chunks of a segment: one transaction writes it, some 0.1 s a thousand. */
   most?: number;
   everyMs?: number;
+  /** How long nothing must have been published to an audience, unless it has enough for a whole segment. */
+  quietMs?: number;
   /** A segment is one turn of the background; absent: it waits for nobody. */
   turns?: Pick<Turns, 'take'>;
 }
 
 /** Who is asked for what all of a tenant may see. */
 const NOBODY = '00000000-0000-0000-0000-000000000000';
+
+/** Tells whose loose chunks are still becoming more; asked once a round about all who wait. */
+export function createQuietWatch({ clock, quietMs, most }: { clock: Clock; quietMs: number; most: number }) {
+  let seen = new Map<string, { loose: number; since: number }>();
+  /** Those that are quiet, have enough, or have a segment to write anew. */
+  return (waiting: readonly Waiting[]): Waiting[] => {
+    const now = clock.now();
+    const next = new Map<string, { loose: number; since: number }>();
+    const ripe = waiting.filter(({ loose, ...audience }) => {
+      const key = JSON.stringify(Object.values(audience));
+      const known = seen.get(key);
+      const since = known?.loose === loose ? known.since : now;
+      next.set(key, { loose, since });
+      return loose === 0 || loose >= most || now - since >= quietMs;
+    });
+    seen = next;
+    return ripe;
+  };
+}
 
 /** The segments to write anew together with `loose` chunks: those half gone, and small ones from the smallest up. */
 export function segmentsToMerge(sizes: readonly SegmentSize[], loose: number, most: number): string[] {
@@ -60,7 +85,8 @@ export function segmentsToMerge(sizes: readonly SegmentSize[], loose: number, mo
 }
 
 export function createLexicalCompactor(options: LexicalCompactorOptions): LexicalCompactor {
-  const { database, clock, ids, logger, loose: least = 256, most = 8_192, everyMs = 2_000 } = options;
+  const { database, clock, ids, logger, loose: least = 256, most = 8_192, everyMs = 2_000, quietMs = 3_000 } = options;
+  const ripeOf = createQuietWatch({ clock, quietMs, most });
 
   /** One transaction for one audience; the number of segments written. */
   async function compact({ tenantId, privateTo, loose }: Audience & { loose: number }): Promise<number> {
@@ -80,9 +106,9 @@ export function createLexicalCompactor(options: LexicalCompactorOptions): Lexica
   const inTurn = <T>(signal: AbortSignal, step: () => Promise<T>) =>
     options.turns ? options.turns.take(step, { signal, lane: 'background' }) : step();
 
-  async function round(signal: AbortSignal): Promise<number> {
+  async function round(signal: AbortSignal, choose: (waiting: readonly Waiting[]) => readonly Waiting[]) {
     let written = 0;
-    for (const waiting of await database.system((sql) => listWaiting(sql, least))) {
+    for (const waiting of choose(await database.system((sql) => listWaiting(sql, least)))) {
       if (signal.aborted) return written;
       written += await inTurn(signal, () => compact(waiting));
     }
@@ -94,13 +120,14 @@ export function createLexicalCompactor(options: LexicalCompactorOptions): Lexica
     everyMs,
     clock,
     logger,
-    round: async (signal) => (await round(signal)) > 0,
+    round: async (signal) => (await round(signal, ripeOf)) > 0,
   });
   return {
     ...loop,
     async settle(signal = new AbortController().signal) {
+      const all = () => round(signal, (waiting) => waiting);
       let total = 0;
-      for (let written = await round(signal); written > 0; written = await round(signal)) total += written;
+      for (let written = await all(); written > 0; written = await all()) total += written;
       return total;
     },
   };

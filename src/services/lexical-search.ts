@@ -61,6 +61,8 @@ interface Segment extends LexicalPart {
   readonly ids: Uint8Array;
 }
 
+const NO_TERMS: ForwardIndex = new Map();
+
 interface KnownChunk {
   readonly index: ForwardIndex;
   readonly kind: ContentKind;
@@ -155,7 +157,7 @@ export function createLexicalSearch({ metrics }: { metrics: Metrics }): LexicalS
           members,
           await known(
             sql,
-            index.loose.map(({ id }) => id),
+            index.loose.filter(({ holds }) => holds).map(({ id }) => id),
           ),
         );
     }
@@ -211,8 +213,9 @@ function corpusOf(
     else unread.add(row.term);
   }
   const there = loose.flatMap((chunk) => {
-    const text = texts.get(chunk.id);
-    return text ? [{ ...chunk, index: text.index }] : [];
+    // Of what holds no term, only the length counts.
+    const index = chunk.holds ? texts.get(chunk.id)?.index : NO_TERMS;
+    return index ? [{ ...chunk, index }] : [];
   });
   const tail = partOf(there, terms);
   for (const [term, found] of tail.postings) {

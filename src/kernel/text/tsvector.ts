@@ -72,7 +72,12 @@ function writeTerm(bytes: Buffer, term: string, from: number): number {
   return from + term.length;
 }
 
-/** Quotes a lexeme for the text form of a `tsvector`. */
+/** Matches what holds any of the terms, for a parameter cast: `$1::tsquery`. */
+export function tsqueryText(terms: readonly string[]): string {
+  return terms.map(quoteLexeme).join(' | ');
+}
+
+/** Quotes a lexeme for the text form of a `tsvector` or a `tsquery`. */
 function quoteLexeme(term: string): string {
   return `'${term.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
 }
