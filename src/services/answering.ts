@@ -37,6 +37,7 @@ import { type CitablePassage, recheck, sourceFor, sourcesOf, unsupportedNotice }
 import type { Announcer } from './announcer.ts';
 import { keepLease } from './lease.ts';
 import type { Search } from './search.ts';
+import { endOfTurn } from './topic-ends.ts';
 
 export interface AnsweringOptions {
   database: Database;
@@ -148,16 +149,8 @@ export function createAnswering(options: AnsweringOptions) {
   /** A worker that died between its commit and its last event: the log drops a final event that it has already. */
   async function announceEnd(turnId: string): Promise<void> {
     const turn = await database.tenant((sql) => getTurn(sql, turnId));
-    if (!turn) return;
-    const { attempt, text, sources, usage } = turn;
-    const topic = topicOf(turnId);
-    if (turn.status === 'completed') {
-      await announcer.log(topic, attempt, 'turn.completed', { message_id: turn.answer_id, text, sources, usage });
-    } else if (turn.status === 'cancelled') await announcer.log(topic, attempt, 'turn.cancelled', { text });
-    else if (turn.status === 'failed') {
-      const error = turn.error ?? { code: 'internal', message: '' };
-      await announcer.log(topic, attempt, 'turn.failed', { ...error, retryable: true });
-    }
+    const end = turn && endOfTurn(turn);
+    if (end) await announcer.log(topicOf(turnId), turn.attempt, end.type, end.data);
   }
 
   async function recall(work: Work): Promise<void> {
