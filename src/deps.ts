@@ -60,6 +60,7 @@ import { createOperatorCheck } from './services/operator.ts';
 import { createOutboxRelay } from './services/outbox-relay.ts';
 import { createProviderMetrics } from './services/provider-metrics.ts';
 import { createQuotaSettings } from './services/quotas.ts';
+import { createResidentVectors } from './services/resident-vectors.ts';
 import { createSearch } from './services/search.ts';
 import { createQueryVectors } from './services/search-cache.ts';
 import { createSources } from './services/sources.ts';
@@ -176,7 +177,8 @@ export async function createDeps(env: Environment): Promise<Deps> {
     logger,
   });
   const shadows = createShadowReads({ database, spaces, random: env.random, logger });
-  const vectors = createVectorSearch({ database, spaces, shadows, embed: createQueryVectors({ metrics }) });
+  const residents = createResidentVectors({ database, clock, logger, metrics });
+  const vectors = createVectorSearch({ database, spaces, shadows, residents, embed: createQueryVectors({ metrics }) });
 
   const publisher = createEventPublisher({
     clients,

@@ -46,8 +46,10 @@ const EXACT_WHEN_FILTERED_TO = 2_000;
 /** A graph is walked for a filter that leaves at least this share of the tenant's chunks; else the codes are scanned. */
 const WALK_WHEN_FILTERED_TO = 0.3;
 const MAX_EF_SEARCH = 1_000;
+/** Documents whose chunks are counted to see whether a tenant is a small one. */
+const SOME_DOCUMENTS = 50;
 
-const hasFilter = ({ document_ids, source_type, metadata }: SearchFilter) =>
+export const hasFilter = ({ document_ids, source_type, metadata }: SearchFilter) =>
   document_ids !== undefined || source_type !== undefined || metadata !== undefined;
 
 /** A number in the statement's own text. */
@@ -79,6 +81,8 @@ interface TierRow {
   candidates: number | null;
   dimensions: number;
   chunks: number | null;
+  /** Of the tenant in the space; where it has many documents, of some of them. */
+  some: number;
   matching: number | null;
 }
 
@@ -87,6 +91,8 @@ function readTier(sql: Sql, { spaceId, filter }: Pick<VectorQuery, 'spaceId' | '
   return sql<TierRow[]>`
     select ${settings(sql)}, t.tier, t.shard, t.candidates,
       t.chunks, e.dimensions,
+      coalesce((select sum(chunks)::int from (select s.chunks from document_spaces s
+        where s.tenant_id = current_setting('app.tenant_id')::uuid and s.space_id = ${spaceId} limit ${SOME_DOCUMENTS}) s), 0) as some,
       ${
         hasFilter(filter)
           ? sql`(select coalesce(sum(s.chunks), 0)::int from document_spaces s
@@ -191,8 +197,25 @@ export async function codedChunks(
  * sets for the planner lasts as long as the transaction: let it have one of its own.
  */
 export async function nearestChunks(sql: Sql, query: VectorQuery): Promise<Scored[]> {
+  return (await searchChunks(sql, query)).rows;
+}
+
+export interface SearchedChunks {
+  rows: Scored[];
+  /** So many vectors were searched, or more. */
+  chunks: number;
+  dimensions: number;
+}
+
+/** The same, and what was searched. */
+export async function searchChunks(sql: Sql, query: VectorQuery): Promise<SearchedChunks> {
   const [tiers, exact] = await Promise.all([readTier(sql, query), lookAtAll(sql, query, true)]);
   const row = tiers[0];
+  const about = { chunks: Math.max(row?.chunks ?? 0, row?.some ?? 0), dimensions: row?.dimensions ?? 0 };
+  return { ...about, rows: await rowsBy(sql, query, row, exact) };
+}
+
+async function rowsBy(sql: Sql, query: VectorQuery, row: TierRow | undefined, exact: Scored[]): Promise<Scored[]> {
   // None at all is also what is seen where the tier changed between the two statements.
   if (!row?.tier || row.tier === 'exact') return exact.length > 0 ? exact : exactChunks(sql, query);
   const { shard, dimensions, candidates } = row;

@@ -1,7 +1,8 @@
 /** The vector half of a search: the question's vector in the space that is active now, and the chunks nearest to it. */
 import type { SearchFilter } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
-import { nearestChunks, type Scored } from '../repositories/vectors.ts';
+import { type Scored, searchChunks } from '../repositories/vectors.ts';
+import type { ResidentQuestion, ResidentVectors } from './resident-vectors.ts';
 import type { OpenSpace, Spaces } from './spaces.ts';
 import type { ShadowReads } from './spaces-shadow.ts';
 import { toHalfvec } from './vectors.ts';
@@ -28,6 +29,8 @@ export interface VectorSearchOptions {
   database: Database;
   spaces: Pick<Spaces, 'current'>;
   shadows?: Pick<ShadowReads, 'observe'>;
+  /** Searches in memory what is kept there; absent: the database searches always. */
+  residents?: ResidentVectors | undefined;
   /** The question's vector; by default bought each time. */
   embed?(space: OpenSpace, query: string, signal?: AbortSignal): Promise<Float32Array | undefined>;
 }
@@ -37,7 +40,20 @@ async function buy({ embeddings }: OpenSpace, query: string, signal?: AbortSigna
   return vectors[0];
 }
 
-export function createVectorSearch({ database, spaces, shadows, embed = buy }: VectorSearchOptions): VectorSearch {
+export function createVectorSearch(options: VectorSearchOptions): VectorSearch {
+  const { database, spaces, shadows, residents, embed = buy } = options;
+
+  async function nearest(question: ResidentQuestion): Promise<Scored[]> {
+    const found = await residents?.nearest(question);
+    if (found) return found;
+    const { vector, ...asked } = question;
+    const { rows, ...about } = await database.tenant((sql) =>
+      searchChunks(sql, { ...asked, embedding: toHalfvec(vector) }),
+    );
+    residents?.searched(question.spaceId, about);
+    return rows;
+  }
+
   return {
     async nearest({ query, limit, filter }, signal) {
       // Space and vector belong together, whatever becomes active meanwhile: the space before is still written.
@@ -46,9 +62,7 @@ export function createVectorSearch({ database, spaces, shadows, embed = buy }: V
       const vector = await embed(space, query, signal);
       const weight = space.embeddings.vectorWeight;
       if (!vector) return { hits: [], weight };
-      const hits = await database.tenant((sql) =>
-        nearestChunks(sql, { spaceId: space.id, embedding: toHalfvec(vector), limit, filter }),
-      );
+      const hits = await nearest({ spaceId: space.id, vector, limit, filter });
       shadows?.observe({ query, filter, found: hits.map(({ id }) => id) });
       return { hits, weight };
     },

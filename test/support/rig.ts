@@ -39,6 +39,7 @@ import { createDocuments } from '../../src/services/documents.ts';
 import { createEmbeddedFiles } from '../../src/services/embedded-files.ts';
 import { createIngestion } from '../../src/services/ingestion.ts';
 import { createMalwareGate } from '../../src/services/malware.ts';
+import { createResidentVectors } from '../../src/services/resident-vectors.ts';
 import { createSearch } from '../../src/services/search.ts';
 import { createQueryVectors } from '../../src/services/search-cache.ts';
 import { createSpaces } from '../../src/services/spaces.ts';
@@ -148,7 +149,8 @@ export async function createRig(options: RigOptions = {}) {
   });
   const builder = createSpaceBuilder({ database, spaces, clock, ids, logger, metrics });
   const shadows = createShadowReads({ database, spaces, random: () => 0, logger });
-  const vectors = createVectorSearch({ database, spaces, shadows, embed: createQueryVectors({ metrics }) });
+  const residents = createResidentVectors({ database, clock, logger, metrics });
+  const vectors = createVectorSearch({ database, spaces, shadows, residents, embed: createQueryVectors({ metrics }) });
   const reranking = { reranker: options.reranker ?? createBuiltinRerank(), byDefault: false };
   const search = createSearch({ database, vectors, metrics, clock, logger, reranking });
   const hub = createHub({ clients, keys, clock, logger, source: createTopicSource(database) });
