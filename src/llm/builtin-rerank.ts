@@ -7,6 +7,7 @@
  * set loses more than 0.005, and the mean stays; with 0.1 talks gain 0.01, and abstracts, functions and sections lose as much.
  */
 import type { Reranker } from '../contracts/index.ts';
+import { createLru } from '../kernel/lru.ts';
 import { analyse } from '../kernel/text/lexemes.ts';
 import { queryLexemes } from '../kernel/text/query.ts';
 import { sentences } from '../kernel/text/sentences.ts';
@@ -14,8 +15,25 @@ import { sentences } from '../kernel/text/sentences.ts';
 const WEIGHT = 0.02;
 /** Texts between two turns of the event loop. */
 const A_TURN = 8;
+/** Terms of sentences that are kept between questions: the same passages are looked at again and again. */
+const KEPT_TERMS = 400_000;
 
 export function createBuiltinRerank(): Reranker {
+  const known = createLru<string, readonly ReadonlySet<string>[]>(KEPT_TERMS);
+
+  function sentenceTerms(text: string): readonly ReadonlySet<string>[] {
+    const before = known.get(text);
+    if (before) return before;
+    const found = sentences(text).map((sentence) => new Set(analyse(sentence.text).lexemes.map(({ term }) => term)));
+    // The text itself counts as its key does: one term for some four characters.
+    known.set(
+      text,
+      found,
+      found.reduce((sum, { size }) => sum + size, Math.ceil(text.length / 4)),
+    );
+    return found;
+  }
+
   return {
     model: 'dreamhub-sentences',
     weight: WEIGHT,
@@ -26,7 +44,7 @@ export function createBuiltinRerank(): Reranker {
       for (const [index, text] of texts.entries()) {
         if (index % A_TURN === 0) await new Promise(setImmediate);
         signal?.throwIfAborted();
-        windows.push(windowsOf(text, wanted));
+        windows.push(windowsOf(sentenceTerms(text), wanted));
       }
       const worth = new Map(
         terms.map(({ term, weight }): [string, number] => {
@@ -41,10 +59,8 @@ export function createBuiltinRerank(): Reranker {
 }
 
 /** The wanted terms of each sentence together with the next. */
-function windowsOf(text: string, wanted: ReadonlySet<string>): Set<string>[] {
-  const parts = sentences(text).map(
-    (sentence) => new Set(analyse(sentence.text).lexemes.flatMap(({ term }) => (wanted.has(term) ? [term] : []))),
-  );
+function windowsOf(terms: readonly ReadonlySet<string>[], wanted: ReadonlySet<string>): Set<string>[] {
+  const parts = terms.map((sentence) => wanted.intersection(sentence));
   return parts.map((part, index) => part.union(parts[index + 1] ?? new Set()));
 }
 

@@ -14,13 +14,18 @@ export interface Asked {
   readonly rerank: boolean;
 }
 
+/** What the API answered that no second try would change: this document, or this question, is not for it. */
+export class Refusal extends Error {
+  override readonly name = 'Refusal';
+}
+
 export interface Person {
   readonly login: Login;
-  /** Uploads a document; its id. */
+  /** Uploads a document; its id. Throws `Refusal`. */
   upload(document: EvalDocument, index: number): Promise<string>;
   /** Unfinished tasks, and those that failed. */
   progress(): Promise<{ waiting: boolean; failed: { document: string; message: string }[] }>;
-  /** Ids of the best 100 documents, best first, and milliseconds that the server took. */
+  /** Ids of the best 100 documents, best first, and milliseconds that the server took. Throws `Refusal`. */
   search(asked: Asked): Promise<{ documents: string[]; took: number }>;
   /** The model that embedded, by the metrics; `builtin` where none was asked. */
   provider(): Promise<string>;
@@ -30,6 +35,11 @@ const TOP = 100;
 const JSON_TYPE = { 'content-type': 'application/json' };
 /** The longest query that the API takes, in UTF-16 units; what is beyond says little more. */
 const MAX_QUERY = 8_000;
+/** Statuses that are about what was sent. */
+const REFUSALS: ReadonlySet<number> = new Set([400, 413, 415, 422]);
+/** How pages, calendars, mails and their like begin: a set's text that begins so is text all the same. */
+const MISTAKEN =
+  /^\s*(?:<[a-z!?/]|%PDF|BEGIN:|WEBVTT|\{\\rtf|(?:From|To|Cc|Subject|Date|Received|Return-Path|Message-ID|MIME-Version):)/i;
 /** Tries of one request that was told to come back. */
 const MOST_TRIES = 200;
 
@@ -71,18 +81,26 @@ export async function createPerson(url: string, known?: Login): Promise<Person> 
       if (response.status === 401) token = await signIn(false);
       else if (response.status === 429 || response.status === 503) {
         await Bun.sleep(Number(response.headers.get('retry-after') ?? 1) * 1_000);
-      } else throw new Error(`${path} answered ${response.status}: ${JSON.stringify(answer)}`);
+      } else {
+        const message = `${path} answered ${response.status}: ${JSON.stringify(answer)}`;
+        throw REFUSALS.has(response.status) ? new Refusal(message) : new Error(message);
+      }
     }
   }
 
-  /** A title is a heading of the text, as it would be in a file; the text itself stays as it is. */
+  /**
+   * A title is a heading of the text, as it would be in a file; the text itself stays as it is. What would be taken for
+   * something else by its first bytes gets its id for a heading, so that it is the text that the set has.
+   */
   function formOf({ id, title, text: body }: EvalDocument, index: number, copy: number): FormData {
     const form = new FormData();
     form.append('title', (title || id).slice(0, 500).toWellFormed());
     // The same bytes from the same kind of source are the same document: a set may have them under several ids.
     form.append('source_type', copy === 0 ? 'eval' : `eval-${copy}`);
-    const heading = title.replaceAll(/\s+/g, ' ').trim();
-    const [content, name] = heading ? [`# ${heading}\n\n${body}`, `${index}.md`] : [body, `${index}.txt`];
+    const heading = title.replaceAll(/\s+/g, ' ').trim() || (MISTAKEN.test(body) ? id : '');
+    // No file of text has NULs in it, and what has them is refused as data.
+    const plain = body.replaceAll('\0', ' ');
+    const [content, name] = heading ? [`# ${heading}\n\n${plain}`, `${index}.md`] : [plain, `${index}.txt`];
     form.append('file', new Blob([content]), name);
     return form;
   }

@@ -4,7 +4,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { SearchMode } from '../../contracts/index.ts';
 import { type Measures, measure } from './metrics.ts';
-import { createPerson, type Login, type Person } from './person.ts';
+import { createPerson, type Login, type Person, Refusal } from './person.ts';
 import { createReference } from './reference.ts';
 import type { Run } from './report.ts';
 import type { EvalSet } from './sets.ts';
@@ -24,6 +24,10 @@ export interface RunOptions {
 const UPLOADS = 16;
 const SEARCHES = 4;
 const POLL_MS = 500;
+/** How often somebody who waits is told how far it is. */
+const SAY_EVERY_MS = 10_000;
+/** So many of what went wrong are told one by one. */
+const SHOWN = 5;
 const TOP = 100;
 
 /** Runs `work` over the items, `width` at a time, in order of the items. */
@@ -41,6 +45,29 @@ async function inParallel<T, R>(all: readonly T[], width: number, work: (one: T,
   return results;
 }
 
+/** Tells how many of `total` are done, now and then. */
+function createProgress(total: number, say: (message: string) => void) {
+  let done = 0;
+  let said = performance.now();
+  return () => {
+    done += 1;
+    if (performance.now() - said < SAY_EVERY_MS) return;
+    said = performance.now();
+    say(`${done} of ${total}`);
+  };
+}
+
+/** What `work` answers, or `undefined` where it was refused, which is kept. Throws whatever else it throws. */
+async function unlessRefused<T>(work: Promise<T>, refused: string[], what: string): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    refused.push(`${what}: ${error.message}`);
+    return undefined;
+  }
+}
+
 interface Ingested {
   readonly login: Login;
   /** DreamHub's document id → the set's. */
@@ -53,17 +80,21 @@ async function ingest(set: EvalSet, person: Person, say: RunOptions['say']): Pro
   if (documents.length < set.documents.length) {
     say(`${set.documents.length - documents.length} documents without any text are left out`);
   }
+  const refused: string[] = [];
+  const uploading = createProgress(documents.length, (how) => say(`${how} uploaded`));
   const uploaded = await inParallel(documents, UPLOADS, async (document, index) => {
-    if (index > 0 && index % 1_000 === 0) say(`${index} of ${documents.length} uploaded`);
-    return [await person.upload(document, index), document.id] as const;
+    const id = await unlessRefused(person.upload(document, index), refused, document.id);
+    uploading();
+    return id === undefined ? [] : [[id, document.id] as const];
   });
-  const ids = Object.fromEntries(uploaded);
+  const ids = Object.fromEntries(uploaded.flat());
   for (;;) {
     const { waiting, failed } = await person.progress();
     if (!waiting) {
-      for (const { document, message } of failed.slice(0, 5))
-        say(`not indexed: ${ids[document] ?? document}: ${message}`);
-      if (failed.length >= documents.length) throw new Error('no document could be indexed');
+      const lost = [...refused, ...failed.map(({ document, message }) => `${ids[document] ?? document}: ${message}`)];
+      if (lost.length > 0) say(`${lost.length} documents or more are not indexed`);
+      for (const one of lost.slice(0, SHOWN)) say(`not indexed: ${one}`);
+      if (lost.length >= documents.length) throw new Error('no document could be indexed');
       break;
     }
     await Bun.sleep(POLL_MS);
@@ -114,17 +145,21 @@ export async function runSet(set: EvalSet, options: RunOptions): Promise<Run[]> 
   if (asked.length === 0) return runs;
   const { person, ingested } = await prepare(set, { ...options, say });
   for (const mode of asked) {
+    const refused: string[] = [];
+    const asking = createProgress(set.queries.length, (how) => say(`${mode}: ${how} questions`));
     const answers = await inParallel(set.queries, SEARCHES, async ({ id, text, relevant }) => {
-      const { documents, took } = await person.search({ query: text, ...requestOf(mode) });
-      const known = documents.flatMap((document) => ingested.ids[document] ?? []);
-      return { measures: measure(rank(id, known), relevant) satisfies Measures, took };
+      const answer = await unlessRefused(person.search({ query: text, ...requestOf(mode) }), refused, id);
+      asking();
+      const known = (answer?.documents ?? []).flatMap((document) => ingested.ids[document] ?? []);
+      return { measures: measure(rank(id, known), relevant) satisfies Measures, took: answer?.took };
     });
+    for (const one of refused.slice(0, SHOWN)) say(`${mode}: nothing found, for it was refused: ${one}`);
     runs.push({
       set: set.name,
       mode,
       provider: await person.provider(),
       measured: answers.map(({ measures }) => measures),
-      took: answers.map(({ took }) => took),
+      took: answers.flatMap(({ took }) => took ?? []),
     });
   }
   return runs;

@@ -32,19 +32,49 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-/** All sets of a folder: one in BEIR's layout, or one for each SQuAD file. Throws `UsageError`. */
+/**
+ * All sets of a folder: one in BEIR's layout, or one for each SQuAD file; where there is neither, those of its folders.
+ * Throws `UsageError`.
+ */
 export async function readSets(folder: string, split: string): Promise<EvalSet[]> {
   const info = await stat(folder).catch(() => undefined);
   if (!info?.isDirectory()) throw new UsageError(`${folder} is no folder.`);
+  const here = await setsIn(folder, split);
+  if (here) return here;
+  const below: EvalSet[] = [];
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (entry.isDirectory()) below.push(...((await setsIn(join(folder, entry.name), split)) ?? []));
+  }
+  if (below.length > 0) return below.sort((a, b) => (a.name < b.name ? -1 : 1));
+  throw new UsageError(
+    `${folder} holds no set: neither corpus.jsonl, queries.jsonl and qrels/${split}.tsv (BEIR) nor a .json file (SQuAD).`,
+  );
+}
+
+/** `undefined` where the folder itself has none. */
+async function setsIn(folder: string, split: string): Promise<EvalSet[] | undefined> {
   const names = (await readdir(folder)).sort();
   if (names.includes('corpus.jsonl') || names.includes('queries.jsonl')) return [await readBeir(folder, split)];
   const files = names.filter((name) => name.endsWith('.json'));
-  if (files.length === 0) {
-    throw new UsageError(
-      `${folder} holds no set: neither corpus.jsonl, queries.jsonl and qrels/${split}.tsv (BEIR) nor a .json file (SQuAD).`,
-    );
-  }
+  if (files.length === 0) return undefined;
   return Promise.all(files.map((name) => readSquad(join(folder, name))));
+}
+
+/** Lines of a file of any size, with their numbers from 1. Throws `UsageError`. */
+async function* linesOf(path: string): AsyncGenerator<{ line: string; number: number }> {
+  let number = 0;
+  let rest = '';
+  const decoder = new TextDecoder();
+  try {
+    for await (const bytes of Bun.file(path).stream()) {
+      const pieces = (rest + decoder.decode(bytes, { stream: true })).split('\n');
+      rest = pieces.pop() ?? '';
+      for (const line of pieces) yield { line, number: ++number };
+    }
+  } catch (error) {
+    throw new UsageError(`${path} cannot be read: ${error instanceof Error ? error.message : error}`);
+  }
+  yield { line: rest + decoder.decode(), number: number + 1 };
 }
 
 async function read(path: string): Promise<string> {
@@ -70,9 +100,9 @@ function parse(text: string, where: string): unknown {
 async function readLines(path: string): Promise<{ id: string; title: string; text: string }[]> {
   const found: { id: string; title: string; text: string }[] = [];
   const seen = new Set<string>();
-  for (const [index, line] of (await read(path)).split('\n').entries()) {
+  for await (const { line, number } of linesOf(path)) {
     if (line.trim() === '') continue;
-    const where = `${path}:${index + 1}`;
+    const where = `${path}:${number}`;
     const value = parse(line, where);
     const id = isFields(value) ? value['_id'] : undefined;
     const text = isFields(value) ? value['text'] : undefined;
@@ -88,15 +118,21 @@ async function readLines(path: string): Promise<{ id: string; title: string; tex
   return found;
 }
 
+/** BEIR's three columns, or trec_eval's four, of which the second says nothing. */
+function columnsOf(line: string): string[] {
+  const columns = line.includes('\t') ? line.split('\t') : line.trim().split(/\s+/);
+  return columns.length === 4 ? columns.toSpliced(1, 1) : columns;
+}
+
 async function readJudgements(path: string): Promise<Map<string, Map<string, number>>> {
   const judgements = new Map<string, Map<string, number>>();
-  for (const [index, line] of (await read(path)).split('\n').entries()) {
+  for await (const { line, number } of linesOf(path)) {
     if (line.trim() === '') continue;
-    const [query = '', document = '', score = ''] = line.trimEnd().split('\t');
+    const [query = '', document = '', score = ''] = columnsOf(line.trimEnd());
     const grade = Number(score);
     if (query === '' || document === '' || score.trim() === '' || !Number.isFinite(grade)) {
-      if (index === 0) continue;
-      throw new UsageError(`${path}:${index + 1} needs three columns with tabs between: query, document, a number.`);
+      if (number === 1) continue;
+      throw new UsageError(`${path}:${number} needs three columns with tabs between: query, document, a number.`);
     }
     if (grade <= 0) continue;
     const grades = judgements.get(query) ?? new Map<string, number>();

@@ -42,6 +42,42 @@ describe('a set', () => {
     expect(set?.queries).toEqual([{ id: 'q1', text: 'what is first?', relevant: new Map([['d1', 2]]) }]);
   });
 
+  test('is read alike with a mark of its order of bytes, other ends of lines and odd ids', async () => {
+    const crlf = (text: string) => `\ufeff${text.replaceAll('\n', '\r\n')}`;
+    const corpus =
+      '{"_id": "a b/c#1?\u00e9\u6c34", "text": "first", "metadata": {"date": "2023-05-08"}}\n{"_id": 7, "text": ""}\n';
+    const path = await beir('odd', {
+      corpus: crlf(corpus),
+      queries: crlf('{"_id": 1, "text": "what?", "metadata": {}}\n'),
+      qrels: crlf('query-id\tcorpus-id\tscore\n1\ta b/c#1?\u00e9\u6c34\t3\n'),
+    });
+    const [set] = await readSets(path, 'test');
+    expect(set?.documents.map(({ id, title }) => [id, title])).toEqual([
+      ['a b/c#1?\u00e9\u6c34', ''],
+      ['7', ''],
+    ]);
+    expect(set?.queries).toEqual([{ id: '1', text: 'what?', relevant: new Map([['a b/c#1?\u00e9\u6c34', 3]]) }]);
+  });
+
+  test("may have trec_eval's four columns", async () => {
+    const [set] = await readSets(await beir('trec', { qrels: 'q1 0 d1 2\nq2 0 d2 0\n' }), 'test');
+    expect(set?.queries.map(({ relevant }) => [...relevant])).toEqual([[['d1', 2]]]);
+  });
+
+  test('is found one folder deeper too, as archives are unpacked', async () => {
+    for (const name of ['deep/two', 'deep/one']) await beir(name, {});
+    await mkdir(join(folder.path, 'deep', 'neither'));
+    expect((await readSets(join(folder.path, 'deep'), 'test')).map(({ name }) => name)).toEqual(['one', 'two']);
+    await expect(readSets(join(folder.path, 'deep', 'neither'), 'test')).rejects.toThrow(/holds no set/);
+  });
+
+  test('is read line by line, wherever the pieces of its file end', async () => {
+    const rows = Array.from({ length: 4_000 }, (_, at) => ({ _id: `d${at}`, text: '\u6e2f\u53e3'.repeat(at % 90) }));
+    const path = await beir('long', { corpus: rows.map((row) => JSON.stringify(row)).join('\n') });
+    const [set] = await readSets(path, 'test');
+    expect(set?.documents.map(({ text }) => text)).toEqual(rows.map(({ text }) => text));
+  });
+
   test("in SQuAD's form has a document a paragraph", async () => {
     const data = [{ title: 'T', paragraphs: [{ context: 'first', qas: [{ question: 'a?' }, { question: 'b?' }] }] }];
     const [set] = await readSets(await squad('squad', JSON.stringify({ data })), 'test');
@@ -59,7 +95,7 @@ describe('a set', () => {
       /corpus\.jsonl:3 has the _id d2 again/,
     ],
     ['an empty file', { queries: '\n' }, /queries\.jsonl is empty/],
-    ['judgements without tabs', { qrels: `${QRELS}q1 d2 1\n` }, /test\.tsv:5 needs three columns/],
+    ['judgements of two columns', { qrels: `${QRELS}q1\td2\n` }, /test\.tsv:5 needs three columns/],
     ['no question with an answer', { qrels: 'q9\td1\t1\n' }, /no query of queries\.jsonl has a relevant document/],
   ])('with %s is refused, and says where', async (name, files, message) => {
     const path = await beir(name.replaceAll(/\W/g, '-'), files);
