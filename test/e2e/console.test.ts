@@ -294,6 +294,33 @@ describe.skipIf(CHROMIUM === undefined)('the console', () => {
     await close();
   });
 
+  test('says what could not be loaded, and loads it when asked again', async () => {
+    const { page, close } = await visit();
+    await register(page);
+    await upload(page);
+    await ask(page);
+    const lists = /\/api\/v1\/(conversations|documents)(\?|$)/;
+    await page.route(lists, (route) => route.abort());
+    await page.reload();
+    const failures = page.locator('.failure[role=alert]');
+    await failures.nth(1).waitFor();
+    expect(await failures.allTextContents()).toEqual([
+      'The conversations could not be loaded: The server cannot be reached.Try again',
+      'The documents could not be loaded: The server cannot be reached.Try again',
+    ]);
+    await picture(page, 'failures');
+    await page.getByRole('button', { name: '中文' }).click();
+    await page.getByText('无法加载文档列表：无法连接服务器。').waitFor();
+    await page.unroute(lists);
+    // Each takes its message away once it has its list, whichever was faster.
+    await page.locator('.conversations .failure button').click();
+    await page.locator('.documents .failure button').click();
+    await page.locator('.conversation').waitFor();
+    await page.locator('.row[data-phase=ready]').waitFor();
+    expect(await failures.count()).toBe(0);
+    await close();
+  });
+
   const LOOKS: [name: string, options: BrowserContextOptions][] = [
     ['light-en', { colorScheme: 'light' }],
     ['dark-zh', { colorScheme: 'dark', locale: 'zh-CN' }],

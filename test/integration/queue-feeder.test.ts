@@ -104,6 +104,23 @@ describe('a window of the backlog', () => {
     expect(entry?.[1][1]).toStartWith('1 2.5 ');
   });
 
+  test('decides, by the weights that tenants have in `tenant_load`, in which order a worker takes their tasks', async () => {
+    await queue.stop();
+    queue = await startQueue({ partitions: 1 });
+    const [light, heavy] = [await backlog.tenant({ weight: 1 }), await backlog.tenant({ weight: 3 })];
+    const feeder = feederWith({ windows: { ingest: 60, chat: 4 } });
+    for (const tenant of [light, heavy]) {
+      await backlog.manyTasks(tenant, 60);
+      await feeder.feed('ingest', tenant);
+    }
+    const worker = await queue.worker('a', { concurrency: 1 });
+    worker.finishAll();
+    await worker.delivered(40);
+    const taken = worker.tenants().slice(0, 40);
+    // 30 of 40, but for what was taken before the second tenant's turn came.
+    expect(Math.abs(taken.filter((tenant) => tenant === heavy).length - 30)).toBeLessThanOrEqual(2);
+  });
+
   test('has only the oldest unfinished turn of a conversation', async () => {
     const tenant = await backlog.tenant();
     const [one, two, busy] = [
