@@ -38,6 +38,7 @@ import { createTurnRoutes } from './http/routes/turns.ts';
 import { createTusRoutes } from './http/routes/tus.ts';
 import { createUploadRoutes } from './http/routes/upload.ts';
 import { createWebhookRoutes } from './http/routes/webhooks.ts';
+import { createSessionEnd, type SessionEndOptions } from './http/session-end.ts';
 import type { Clock } from './kernel/clock.ts';
 import type { Logger } from './kernel/logger.ts';
 import type { Idempotency } from './services/idempotency.ts';
@@ -55,6 +56,7 @@ export interface AppDeps extends BaseAppDeps {
   services: ApiServices;
   idempotency: Idempotency;
   hub: Hub;
+  control: SessionEndOptions['control'];
   clock: Clock;
   allowedOrigins: readonly string[];
   maxUploadBytes: number;
@@ -93,7 +95,9 @@ export function createWorkerApp(deps: BaseAppDeps): AnyElysia {
 
 export function createApp(deps: AppDeps): AnyElysia {
   const { services, hub, clock } = deps;
-  const streamTopic: StreamTopic = (stream) => streamTopicAsSse({ hub, clock, ...stream });
+  const sessionEnd = createSessionEnd({ control: deps.control, identity: services.identity, clock });
+  const streamTopic: StreamTopic = ({ principal, ...stream }) =>
+    streamTopicAsSse({ hub, clock, ...stream, whenRefused: (end) => sessionEnd(principal, end) });
   const { root, render } = createRoot(deps, deps.websocket);
   const app = root
     // Before the credentials, so that it runs inside of them.

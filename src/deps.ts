@@ -401,6 +401,7 @@ function createServerSide({
         services,
         idempotency,
         hub,
+        control,
         clock,
         allowedOrigins: config.allowedOrigins,
         maxUploadBytes,

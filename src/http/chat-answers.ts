@@ -1,6 +1,6 @@
 /** The forms in which a question is answered over HTTP. */
 import { status } from 'elysia';
-import type { TurnResource } from '../contracts/index.ts';
+import type { Principal, TurnResource } from '../contracts/index.ts';
 import { AppError, ERROR_KINDS, type ErrorKind } from '../kernel/errors.ts';
 import type { ChatAnswer, ChatBody, NewMessage } from './models/chat.ts';
 import type { ChatMessage, ChatPort } from './ports.ts';
@@ -10,6 +10,8 @@ export interface TopicStream {
   after?: number;
   epoch?: string;
   signal: AbortSignal;
+  /** Who reads: no longer than that session lasts. */
+  principal: Principal;
 }
 
 /** Events of a topic as Server-Sent Events; `routes/turn-events.ts` with the hub of this node. */
@@ -22,6 +24,7 @@ export interface MessageRequest {
   message: NewMessage;
   wait: boolean;
   request: Request;
+  principal: Principal;
 }
 
 function messageOf(
@@ -48,9 +51,10 @@ async function eventsAnswer({
   conversationId,
   message,
   request,
+  principal,
 }: MessageRequest): Promise<Response> {
   const { turn_id } = await chat.send(messageOf(conversationId, message));
-  return streamTopic({ topic: `turn:${turn_id}`, signal: request.signal });
+  return streamTopic({ topic: `turn:${turn_id}`, signal: request.signal, principal });
 }
 
 async function resourceAnswer({ chat, conversationId, message, wait, request }: MessageRequest) {

@@ -3,6 +3,7 @@
  * cancelled (its worker aborts the provider's request). They are only the fast way: the row says that a task is cancelled,
  * the revocation mark that a session has ended, and whoever may have missed an order looks there.
  */
+import type { Principal } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { currentScope } from '../kernel/context.ts';
 import { messageOf } from '../kernel/errors.ts';
@@ -17,6 +18,13 @@ export type Ended =
   | { kind: 'session'; tenantId: string; id: string }
   | { kind: 'user'; tenantId: string; id: string }
   | { kind: 'tenant'; tenantId: string };
+
+/** The order is about this session. */
+export function endsSession(ended: Ended, { tenantId, userId, sessionId }: Principal): boolean {
+  if (tenantId !== ended.tenantId) return false;
+  if (ended.kind === 'tenant') return true;
+  return (ended.kind === 'session' ? sessionId : userId) === ended.id;
+}
 
 export interface Cancelled {
   kind: 'turn' | 'task';

@@ -7,7 +7,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { createLoop, type Service } from '../kernel/service.ts';
-import type { Control, Ended } from '../realtime/control.ts';
+import { type Control, type Ended, endsSession } from '../realtime/control.ts';
 import type { Connection } from './connection.ts';
 import type { SessionPort } from './ports.ts';
 
@@ -69,11 +69,7 @@ export function createSockets(options: SocketsOptions): Sockets {
 
   function onEnded(ended: Ended): void {
     if (ended.kind === 'session') endedSessions.set(ended.id, clock.now());
-    endWhere(({ principal }) => {
-      if (principal.tenantId !== ended.tenantId) return false;
-      if (ended.kind === 'tenant') return true;
-      return (ended.kind === 'session' ? principal.sessionId : principal.userId) === ended.id;
-    });
+    endWhere(({ principal }) => endsSession(ended, principal));
   }
 
   /** Orders may have been missed while Redis was away: each session is asked for once. */

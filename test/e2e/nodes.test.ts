@@ -240,6 +240,26 @@ describe('an answer', () => {
   }, 120_000);
 });
 
+/** What is read of a turn's event stream until it ends. */
+async function readEvents(node: 0 | 1, turnId: string, token: string) {
+  const response = await fetch(`${cluster.nodes[node].url}/api/v1/turns/${turnId}/events`, {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  const decoder = new TextDecoder();
+  const begun = Promise.withResolvers<void>();
+  let text = '';
+  const read = async () => {
+    for await (const bytes of response.body ?? []) {
+      text += decoder.decode(bytes, { stream: true });
+      if (text.includes('event: turn.delta')) begun.resolve();
+    }
+    return text;
+  };
+  const ended = read();
+  await begun.promise;
+  return { ended };
+}
+
 describe('a session', () => {
   test('that is left closes its sockets on every node within 5 s, and opens no other on any', async () => {
     const leaver = await register(cluster.nodes[0].url);
@@ -255,6 +275,39 @@ describe('a session', () => {
     }
     stays.send({ type: 'ping', id: 'still here' });
     expect(await stays.until(({ id }) => id === 'still here')).toMatchObject({ type: 'pong' });
+    stays.close();
+  }, 60_000);
+
+  test('whose refresh token comes twice ends its sockets and event streams on every node, and no other of the user', async () => {
+    const { url } = cluster.nodes[0];
+    const robbed = await register(url);
+    const post = (path: string, body: unknown) =>
+      fetch(`${url}/api/v1/auth/${path}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      });
+    const { email, password, tenant } = robbed;
+    const elsewhere = (await (await post('login', { email, password, tenant })).json()) as { access_token: string };
+    const sockets = [await on(0, robbed.token), await on(1, robbed.token)];
+    const stays = await on(1, elsewhere.access_token);
+    const { turn_id, topic } = await ask(sockets[0] as Socket);
+    cluster.provider.step();
+    const streams = [await readEvents(0, turn_id, robbed.token), await readEvents(1, turn_id, robbed.token)];
+    const continues = await readEvents(1, turn_id, elsewhere.access_token);
+    stays.send({ type: 'subscribe', topic });
+
+    const used = { refresh_token: robbed.session.refresh_token };
+    expect((await post('refresh', used)).status).toBe(200);
+    const reusedAt = performance.now();
+    expect((await post('refresh', used)).status).toBe(401);
+    for (const socket of sockets) expect(await socket.closed).toMatchObject({ code: 4401 });
+    for (const { ended } of streams) expect(await ended).not.toContain('turn.completed');
+    expect(performance.now() - reusedAt).toBeLessThan(5_000);
+
+    for (let i = 0; i < WORDS * 2; i++) cluster.provider.step();
+    await stays.until((frame) => frame.topic === topic && frame.type === 'turn.completed');
+    expect(await continues.ended).toContain('event: turn.completed');
     stays.close();
   }, 60_000);
 });

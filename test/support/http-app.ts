@@ -194,6 +194,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     },
     isOperator: (presented) => presented === OPERATOR_TOKEN,
     hub: { subscribe: async () => () => undefined },
+    control: { onEnded: () => () => undefined, onReconnected: () => () => undefined },
     clock: systemClock,
     health: { ready: async () => ({ status: 'ok', checks: { database: 'ok' } }) },
     metrics: { contentType: 'text/plain; version=0.0.4', metrics: async () => 'dreamhub_workers_busy 0\n' },

@@ -27,7 +27,7 @@ export function createChatRoutes({ chat, streamTopic }: { chat: ChatPort; stream
     .use(authenticated)
     .post(
       '/conversations/:id/messages',
-      ({ params, body, query, request, server }) => {
+      ({ params, body, query, request, server, principal }) => {
         waitWithoutLimit(request, server);
         return messageAnswer({
           chat,
@@ -36,6 +36,7 @@ export function createChatRoutes({ chat, streamTopic }: { chat: ChatPort; stream
           message: body,
           wait: query.wait === true,
           request,
+          principal,
         });
       },
       {

@@ -14,6 +14,8 @@ export interface SseOptions {
   epoch?: string | undefined;
   /** The request's: ends the stream when the client goes. */
   signal: AbortSignal;
+  /** Calls back when the one who asks may read no longer; returns what stops that. */
+  whenRefused?: (end: () => void) => () => void;
   /** The event after which the response ends. Default: a final one. */
   until?: (type: EventType) => boolean;
   heartbeatMs?: number;
@@ -35,11 +37,13 @@ export async function streamTopicAsSse(options: SseOptions): Promise<Response> {
   let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   let unsubscribe = () => {};
   let cancelHeartbeat = () => {};
+  let stopWatching = () => {};
 
   function end(): void {
     if (ended) return;
     ended = true;
     cancelHeartbeat();
+    stopWatching();
     unsubscribe();
     signal.removeEventListener('abort', end);
     room.resolve();
@@ -99,6 +103,7 @@ export async function streamTopicAsSse(options: SseOptions): Promise<Response> {
   else if (signal.aborted) end();
   else {
     signal.addEventListener('abort', end, { once: true });
+    stopWatching = options.whenRefused?.(end) ?? stopWatching;
     beat();
   }
   return new Response(stream, {

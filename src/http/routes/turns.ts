@@ -28,10 +28,10 @@ export function createTurnRoutes({ chat, streamTopic }: { chat: ChatPort; stream
     })
     .get(
       '/turns/:id/events',
-      ({ params, query, request, server }) => {
+      ({ params, query, request, server, principal }) => {
         waitWithoutLimit(request, server);
         const topic = `turn:${params.id.toLowerCase()}`;
-        return streamTopic({ topic, signal: request.signal, ...(resumePointOf(request) ?? query) });
+        return streamTopic({ topic, signal: request.signal, principal, ...(resumePointOf(request) ?? query) });
       },
       {
         params: IdParams,
