@@ -1,6 +1,8 @@
 /**
  * The readers of the hub's benchmark: WebSocket connections over bare sockets that look at a frame's number and at the
  * tokens in it, and at nothing else, because what they use of a small machine is missing for the server, on every side alike.
+ * Where an event is a token, even that is looked at once a piece of the stream: its frames are counted by their lengths, and
+ * the numbers of the last must be so many further than those of the last piece.
  */
 import type { Socket } from 'bun';
 import {
@@ -55,6 +57,8 @@ let lastAt = 0;
 let frames = 0;
 let tokens = 0;
 let kindOfTokens: Tokens = 'numbers';
+/** An event is a token. */
+let singly = false;
 let width = WIDTH.numbers;
 let wanted = Number.POSITIVE_INFINITY;
 let enough = Promise.withResolvers<void>();
@@ -114,13 +118,29 @@ function event(connection: Connection, bytes: Buffer, start: number, end: number
   } else if (frames % SAMPLE === 1) {
     latencies.push(performance.timeOrigin + performance.now() - numberAt(bytes, from, from + width) / 1_000);
   }
+  heard(more);
+  return true;
+}
+
+/** So many events, of which the last is in `bytes` from `start` to `end`. */
+function countEvents(connection: Connection, count: number, bytes: Buffer, start: number, end: number): void {
+  const at = start + connection.seqAt;
+  const seq = numberAt(bytes, at, end);
+  if (bytes[at - 1] !== COLON || seq !== connection.last + count) disorder += 1;
+  connection.last = seq;
+  const from = end - connection.tail - width;
+  connection.token += count;
+  if (numberAt(bytes, from, from + width) !== connection.token - 1) disorder += 1;
+  frames += count;
+  heard(count);
+}
+
+function heard(more: number): void {
   if (tokens === 0) firstAt = performance.now();
   tokens += more;
-  if (tokens >= wanted) {
-    lastAt = performance.now();
-    enough.resolve();
-  }
-  return true;
+  if (tokens < wanted) return;
+  lastAt = performance.now();
+  enough.resolve();
 }
 
 /** Whatever is no event: greetings and answers, of each side its own. */
@@ -147,21 +167,38 @@ function other(connection: Connection, payload: Buffer): void {
 
 function takeFrames(connection: Connection): void {
   const { received } = connection;
+  const { length } = received;
+  const counts = singly && connection.seqAt > 0;
   let at = 0;
-  while (received.length - at >= 2) {
+  let count = 0;
+  let lastStart = 0;
+  let lastEnd = 0;
+  while (length - at >= 2) {
     const short = (received[at + 1] ?? 0) & 0x7f;
     const head = short === 126 ? 4 : short === 127 ? 10 : 2;
-    if (received.length - at < head) break;
+    if (length - at < head) break;
     const size =
-      short === 126 ? received.readUInt16BE(at + 2) : short === 127 ? Number(received.readBigUInt64BE(at + 2)) : short;
-    const [start, end] = [at + head, at + head + size];
-    if (received.length < end) break;
+      short === 126
+        ? ((received[at + 2] ?? 0) << 8) | (received[at + 3] ?? 0)
+        : short === 127
+          ? Number(received.readBigUInt64BE(at + 2))
+          : short;
+    const start = at + head;
+    const end = start + size;
+    if (length < end) break;
     const opcode = (received[at] ?? 0) & 0x0f;
-    if (opcode === 1 && !event(connection, received, start, end)) other(connection, received.subarray(start, end));
-    if (opcode === 9) connection.socket?.write(Buffer.from([0x8a, 0x80, 0, 0, 0, 0]));
+    // Only events are so long once a connection is open.
+    if (counts && opcode === 1 && short === 126) {
+      count += 1;
+      lastStart = start;
+      lastEnd = end;
+    } else if (opcode === 1 && !event(connection, received, start, end))
+      other(connection, received.subarray(start, end));
+    else if (opcode === 9) connection.socket?.write(Buffer.from([0x8a, 0x80, 0, 0, 0, 0]));
     at = end;
   }
-  connection.received = at === received.length ? EMPTY : Buffer.from(received.subarray(at));
+  if (count > 0) countEvents(connection, count, received, lastStart, lastEnd);
+  connection.received = at === length ? EMPTY : Buffer.from(received.subarray(at));
 }
 
 const handlers: Bun.SocketHandler<Connection> = {
@@ -225,12 +262,13 @@ function closeAll(): void {
   }
 }
 
-function expect(what: Tokens): void {
+function expect(what: Tokens, one: boolean): void {
   latencies = [];
   frames = 0;
   tokens = 0;
   disorder = 0;
   kindOfTokens = what;
+  singly = one && what === 'numbers';
   width = WIDTH[what];
   for (const connection of connections) connection.token = 0;
   wanted = Number.POSITIVE_INFINITY;
@@ -276,7 +314,7 @@ obey<ClientsOrder>(async (order) => {
     case 'open':
       return begin(order);
     case 'expect':
-      return expect(order.tokens);
+      return expect(order.tokens, order.singly);
     case 'hear':
       return hear(order.each, order.withinMs);
     case 'close':

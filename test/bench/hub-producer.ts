@@ -13,7 +13,8 @@ import { createKeys } from '../../src/redis/keys.ts';
 import { type Kind, obey, type ProducerOrder, type Stream, WIDTH } from './support/hub.ts';
 
 const { REDIS_URL = '', PARTITIONS = '4' } = process.env;
-const TICK_MS = 5;
+/** Tokens of many turns come one by one, not in bursts. */
+const TICK_MS = 1;
 const UNDERWAY = 20;
 /**
  * Bytes of a turn that may be on their way, twice what a delta gathers: a flood shows how much goes through, and not how

@@ -3,8 +3,8 @@
  * go over one Redis. DreamHub's server is `src/main.ts` with role `server`, with real tokens, its log on, and its metrics and
  * logging as they are. Processor time is the server's; the producer's and Redis' stand beside it, because a log costs there.
  *
- * socket.io runs on Node.js, as its users run it, and on Bun, whose own sockets make it several times faster; the targets
- * are held against both. Readers and producers are the same Bun processes for all.
+ * socket.io runs on Node.js, as its users run it, and on Bun, whose own sockets make it several times faster; the room's
+ * target is held against the first alone, the others against both. Both take WebSockets only and compress nothing. Readers and producers are the same Bun processes for all.
  */
 import { fileURLToPath } from 'node:url';
 import Redis from 'ioredis';
@@ -124,6 +124,8 @@ export interface Measured extends Heard {
   allCpu: number;
   /** Tokens. */
   perSecond: number;
+  /** Tokens a second of the server's processor time: what it could deliver, had the readers cores of their own. */
+  perCpuSecond: number;
   perFrame: number;
 }
 
@@ -157,7 +159,8 @@ export async function startSide(
     produce: (order) => producer.order(order),
     async measure(order) {
       const each = order.do === 'flood' ? order.each : Math.round((order.perSecond * order.ms) / 1_000);
-      await clients.order({ do: 'expect', tokens: order.do === 'flood' ? 'numbers' : 'moments' });
+      const tokensSay = order.do === 'flood' ? 'numbers' : 'moments';
+      await clients.order({ do: 'expect', tokens: tokensSay, singly: !order.gathered });
       const before = await used();
       const [, heard] = await Promise.all([
         producer.order(order),
@@ -168,9 +171,11 @@ export async function startSide(
       if (tokens !== each * readers.length || disorder > 0) {
         throw new Error(`${kind}: ${tokens} of ${each * readers.length} tokens came, ${disorder} out of order`);
       }
+      const cpu = (after.own - before.own) / tokens;
       return {
         ...heard,
-        cpu: (after.own - before.own) / tokens,
+        cpu,
+        perCpuSecond: 1e6 / cpu,
         allCpu: (after.all - before.all) / tokens,
         perSecond: tokens / (ms / 1_000),
         perFrame: tokens / frames,
@@ -213,13 +218,22 @@ export async function measureAll(
   return new Map(KINDS_HERE.map((kind) => [kind, results[kind] ?? []]));
 }
 
-type Field = 'cpu' | 'allCpu' | 'perSecond' | 'perFrame' | 'p50' | 'p99';
+type Field = 'cpu' | 'allCpu' | 'perSecond' | 'perCpuSecond' | 'perFrame' | 'p50' | 'p99';
 
-const UNITS = { cpu: 'µs', allCpu: 'µs', perSecond: 'tokens/s', perFrame: 'ratio', p50: 'ms', p99: 'ms' } as const;
+const UNITS = {
+  cpu: 'µs',
+  allCpu: 'µs',
+  perSecond: 'tokens/s',
+  perCpuSecond: 'tokens/s',
+  perFrame: 'ratio',
+  p50: 'ms',
+  p99: 'ms',
+} as const;
 const NAMES: Readonly<Record<Field, string>> = {
   cpu: 'server’s processor time a token',
   allCpu: 'the same with producer and Redis',
   perSecond: 'delivered',
+  perCpuSecond: 'delivered a second of the server’s processor time',
   perFrame: 'tokens a frame',
   p50: 'producer to reader, p50',
   p99: 'producer to reader, p99',
@@ -241,7 +255,12 @@ export function figures(label: string, results: Results, fields: readonly Field[
 }
 
 /** DreamHub's figure as a multiple of a peer's, round by round. */
-export function compared(results: Results, field: 'cpu' | 'perSecond', peer: Kind, target?: Row['target']): Row[] {
+export function compared(
+  results: Results,
+  field: 'cpu' | 'perSecond' | 'perCpuSecond',
+  peer: Kind,
+  target?: Row['target'],
+): Row[] {
   if (!KINDS_HERE.includes(peer)) return [];
   const values = ratios(column(results, 'dreamhub', field), column(results, peer, field));
   const name = peer === 'bun' ? 'Bun without a log' : peer;

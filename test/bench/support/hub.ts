@@ -47,8 +47,8 @@ export interface Heard {
 
 export type ClientsOrder =
   | ReadersOrder
-  /** What comes from now on says this. */
-  | { do: 'expect'; tokens: Tokens }
+  /** What comes from now on says this; `singly` where no event says more than one token. */
+  | { do: 'expect'; tokens: Tokens; singly: boolean }
   /** Waits until each reader has so many tokens since then, or until the deadline, and tells what came. */
   | { do: 'hear'; each: number; withinMs: number }
   /** Cuts all connections and opens them anew where they were. */
