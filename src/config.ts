@@ -33,6 +33,8 @@ export interface Config {
   chatModel: string | undefined;
   embeddingModel: string | undefined;
   embeddingDimensions: number | undefined;
+  /** What stands before a question and before a passage; undefined: what the model's name is known to want. */
+  embeddingPrefixes: { query: string | undefined; document: string | undefined };
   /** First signs, all verify. Empty: generated into DATA_DIR when embedded. */
   jwtSecrets: string[];
   operatorToken: string | undefined;
@@ -83,6 +85,11 @@ export function readConfig(env: Environment): Config {
   const text = (name: string) => {
     const value = env[name]?.trim();
     return value === undefined || value === '' ? undefined : value;
+  };
+  /** `none` is an empty one, `\n` a new line. Files of variables lose blanks at the end, so a colon gets its own. */
+  const prefix = (name: string): string | undefined => {
+    const value = text(name);
+    return value === undefined ? undefined : value === 'none' ? '' : value.replaceAll('\\n', '\n').replace(/:$/, ': ');
   };
   const integer = (name: string, fallback: number, min: number, max: number): number => {
     const value = text(name);
@@ -210,6 +217,7 @@ export function readConfig(env: Environment): Config {
     chatModel: text('CHAT_MODEL'),
     embeddingModel: text('EMBEDDING_MODEL'),
     embeddingDimensions: dimensions === 0 ? undefined : dimensions,
+    embeddingPrefixes: { query: prefix('EMBEDDING_QUERY_PREFIX'), document: prefix('EMBEDDING_DOCUMENT_PREFIX') },
     jwtSecrets,
     operatorToken: secret('OPERATOR_TOKEN'),
     metricsToken: secret('METRICS_TOKEN'),

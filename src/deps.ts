@@ -158,6 +158,7 @@ export async function createDeps(env: Environment): Promise<Deps> {
     chatModel: config.chatModel,
     embeddingModel: config.embeddingModel,
     embeddingDimensions: config.embeddingDimensions,
+    embeddingPrefixes: config.embeddingPrefixes,
   };
   const providerDependencies = { clock, logger, observer: createProviderMetrics({ metrics, clock }) };
   const { chat: chatProvider, embeddings, prepare } = await createProviders(providerConfig, providerDependencies);

@@ -14,6 +14,7 @@ export interface ProviderConfig {
   chatModel?: string | undefined;
   embeddingModel?: string | undefined;
   embeddingDimensions?: number | undefined;
+  embeddingPrefixes?: { readonly query?: string | undefined; readonly document?: string | undefined } | undefined;
 }
 
 export interface ProviderDependencies {
@@ -30,7 +31,7 @@ export interface Providers {
 }
 
 const CHAT_MODEL = 'gpt-4o-mini';
-const EMBEDDING_MODEL = 'text-embedding-3-small';
+export const EMBEDDING_MODEL = 'text-embedding-3-small';
 
 /** The OpenAI drivers are loaded only where they are used: the package takes 70 ms and 20 MB. */
 export async function createProviders(config: ProviderConfig, dependencies: ProviderDependencies): Promise<Providers> {
@@ -57,6 +58,7 @@ export async function createProviders(config: ProviderConfig, dependencies: Prov
     ...dependencies,
     model: config.embeddingModel ?? EMBEDDING_MODEL,
     dimensions: config.embeddingDimensions,
+    prefixes: config.embeddingPrefixes,
   });
   return { chat, embeddings, prepare: (signal) => embeddings.prepare(signal) };
 }

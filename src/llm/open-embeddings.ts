@@ -1,7 +1,7 @@
 /** What embeds for an embedding space that is not the configured one: another model of the same server, or the built-in. */
 import type { EmbeddingProvider } from '../contracts/index.ts';
 import { createBuiltinEmbeddings } from './builtin-embeddings.ts';
-import type { ProviderConfig, ProviderDependencies } from './create-providers.ts';
+import { EMBEDDING_MODEL, type ProviderConfig, type ProviderDependencies } from './create-providers.ts';
 
 export interface EmbeddingIdentity {
   provider: string;
@@ -24,5 +24,7 @@ export async function openEmbeddings(
   const apiKeys = own.length > 0 ? own : config.openaiApiKeys;
   if (provider !== 'openai' || (baseUrl === undefined && apiKeys.length === 0)) return undefined;
   const { createOpenAiEmbeddings } = await import('./openai-embeddings.ts');
-  return createOpenAiEmbeddings({ baseUrl, apiKeys, ...dependencies, model, dimensions });
+  // Prefixes were set for the configured model; another one's are known by its name.
+  const prefixes = model === (config.embeddingModel ?? EMBEDDING_MODEL) ? config.embeddingPrefixes : undefined;
+  return createOpenAiEmbeddings({ baseUrl, apiKeys, ...dependencies, model, dimensions, prefixes });
 }

@@ -18,6 +18,8 @@ export interface OpenAiEmbeddingOptions {
   model: string;
   /** Asked of the server, and demanded of its answers; absent: what the model is known for, else its first answer decides. */
   dimensions?: number | undefined;
+  /** What stands before a text, so that the model knows what it is for; absent: what the model's name is known to want. */
+  prefixes?: EmbeddingPrefixes | undefined;
   clock: Clock;
   logger: Logger;
   observer?: ProviderObserver;
@@ -25,6 +27,8 @@ export interface OpenAiEmbeddingOptions {
   timeoutMs?: number;
   policy?: Partial<AttemptPolicy>;
 }
+
+export type EmbeddingPrefixes = { readonly [purpose in EmbedOptions['purpose']]?: string | undefined };
 
 export interface OpenAiEmbeddings extends EmbeddingProvider {
   /** Settles `dimensions` (0 until then, where neither configuration nor the model's name tells) by embedding one word. */
@@ -36,8 +40,12 @@ const KNOWN_DIMENSIONS: Readonly<Record<string, number>> = {
   'text-embedding-3-large': 3072,
   'text-embedding-ada-002': 1536,
 };
-/** A real model beats words about as often as it loses to them; only the built-in one has been fitted. */
-const VECTOR_WEIGHT = 0.5;
+/**
+ * Measured with multilingual-e5-small (nDCG@10 of text, vector, hybrid): XQuAD en 0.985, 0.975, 0.986, zh 0.980, 0.939, 0.979;
+ * abstracts 0.572, 0.583, 0.618; Chinese descriptions 0.938, 0.900, 0.969; turns of talks 0.439, 0.449, 0.502. Lower
+ * weights leave gain behind, from 0.6 on Chinese falls below text.
+ */
+const VECTOR_WEIGHT = 0.4;
 /** OpenAI's limit; a longer text is cut, which a chunk never is. */
 const MAX_INPUT_TOKENS = 8_000;
 
@@ -82,7 +90,7 @@ export function createOpenAiEmbeddings(options: OpenAiEmbeddingOptions): OpenAiE
       if (texts.length === 0) return { vectors: [], tokens: 0 };
       if (texts.length > maxBatch)
         throw new AppError('internal', `At most ${maxBatch} texts are embedded in one call.`);
-      const input = texts.map((text) => prepareInput(text, model, purpose));
+      const input = texts.map((text) => prepareInput(text, options.prefixes?.[purpose] ?? prefixFor(model, purpose)));
       const tokens = input.reduce((sum, text) => sum + estimateTokens(text), 0);
       const need = { model, tokens };
       const result = await away(() =>
@@ -101,9 +109,9 @@ export function createOpenAiEmbeddings(options: OpenAiEmbeddingOptions): OpenAiE
 }
 
 /** Servers refuse empty input and half a surrogate pair, and some models want to be told what a text is for. */
-function prepareInput(text: string, model: string, purpose: EmbedOptions['purpose']): string {
+function prepareInput(text: string, prefix: string): string {
   const fitting = estimateTokens(text) > MAX_INPUT_TOKENS ? truncate(text, MAX_INPUT_TOKENS) : text;
-  return prefixFor(model, purpose) + (fitting.trim() === '' ? '-' : fitting.toWellFormed());
+  return prefix + (fitting.trim() === '' ? '-' : fitting.toWellFormed());
 }
 
 /** As their model cards say: E5 and Nomic mark both sides, the English BGE and mxbai the question only. */

@@ -35,6 +35,18 @@ describe('the environment', () => {
     });
   });
 
+  test('says what stands before texts that are embedded; nobody loses the blank behind a colon', () => {
+    const prefixesOf = (env: Record<string, string>) => readConfig(env).embeddingPrefixes;
+    expect(prefixesOf({ EMBEDDING_QUERY_PREFIX: '' })).toEqual({ query: undefined, document: undefined });
+    expect(prefixesOf({ EMBEDDING_QUERY_PREFIX: 'query:', EMBEDDING_DOCUMENT_PREFIX: 'none' })).toEqual({
+      query: 'query: ',
+      document: '',
+    });
+    expect(prefixesOf({ EMBEDDING_QUERY_PREFIX: 'Instruct: find it\\nQuery: ' }).query).toBe(
+      'Instruct: find it\nQuery: ',
+    );
+  });
+
   test('invites by default where a database is given', () => {
     expect(readConfig(DISTRIBUTED)).toMatchObject({ registration: 'invite', jwtSecrets: [SECRET] });
   });

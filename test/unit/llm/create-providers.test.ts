@@ -2,6 +2,7 @@ import { afterAll, beforeEach, describe, expect, test } from 'bun:test';
 import { systemClock } from '../../../src/kernel/clock.ts';
 import { silentLogger } from '../../../src/kernel/logger.ts';
 import { createProviders } from '../../../src/llm/create-providers.ts';
+import { openEmbeddings } from '../../../src/llm/open-embeddings.ts';
 import { collect, harbourRequest } from '../../contract/chat-provider.ts';
 import { startFakeOpenAi } from '../../support/fake-openai.ts';
 
@@ -45,5 +46,22 @@ describe('providers by configuration', () => {
     await embeddings.embed(['text'], { purpose: 'query' });
     expect(chat.provider).toBe('builtin');
     expect(fake.requests.map(({ key, route }) => `${route} ${key}`)).toEqual(['embeddings other']);
+  });
+
+  test('say before a text what is configured, and to another model of the server what its name wants', async () => {
+    const config = {
+      openaiBaseUrl: fake.url,
+      openaiApiKeys: ['key'],
+      embeddingModel: 'own-model',
+      embeddingPrefixes: { query: 'ask: ' },
+    };
+    const { embeddings } = await createProviders(config, dependencies);
+    await embeddings.embed(['a'], { purpose: 'query' });
+    for (const model of ['own-model', 'e5-base']) {
+      const opened = await openEmbeddings({ provider: 'openai', model, dimensions: 8 }, config, dependencies);
+      await opened?.embed(['a'], { purpose: 'query' });
+    }
+    const asked = fake.requests.map(({ body }) => body['input']);
+    expect(asked).toEqual([['ask: a'], ['ask: a'], ['query: a']]);
   });
 });

@@ -192,6 +192,17 @@ describe('embeddings from an OpenAI-compatible server', () => {
     expect(fake.requests.map(({ body }) => body['input'])).toEqual([['query: a'], ['passage: a']]);
   });
 
+  test('says instead what it was told to say before questions, passages or both', async () => {
+    const model = 'intfloat/multilingual-e5-small';
+    const some = create({ model, prefixes: { query: 'Q: ' }, clock: systemClock });
+    const none = create({ model, prefixes: { query: '', document: '' }, clock: systemClock });
+    for (const purpose of ['query', 'document'] as const) {
+      await some.embed(['a'], { purpose });
+      await none.embed(['a'], { purpose });
+    }
+    expect(fake.requests.map(({ body }) => body['input'])).toEqual([['Q: a'], ['a'], ['passage: a'], ['a']]);
+  });
+
   test('reports each request and its tokens to the metrics, keys by number', async () => {
     const seen: string[] = [];
     fake.next('embeddings', { type: 'status', status: 429, retryAfter: '600' });
