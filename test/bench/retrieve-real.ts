@@ -9,9 +9,8 @@ import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import { createOpenAiEmbeddings } from '../../src/llm/openai-embeddings.ts';
-import { toHalfvec } from '../../src/services/vectors.ts';
 import { loadTenants, type VectorTenant } from '../support/vector-tenants.ts';
-import { compare, install } from './retrieve-tenants.ts';
+import { askedCold, compare, install, questionOf } from './retrieve-tenants.ts';
 import type { Row } from './support/benchmark.ts';
 
 const DATA = fileURLToPath(new URL('../../../shared/data/', import.meta.url));
@@ -75,7 +74,7 @@ export async function realRows(progress: (line: string) => void): Promise<Row[]>
     return vectors;
   };
   const passages = await embed(sentences, 'document');
-  const asked = (await embed(questions, 'query')).map(toHalfvec);
+  const asked = (await embed(questions, 'query')).map(questionOf);
   const { dimensions } = provider;
   await using installation = await install(dimensions);
   let i = 0;
@@ -90,7 +89,7 @@ export async function realRows(progress: (line: string) => void): Promise<Row[]>
     await installation.settle(bounds);
     const [tier] = await admin<{ tier: string; candidates: number; recall: number }[]>`
       select tier, candidates, recall from vector_tiers`;
-    const { recall, short } = await compare(installation, tenant, asked);
+    const { recall, short } = await compare(installation, tenant, asked, askedCold(installation, tenant));
     const label = `${provider.model}, ${dimensions} dimensions, ${passages.length} sentences, ${name} (${tier?.tier}, ${tier?.candidates} candidates)`;
     rows.push({ label: `${label}: recall@10`, unit: 'ratio', values: [recall], target: { atLeast: 0.99 } });
     rows.push({ label: `${label}: fewer rows than exact`, unit: 'of them', values: [short], target: { atMost: 0 } });

@@ -25,7 +25,7 @@ export async function buildShared({ admin, space }: Installation, tenants: reado
 }
 
 export function askedShared({ database }: Installation, { tenantId, userId }: VectorTenant): Ask {
-  return (embedding) =>
+  return ({ text: embedding }) =>
     runAs({ tenantId, userId, traceId: newTraceId() }, () =>
       database.tenant(async (sql) => {
         // Its planner would take the tenant's index for so few rows; the peer is the shared graph.

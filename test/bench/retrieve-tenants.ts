@@ -6,9 +6,12 @@ import { systemClock } from '../../src/kernel/clock.ts';
 import { newTraceId, runAs } from '../../src/kernel/context.ts';
 import { systemIds } from '../../src/kernel/ids.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
-import { exactChunks, nearestChunks, type Scored } from '../../src/repositories/vectors.ts';
+import { createMetrics } from '../../src/kernel/metrics.ts';
+import { exactChunks, nearestChunks, type Scored, searchChunks } from '../../src/repositories/vectors.ts';
+import { createResidentVectors, type ResidentVectors } from '../../src/services/resident-vectors.ts';
 import { createVectorTiers } from '../../src/services/vector-tiers.ts';
 import type { TierBounds } from '../../src/services/vector-tiers-plan.ts';
+import { toHalfvec } from '../../src/services/vectors.ts';
 import { createTestDatabase } from '../support/services.ts';
 import type { VectorTenant } from '../support/vector-tenants.ts';
 import { threadTimeOf } from './support/process-stats.ts';
@@ -19,6 +22,7 @@ export const NEAREST = 10;
 export interface Installation extends AsyncDisposable {
   readonly database: Database;
   readonly space: Space;
+  readonly residents: ResidentVectors;
   /** Signs in as a superuser: loads rows, and is the bare round trip. */
   readonly adminUrl: string;
   readonly admin: postgres.Sql;
@@ -31,9 +35,17 @@ export async function install(dimensions: number): Promise<Installation> {
   const database = createDatabase({ url: db.url, ownerUrl: db.adminUrl, max: 2, embedded: false });
   const admin = postgres(db.adminUrl, { max: 1, onnotice: () => undefined });
   const space = await ensureSpace(database, { provider: 'bench', model: 'synthetic', dimensions, pipeline: 'bench' });
+  const residents = createResidentVectors({
+    database,
+    clock: systemClock,
+    logger: silentLogger,
+    metrics: createMetrics(),
+  });
+  if (!residents) throw new Error('this processor has no SIMD for WebAssembly');
   return {
     database,
     space,
+    residents,
     adminUrl: db.adminUrl,
     admin,
     async settle(bounds) {
@@ -57,18 +69,55 @@ export async function install(dimensions: number): Promise<Installation> {
   };
 }
 
-export type Ask = (embedding: string) => Promise<Scored[]>;
+/** A question's vector, and the form in which the database takes it, made beforehand for the sides that are compared with. */
+export interface Question {
+  readonly vector: Float32Array;
+  readonly text: string;
+}
+
+export const questionOf = (vector: Float32Array): Question => ({ vector, text: toHalfvec(vector) });
+
+export type Ask = (question: Question) => Promise<Scored[]>;
+
+type Asker = Pick<VectorTenant, 'tenantId' | 'userId'>;
+
+const inScope = <T>({ tenantId, userId }: Asker, fn: () => Promise<T>): Promise<T> =>
+  runAs({ tenantId, userId, traceId: newTraceId() }, fn);
 
 const within =
-  ({ database }: Installation, { tenantId, userId }: Pick<VectorTenant, 'tenantId' | 'userId'>) =>
+  ({ database }: Installation, who: Asker) =>
   (run: (sql: Parameters<Parameters<Database['tenant']>[0]>[0]) => Promise<Scored[]>) =>
-    runAs({ tenantId, userId, traceId: newTraceId() }, () => database.tenant(run));
+    inScope(who, () => database.tenant(run));
 
-/** As search asks: under row-level security, by the tenant's tier, in a transaction of its own. */
+/** As search asks: in the process where the tenant's vectors are kept, else by the database. */
 export function asked(installation: Installation, tenant: VectorTenant): Ask {
+  const { residents, database, space } = installation;
+  const about = { spaceId: space.id, limit: NEAREST, filter: {} };
+  return ({ vector }) =>
+    inScope(tenant, async () => {
+      const found = await residents.nearest({ ...about, vector });
+      if (found) return found;
+      const { rows, ...searched } = await database.tenant((sql) =>
+        searchChunks(sql, { ...about, embedding: toHalfvec(vector) }),
+      );
+      residents.searched(space.id, searched);
+      return rows;
+    });
+}
+
+/** Milliseconds that reading the tenant's vectors takes, where it is worth keeping. */
+export async function warmed(installation: Installation, tenant: VectorTenant, question: Question): Promise<number> {
+  await asked(installation, tenant)(question);
+  const started = performance.now();
+  await installation.residents.idle();
+  return performance.now() - started;
+}
+
+/** By the database, as the first search of a tenant: under row-level security, by its tier, in a transaction of its own. */
+export function askedCold(installation: Installation, tenant: VectorTenant): Ask {
   const run = within(installation, tenant);
   const { id: spaceId } = installation.space;
-  return (embedding) => run((sql) => nearestChunks(sql, { spaceId, embedding, limit: NEAREST, filter: {} }));
+  return ({ text }) => run((sql) => nearestChunks(sql, { spaceId, embedding: text, limit: NEAREST, filter: {} }));
 }
 
 /** What every question costs before it asks anything. */
@@ -81,26 +130,27 @@ export function askedNothing(installation: Installation, tenant: VectorTenant): 
 export function askedExactly(installation: Installation, tenant: VectorTenant): Ask {
   const run = within(installation, tenant);
   const { id: spaceId } = installation.space;
-  return (embedding) =>
+  return ({ text }) =>
     run(async (sql) => {
       await sql`select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`;
-      return exactChunks(sql, { spaceId, embedding, limit: NEAREST, filter: {} });
+      return exactChunks(sql, { spaceId, embedding: text, limit: NEAREST, filter: {} });
     });
 }
 
 export interface Cost {
   /** Milliseconds of the median question. */
   ms: number;
-  /** Microseconds of processor time that the database's sessions spent on one, on average. */
+  /** Microseconds of processor time that the database's sessions and this process spent on one, on average. */
   cpu: number;
 }
 
-/** What the sessions of the installation's pool have used so far; a session has one thread. */
+/** What this process and the sessions of the installation's pool have used so far; a session has one thread. */
 async function usedBy({ admin }: Installation): Promise<number> {
   const rows = await admin<{ pid: number }[]>`
     select pid from pg_stat_activity where datname = current_database() and application_name = 'dreamhub'`;
   const times = await Promise.all(rows.map(({ pid }) => threadTimeOf(pid)));
-  return times.reduce((sum, time) => sum + time, 0);
+  const { user, system } = process.cpuUsage();
+  return times.reduce((sum, time) => sum + time, user + system);
 }
 
 /** Asks so many times; the first few warm plans and pages up. */
@@ -129,9 +179,10 @@ export interface Found {
 export async function compare(
   installation: Installation,
   tenant: VectorTenant,
-  questions: readonly string[],
+  questions: readonly Question[],
+  ask: Ask = asked(installation, tenant),
 ): Promise<Found> {
-  const [ask, exactly] = [asked(installation, tenant), askedExactly(installation, tenant)];
+  const exactly = askedExactly(installation, tenant);
   const seen = new Set<string>();
   let [hits, wanted, short] = [0, 0, 0];
   for (const question of questions) {

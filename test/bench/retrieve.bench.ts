@@ -1,14 +1,15 @@
 /**
- * Vector search under row-level security, as `/search` asks it. Synthetic vectors (1,536 dimensions, topics that all
+ * Vector search under row-level security, as `/search` asks it: a tenant that is asked often in the process's memory, and
+ * beside it as it is asked the first time, by the database. Synthetic vectors (1,536 dimensions, topics that all
  * tenants share) for the times, and recall against looking at each vector of the same tenant; a set embedded by a real
  * model where a server is given (`retrieve-real.ts`). What each side leaves out: no HTTP, no fusion, no query embedding.
  */
-import { toHalfvec } from '../../src/services/vectors.ts';
 import { createTopics, loadTenants, type Topics, type VectorTenant } from '../support/vector-tenants.ts';
 import { realRows } from './retrieve-real.ts';
 import { askedShared, buildShared } from './retrieve-shared.ts';
 import {
   asked,
+  askedCold,
   askedExactly,
   askedNothing,
   type Cost,
@@ -16,7 +17,10 @@ import {
   type Found,
   type Installation,
   install,
+  type Question,
+  questionOf,
   timed,
+  warmed,
 } from './retrieve-tenants.ts';
 import type { Benchmark, Row } from './support/benchmark.ts';
 import { interleave, ratios } from './support/rounds.ts';
@@ -25,12 +29,12 @@ const DIMENSIONS = 1_536;
 /** Sizes of tenants; with `--quick` the largest is the smaller of the two. */
 const [SMALL, MIDDLE, LARGE, HUGE, QUICK_HUGE] = [100, 4_000, 20_000, 300_000, 60_000];
 /** Beside the four: what the shared graph is full of. */
-const NEIGHBOURS = 399;
+const [NEIGHBOURS, QUICK_NEIGHBOURS] = [399, 149];
 /** How the number of tenants is varied: fewer dimensions, because 10,000 tenants of 1,536 would be 3 GB. */
 const MANY = { dimensions: 384, chunks: 50, few: 10, many: 10_000, quick: 2_000 };
 const QUESTIONS = 100;
 
-const drawn = (topics: Topics, count: number) => Array.from({ length: count }, () => toHalfvec(topics.vector()));
+const drawn = (topics: Topics, count: number) => Array.from({ length: count }, () => questionOf(topics.vector()));
 
 /** The questions, over and over. */
 function cycle<T>(values: readonly T[]): () => T {
@@ -59,12 +63,14 @@ function foundRows(size: number, { recall, short, foreign }: Found): Row[] {
 }
 
 /** One size beside another, and beside the peers. */
-async function sizes(rounds: number, huge: number, progress: (line: string) => void): Promise<Row[]> {
+async function sizes(rounds: number, quick: boolean, progress: (line: string) => void): Promise<Row[]> {
+  const huge = quick ? QUICK_HUGE : HUGE;
+  const peers = quick ? QUICK_NEIGHBOURS : NEIGHBOURS;
   await using installation = await install(DIMENSIONS);
   const topics = createTopics(DIMENSIONS, 1);
   const { adminUrl, space, admin } = installation;
   const load = (all: number[]) => loadTenants(all, { adminUrl, spaceId: space.id, topics, progress });
-  const neighbours = await load([SMALL, ...Array.from({ length: NEIGHBOURS }, () => SMALL)]);
+  const neighbours = await load([SMALL, ...Array.from({ length: peers }, () => SMALL)]);
   progress('building the graph that all share');
   await buildShared(installation, neighbours);
   const [small] = neighbours as [VectorTenant];
@@ -77,25 +83,38 @@ async function sizes(rounds: number, huge: number, progress: (line: string) => v
 
   const rows: Row[] = [];
   const questions = drawn(topics, QUESTIONS);
+  const [first] = questions as [Question];
+  for (const tenant of [small, middle, large, largest]) {
+    const took = await warmed(installation, tenant, first);
+    rows.push({ label: `${tenant.chunks.toLocaleString('en')} chunks: read into memory`, unit: 'ms', values: [took] });
+  }
   for (const tenant of [small, middle, large, largest]) {
     const some = questions.slice(0, tenant === largest ? 40 : QUESTIONS);
     rows.push(...foundRows(tenant.chunks, await compare(installation, tenant, some)));
+    const { recall } = await compare(installation, tenant, some, askedCold(installation, tenant));
+    rows.push(
+      constant(`${tenant.chunks.toLocaleString('en')} chunks: recall@10 by the database`, recall, { atLeast: 0.99 }),
+    );
   }
 
   progress('asking in turns');
   const next = cycle(questions);
-  const side = (times: number, ask: (embedding: string) => Promise<unknown>) => () =>
+  const side = (times: number, ask: (question: Question) => Promise<unknown>) => () =>
     timed(installation, times, () => ask(next()));
   const measured = await interleave(rounds, {
     bare: side(200, () => admin`select 1`),
     empty: side(200, askedNothing(installation, small)),
     small: side(200, asked(installation, small)),
+    smallCold: side(100, askedCold(installation, small)),
     shared: side(15, askedShared(installation, small)),
     middle: side(60, asked(installation, middle)),
+    middleCold: side(40, askedCold(installation, middle)),
     middleExact: side(20, askedExactly(installation, middle)),
     large: side(40, asked(installation, large)),
+    largeCold: side(20, askedCold(installation, large)),
     largeExact: side(10, askedExactly(installation, large)),
     huge: side(20, asked(installation, largest)),
+    hugeCold: side(10, askedCold(installation, largest)),
     hugeExact: side(1, askedExactly(installation, largest)),
   });
   const ms = (label: string, costs: readonly Cost[]): Row => ({
@@ -114,7 +133,7 @@ async function sizes(rounds: number, huge: number, progress: (line: string) => v
       ...(target && { target }),
     },
     {
-      label: `${label}, processor time of the database`,
+      label: `${label}, processor time`,
       unit: 'ratio',
       values: ratios(
         a.map((one) => one.cpu),
@@ -127,7 +146,8 @@ async function sizes(rounds: number, huge: number, progress: (line: string) => v
       const from = measured.middle[round];
       return (of(cost) - (from ? of(from) : Number.NaN)) / (LARGE - MIDDLE);
     });
-  const { bare, empty, small: s, shared, middle: m, middleExact, large: l, largeExact, huge: h, hugeExact } = measured;
+  const { bare, empty, small: s, smallCold, shared, middle: m, middleCold, middleExact } = measured;
+  const { large: l, largeCold, largeExact, huge: h, hugeCold, hugeExact } = measured;
   const hugeLabel = `${huge.toLocaleString('en')} chunks`;
   return [
     ...rows,
@@ -136,13 +156,17 @@ async function sizes(rounds: number, huge: number, progress: (line: string) => v
     ms('100 chunks', s),
     ...ratio('100 chunks / bare round trip', s, bare, { atMost: 4 }).slice(0, 1),
     ...ratio('100 chunks / empty transaction', s, empty).slice(0, 1),
-    ms('the same by one graph for 400 tenants, iterative', shared),
+    ms('the same by the database', smallCold),
+    ms(`the same by one graph for ${peers + 1} tenants, iterative`, shared),
     ...ratio('shared graph / 100 chunks', shared, s, { atLeast: 40 }),
+    ...ratio('shared graph / 100 chunks by the database', shared, smallCold),
     ms('4,000 chunks', m),
     ms('4,000 chunks, exact', middleExact),
+    ...ratio('4,000 chunks by the database / exact', middleCold, middleExact),
     ...ratio('4,000 chunks / exact', m, middleExact, { atMost: 0.5 }),
     ms('20,000 chunks', l),
     ms('20,000 chunks, exact', largeExact),
+    ...ratio('20,000 chunks by the database / exact', largeCold, largeExact),
     ...ratio('20,000 chunks / exact', l, largeExact, { atMost: 0.33 }),
     {
       label: 'slope from 4,000 to 20,000, a chunk',
@@ -150,9 +174,10 @@ async function sizes(rounds: number, huge: number, progress: (line: string) => v
       values: slope((cost) => cost.ms * 1_000),
       target: { atMost: 0.3 },
     },
-    { label: 'the same, processor time of the database', unit: 'µs', values: slope((cost) => cost.cpu) },
+    { label: 'the same, processor time', unit: 'µs', values: slope((cost) => cost.cpu) },
     ms(hugeLabel, h),
     ms(`${hugeLabel}, exact`, hugeExact),
+    ...ratio(`${hugeLabel} by the database / exact`, hugeCold, hugeExact),
     ...ratio(`${hugeLabel} / exact`, h, hugeExact),
   ];
 }
@@ -200,7 +225,7 @@ async function numbers(rounds: number, many: number, progress: (line: string) =>
       target: { atMost: 1.25 },
     },
     {
-      label: `${count} / ${MANY.few} tenants, processor time of the database`,
+      label: `${count} / ${MANY.few} tenants, processor time`,
       unit: 'ratio',
       values: ratios(of(measured.many, 'cpu'), of(measured.few, 'cpu')),
     },
@@ -213,7 +238,7 @@ export const benchmark: Benchmark = {
 
   async run({ rounds, quick, progress }) {
     return [
-      ...(await sizes(rounds, quick ? QUICK_HUGE : HUGE, progress)),
+      ...(await sizes(rounds, quick, progress)),
       ...(await numbers(rounds, quick ? MANY.quick : MANY.many, progress)),
       ...(await realRows(progress)),
     ];
