@@ -28,7 +28,7 @@ export interface OpenAiEmbeddingOptions {
   policy?: Partial<AttemptPolicy>;
 }
 
-export type EmbeddingPrefixes = { readonly [purpose in EmbedOptions['purpose']]?: string | undefined };
+type EmbeddingPrefixes = { readonly [purpose in EmbedOptions['purpose']]?: string | undefined };
 
 export interface OpenAiEmbeddings extends EmbeddingProvider {
   /** Settles `dimensions` (0 until then, where neither configuration nor the model's name tells) by embedding one word. */
