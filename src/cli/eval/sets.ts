@@ -42,8 +42,10 @@ export async function readSets(folder: string, split: string): Promise<EvalSet[]
   const here = await setsIn(folder, split);
   if (here) return here;
   const below: EvalSet[] = [];
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) below.push(...((await setsIn(join(folder, entry.name), split)) ?? []));
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name);
+    // Not by the entry's kind: a link to a folder is one.
+    if ((await stat(path).catch(() => undefined))?.isDirectory()) below.push(...((await setsIn(path, split)) ?? []));
   }
   if (below.length > 0) return below.sort((a, b) => (a.name < b.name ? -1 : 1));
   throw new UsageError(
