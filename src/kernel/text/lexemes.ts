@@ -29,8 +29,18 @@ export interface AnalyseOptions {
   segment?: boolean;
 }
 
-export function analyse(text: string, { segment = true }: AnalyseOptions = {}): Analysis {
+export function analyse(text: string, options?: AnalyseOptions): Analysis {
   const lexemes: Lexeme[] = [];
+  const length = visitLexemes(text, (term, kind, position) => lexemes.push({ term, kind, position }), options);
+  return { lexemes, length };
+}
+
+/** As `analyse`, without a list: calls `visit` for each lexeme in order, and returns the length. */
+export function visitLexemes(
+  text: string,
+  visit: (term: string, kind: LexemeKind, position: number) => void,
+  { segment = true }: AnalyseOptions = {},
+): number {
   let position = 0;
   let words = 0;
   let characters = 0;
@@ -39,8 +49,8 @@ export function analyse(text: string, { segment = true }: AnalyseOptions = {}): 
       if (!term) return;
       position += 1;
       words += 1;
-      lexemes.push({ term, kind: 'word', position });
-      for (const part of parts) lexemes.push({ term: part, kind: 'part', position });
+      visit(term, 'word', position);
+      for (let i = 0; i < parts.length; i++) visit(parts[i] ?? '', 'part', position);
     },
     run(run) {
       const start = position + 1;
@@ -48,20 +58,20 @@ export function analyse(text: string, { segment = true }: AnalyseOptions = {}): 
       for (const [index, unit] of units.entries()) {
         position += 1;
         characters += 1;
-        if (units.length === 1 || meansAlone(unit)) lexemes.push({ term: unit, kind: 'char', position });
+        if (units.length === 1 || meansAlone(unit)) visit(unit, 'char', position);
         const next = units[index + 1];
-        if (next !== undefined) lexemes.push({ term: unit + next, kind: 'pair', position });
+        if (next !== undefined) visit(unit + next, 'pair', position);
       }
       if (!segment) return;
       let at = start;
       for (const word of segmentRun(run)) {
         const size = Array.from(word).length;
-        if (size > 2) lexemes.push({ term: word, kind: 'word', position: at });
+        if (size > 2) visit(word, 'word', at);
         at += size;
       }
     },
   });
-  return { lexemes, length: words + characters / 2 };
+  return words + characters / 2;
 }
 
 /** A Chinese character or Korean syllable that is no function word: a letter of another script says nothing by itself. */

@@ -6,7 +6,7 @@
  * them earn their place; four characters at a time inside words triple an English row and gain nothing in text search
  * (the built-in embeddings carry that evidence), and neighbouring words are in the positions already.
  */
-import { analyse } from './lexemes.ts';
+import { visitLexemes } from './lexemes.ts';
 
 /** PostgreSQL keeps positions up to 16383 and 255 of them a lexeme. */
 const MAX_POSITION = 16_383;
@@ -21,14 +21,16 @@ export interface TextIndex {
 
 /** A text's index entry. Cut texts into chunks first: a tsvector holds at most 1 MB and positions end at 16383. */
 export function toTextIndex(text: string): TextIndex {
-  const { lexemes, length } = analyse(text);
   const positions = new Map<string, number[]>();
-  for (const { term, position } of lexemes) {
-    if (position > MAX_POSITION) break;
+  let isFull = false;
+  const length = visitLexemes(text, (term, _kind, position) => {
+    // The segmenter's words of a run come after its characters: what is behind the first one too far away is left out.
+    isFull ||= position > MAX_POSITION;
+    if (isFull) return;
     const known = positions.get(term);
-    if (!known) positions.set(term, [position]);
-    else if (known.length < MAX_POSITIONS && known.at(-1) !== position) known.push(position);
-  }
+    if (known === undefined) positions.set(term, [position]);
+    else if (known.length < MAX_POSITIONS && known[known.length - 1] !== position) known.push(position);
+  });
   return { lexemes: positions, length };
 }
 
@@ -44,21 +46,24 @@ export function tsvectorText({ lexemes }: TextIndex): string {
  */
 export function tsvectorBytes({ lexemes }: TextIndex): Uint8Array {
   let size = 4;
-  for (const [term, places] of lexemes) size += term.length * 3 + 3 + places.length * 2;
+  lexemes.forEach((places, term) => {
+    size += term.length * 3 + 3 + places.length * 2;
+  });
   const bytes = Buffer.allocUnsafe(size);
   let at = bytes.writeInt32BE(lexemes.size, 0);
-  for (const [term, places] of lexemes) {
+  lexemes.forEach((places, term) => {
     at = writeTerm(bytes, term, at);
     bytes[at] = 0;
     bytes[at + 1] = 0;
     bytes[at + 2] = places.length;
     at += 3;
-    for (const place of places) {
+    for (let i = 0; i < places.length; i++) {
+      const place = places[i] ?? 0;
       bytes[at] = place >> 8;
       bytes[at + 1] = place;
       at += 2;
     }
-  }
+  });
   return bytes.subarray(0, at);
 }
 

@@ -52,7 +52,7 @@ export function visitWords(text: string, visitor: WordVisitor): void {
     const end = asciiWordEnd(whole, at);
     if (end === at) at += 1;
     else if (end !== undefined) {
-      visitor.word(formsOf(whole.slice(at, end)));
+      visitor.word(formsAt(whole, at, end));
       at = end;
     } else {
       TOKEN.lastIndex = at;
@@ -137,6 +137,32 @@ function formsOf(word: string): WordForms {
   if (remembered.size >= REMEMBERED_MAX) remembered.clear();
   if (word.length <= MAX_WORD) remembered.set(word, forms);
   return forms;
+}
+
+/** The short ASCII words met last, each in the place that its characters lead to. */
+const PLACES = 1 << 15;
+const MOST_PLACED = 24;
+const placed: ({ readonly word: string; readonly forms: WordForms } | undefined)[] = new Array(PLACES).fill(undefined);
+
+/** `formsOf` a part of a text: most words were met before, and then no string is made of them. */
+function formsAt(text: string, from: number, to: number): WordForms {
+  if (to - from > MOST_PLACED) return formsOf(text.slice(from, to));
+  let hash = 0;
+  for (let at = from; at < to; at++) hash = (Math.imul(hash, 31) + text.charCodeAt(at)) | 0;
+  const place = (hash ^ (hash >>> 15)) & (PLACES - 1);
+  const known = placed[place];
+  if (known && isAt(known.word, text, from, to)) return known.forms;
+  // A part of a text would keep all of it in memory.
+  const word = Buffer.from(text.slice(from, to), 'latin1').toString('latin1');
+  const forms = formsOf(word);
+  placed[place] = { word, forms };
+  return forms;
+}
+
+function isAt(word: string, text: string, from: number, to: number): boolean {
+  if (word.length !== to - from) return false;
+  for (let at = 0; at < word.length; at++) if (word.charCodeAt(at) !== text.charCodeAt(from + at)) return false;
+  return true;
 }
 
 const POSSESSIVE = /['\u2019]s?$/u;
