@@ -9,11 +9,11 @@ import { createHub } from '../../src/realtime/hub.ts';
 import { createEventPublisher } from '../../src/realtime/log.ts';
 import { createLogReader } from '../../src/realtime/log-reader.ts';
 import { createTopicEnds } from '../../src/services/topic-ends.ts';
+import { createManualClock } from '../support/manual-clock.ts';
 import {
   append,
   completed,
   delta,
-  manualClock,
   type RealtimeNode,
   recorder,
   someone,
@@ -40,7 +40,7 @@ describe('the watch', () => {
 
   /** A hub and its watch in a time of their own; `rows` is what the database would say. */
   async function watching() {
-    const clock = manualClock();
+    const clock = createManualClock();
     const rows = new Map<string, 'running' | 'ended' | 'gone'>();
     const asked: string[][] = [];
     /** What announcing does, once each. */

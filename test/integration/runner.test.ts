@@ -39,7 +39,11 @@ async function run(files: Record<string, string>, ...patterns: string[]) {
     stdout: 'pipe',
     stderr: 'pipe',
   });
-  const [out, said, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  const [out, said, code] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
   const runs = Bun.file(join(root, 'runs.txt'));
   return {
     code,

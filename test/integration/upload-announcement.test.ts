@@ -7,7 +7,8 @@ import { createEventPublisher } from '../../src/realtime/log.ts';
 import { createRedisClients } from '../../src/redis/clients.ts';
 import { type Announcer, createAnnouncer } from '../../src/services/announcer.ts';
 import { createUploads } from '../../src/services/uploads.ts';
-import { manualClock, recorder } from '../support/realtime.ts';
+import { createManualClock } from '../support/manual-clock.ts';
+import { recorder } from '../support/realtime.ts';
 import { createRig, type Rig } from '../support/rig.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
 
@@ -26,7 +27,7 @@ async function behind(proxy: TcpProxy, gate = Promise.resolve()) {
   const announcer = createAnnouncer({ publisher, logger: silentLogger });
   const log: Announcer['log'] = (...event) => gate.then(() => announcer.log(...event));
   const asked = Promise.withResolvers<void>();
-  const manual = manualClock();
+  const manual = createManualClock();
   const clock = {
     ...manual,
     after(ms: number, fn: () => void) {

@@ -2,7 +2,6 @@
  * A whole installation that can be broken: a server and workers under supervision, on a real PostgreSQL, a real Redis and
  * a fake provider, each behind a proxy. Leases are short, so that what dies is taken over within seconds.
  */
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import Redis from 'ioredis';
 import postgres from 'postgres';
@@ -10,8 +9,9 @@ import { systemClock } from '../../src/kernel/clock.ts';
 import { type Crash, type Supervised, supervise } from './chaos-processes.ts';
 import type { Env } from './dreamhub.ts';
 import { type FakeOpenAi, type FakeRequest, startFakeOpenAi } from './fake-openai.ts';
+import { freePort } from './free-port.ts';
 import { createTestDatabase, startRedis } from './services.ts';
-import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
+import { startTcpProxy, type TcpProxy, through } from './tcp-proxy.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 const JWT_SECRET = 'a secret of the chaos tests that is long enough for HS256';
@@ -48,23 +48,6 @@ export interface Installation {
   /** Every network passes, every provider answers, every process runs and is ready. */
   heal(): Promise<void>;
   stop(): Promise<void>;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (typeof address !== 'object' || address === null) throw new Error('no free port');
-  return address.port;
-}
-
-/** The same database through the proxy. */
-function through(url: string, proxy: TcpProxy): string {
-  const changed = new URL(url);
-  changed.hostname = '127.0.0.1';
-  changed.port = String(proxy.port);
-  return changed.href;
 }
 
 /** What keeps a process from serving; undefined where nothing does. */
@@ -141,7 +124,7 @@ export async function startInstallation({
       cleaners.push(() => process.stop());
       return process;
     };
-    const serverPort = await freePort();
+    const serverPort = freePort();
     const server = start('server', { DREAMHUB_ROLE: 'server', PORT: String(serverPort) });
     // Migrations and the embedding space are made by the first; the others find them.
     await server.up();

@@ -2,11 +2,11 @@
  * DreamHub on several nodes: servers that clients reach through a proxy each, workers, one PostgreSQL, one Redis, and a
  * provider that the test holds in its hand. A node keeps its address over all its lives.
  */
-import { createServer } from 'node:net';
 import { type DreamhubProcess, type Env, startProcess } from './dreamhub.ts';
 import { type FakeOpenAi, type FakeOpenAiOptions, startFakeOpenAi } from './fake-openai.ts';
+import { freePort } from './free-port.ts';
 import { createTestDatabase, startRedis } from './services.ts';
-import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
+import { startTcpProxy, type TcpProxy, through } from './tcp-proxy.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 export interface Node {
@@ -34,21 +34,6 @@ export interface Cluster {
   /** One that reaches Redis through `redis`, where that is given. */
   startWorker(redis?: TcpProxy): Promise<DreamhubProcess>;
   stop(): Promise<void>;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (typeof address !== 'object' || address === null) throw new Error('no free port');
-  return address.port;
-}
-
-function through(url: string, proxy: TcpProxy): string {
-  const changed = new URL(url);
-  changed.host = `127.0.0.1:${proxy.port}`;
-  return changed.href;
 }
 
 export async function startCluster({
@@ -87,7 +72,7 @@ export async function startCluster({
     const direct = { DATABASE_URL: database.url, DATABASE_OWNER_URL: database.adminUrl };
 
     async function startNode(): Promise<Node> {
-      const listens = await freePort();
+      const listens = freePort();
       const proxy = await startTcpProxy({ host: '127.0.0.1', port: listens });
       const launch = () =>
         startProcess({

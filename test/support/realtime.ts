@@ -1,4 +1,4 @@
-/** A node's realtime layer over a real Redis, readers that can be waited for, and a clock that tests turn by hand. */
+/** A node's realtime layer over a real Redis, and readers that can be waited for. */
 import type {
   EventFrame,
   EventOf,
@@ -7,7 +7,7 @@ import type {
   LogTopic,
   TopicReader,
 } from '../../src/contracts/index.ts';
-import { type Clock, systemClock } from '../../src/kernel/clock.ts';
+import { systemClock } from '../../src/kernel/clock.ts';
 import { newTraceId, runAs, type Scope } from '../../src/kernel/context.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import { createControl } from '../../src/realtime/control.ts';
@@ -130,43 +130,4 @@ export function append(
   ...events: EventOf[]
 ): Promise<boolean[]> {
   return runAs(scope, () => publisher.append(events.map((event) => ({ topic, attempt, event }))));
-}
-
-export interface ManualClock extends Clock {
-  /** Moves time on, running what falls due, in order. */
-  advance(ms: number): void;
-}
-
-export function manualClock(start = 1_700_000_000_000): ManualClock {
-  let now = start;
-  const timers = new Set<{ at: number; fn: () => void }>();
-  function after(ms: number, fn: () => void): () => void {
-    const timer = { at: now + ms, fn };
-    timers.add(timer);
-    return () => void timers.delete(timer);
-  }
-  return {
-    now: () => now,
-    after,
-    sleep(ms, signal) {
-      return new Promise((resolve, reject) => {
-        const cancel = after(ms, resolve);
-        signal?.addEventListener('abort', () => {
-          cancel();
-          reject(signal.reason);
-        });
-      });
-    },
-    advance(ms) {
-      const end = now + ms;
-      for (;;) {
-        const [next] = [...timers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at);
-        if (!next) break;
-        timers.delete(next);
-        now = next.at;
-        next.fn();
-      }
-      now = end;
-    },
-  };
 }

@@ -45,6 +45,13 @@ interface Link {
   left: number;
 }
 
+/** The same address through a proxy. */
+export function through(url: string, { port }: Pick<TcpProxy, 'port'>): string {
+  const changed = new URL(url);
+  changed.host = `127.0.0.1:${port}`;
+  return changed.href;
+}
+
 export async function startTcpProxy(upstream: Upstream): Promise<TcpProxy> {
   const links = new Set<Link>();
   let mode: ProxyMode = { type: 'pass' };

@@ -2,21 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import type { Message } from '../../../src/client/types.ts';
 import { createChatModel } from '../../../src/console/model/chat.ts';
 import { createHarness, delta, event, settle } from '../client/harness.ts';
-
-const C1 = '0190a000-0000-7000-8000-000000000001';
-const TURN = { turn_id: 't1', message_id: 'm1', conversation_id: C1 };
-const usage = { prompt_tokens: 1, completion_tokens: 1, cost: 0 };
-
-const question: Message = {
-  id: 'm1',
-  role: 'user',
-  content: 'Why?',
-  sources: [],
-  turn_id: 't1',
-  parent_id: null,
-  rating: null,
-  created_at: '2026-01-01T00:00:00Z',
-};
+import { C1, question, TURN, turnIn, usage } from './fixtures.ts';
 
 async function setUp(messages: Message[] = []) {
   const harness = await createHarness();
@@ -89,19 +75,7 @@ describe('a question', () => {
 describe('an opened conversation', () => {
   test('joins a turn that is still running, from its first event', async () => {
     const { model, peer, answer } = await setUp([question]);
-    answer('GET /turns/t1', () =>
-      Response.json({
-        id: 't1',
-        conversation_id: C1,
-        message_id: 'm1',
-        status: 'running',
-        attempt: 1,
-        text: 'Be',
-        sources: [],
-        usage,
-        error: null,
-      }),
-    );
+    answer('GET /turns/t1', () => Response.json(turnIn('running')));
     model.open(C1);
     await settle();
     await settle();
@@ -121,17 +95,7 @@ describe('an opened conversation', () => {
   test('shows why a turn has failed', async () => {
     const { model, answer } = await setUp([question]);
     answer('GET /turns/t1', () =>
-      Response.json({
-        id: 't1',
-        conversation_id: C1,
-        message_id: 'm1',
-        status: 'failed',
-        attempt: 1,
-        text: '',
-        sources: [],
-        usage,
-        error: { code: 'provider_unavailable', message: 'x' },
-      }),
+      Response.json(turnIn('failed', { text: '', error: { code: 'provider_unavailable', message: 'x' } })),
     );
     model.open(C1);
     await settle();

@@ -1,24 +1,8 @@
 import { expect, test } from 'bun:test';
 import { createDocumentsModel } from '../../../src/console/model/documents.ts';
 import { createHarness, event, problem, settle } from '../client/harness.ts';
+import { documentIn } from './fixtures.ts';
 
-const document = (status: string) => ({
-  id: 'd1',
-  title: 'Notes',
-  filename: 'notes.md',
-  media_type: 'text/markdown',
-  size: 5,
-  sha256: '',
-  source_type: 'upload',
-  visibility: 'tenant',
-  metadata: {},
-  status,
-  pages: null,
-  chunks: null,
-  task_id: 'k1',
-  error: null,
-  created_at: '2026-01-01T00:00:00Z',
-});
 const progress = (value: number, stage: string | null) => ({
   task_id: 'k1',
   document_id: 'd1',
@@ -72,7 +56,7 @@ test('the bar of a file moves from sending through the pushed stages to ready, i
     chunksDone: 1,
     chunksTotal: 4,
   });
-  list([document('ready')]);
+  list([documentIn('ready')]);
   peer().send(event('task:k1', 2, 'task.succeeded', progress(1, null)));
   await settle();
   expect(model.store.get().rows).toMatchObject([{ key, phase: 'ready', progress: 1, title: 'Notes' }]);
@@ -80,7 +64,7 @@ test('the bar of a file moves from sending through the pushed stages to ready, i
 });
 
 test('a document that was on its way before the page was opened is followed too', async () => {
-  const { model, peer, row } = await setUp([document('processing')]);
+  const { model, peer, row } = await setUp([documentIn('processing')]);
   expect(
     peer()
       .of('subscribe')
@@ -106,7 +90,7 @@ test('a file that the server refuses stays with the reason until it is taken awa
 });
 
 test('the same bytes again show the document that is there', async () => {
-  const { model, answer } = await setUp([document('ready')]);
+  const { model, answer } = await setUp([documentIn('ready')]);
   answer('POST /upload', () =>
     Response.json({ document_id: 'd1', task_id: 'k1', status: 'succeeded', duplicate: true }),
   );

@@ -4,11 +4,9 @@ import { createChatModel } from '../../../src/console/model/chat.ts';
 import { createDocumentsModel } from '../../../src/console/model/documents.ts';
 import type { Failure } from '../../../src/console/model/problem.ts';
 import { createHarness, event, type Harness, problem, settle } from '../client/harness.ts';
+import { C1, documentIn, question, TURN, turnIn, usage } from './fixtures.ts';
 
-const C1 = '0190a000-0000-7000-8000-000000000001';
 const C2 = '0190a000-0000-7000-8000-000000000002';
-const TURN = { turn_id: 't1', message_id: 'm1', conversation_id: C1 };
-const usage = { prompt_tokens: 1, completion_tokens: 1, cost: 0 };
 const away = () => problem(503, 'unavailable');
 
 const conversation = (id: string) => ({
@@ -18,44 +16,8 @@ const conversation = (id: string) => ({
   updated_at: '2026-01-01T00:00:00Z',
   message_count: 2,
 });
-const message = {
-  id: 'm1',
-  role: 'user',
-  content: 'Why?',
-  sources: [],
-  turn_id: 't1',
-  parent_id: null,
-  rating: null,
-  created_at: '2026-01-01T00:00:00Z',
-};
-const turn = (status: string) => ({
-  id: 't1',
-  conversation_id: C1,
-  message_id: 'm1',
-  status,
-  attempt: 1,
-  text: 'Be',
-  sources: [],
-  usage,
-  error: null,
-});
-const document = (id: string, status = 'ready') => ({
-  id,
-  title: id,
-  filename: `${id}.md`,
-  media_type: 'text/markdown',
-  size: 5,
-  sha256: '',
-  source_type: 'upload',
-  visibility: 'tenant',
-  metadata: {},
-  status,
-  pages: null,
-  chunks: null,
-  task_id: `task-${id}`,
-  error: null,
-  created_at: '2026-01-01T00:00:00Z',
-});
+const document = (id: string, status = 'ready') =>
+  documentIn(status, { id, title: id, filename: `${id}.md`, task_id: `task-${id}` });
 const page = (items: object[], next_cursor: string | null = null) => Response.json({ items, next_cursor });
 
 /** Every answer of REST has been worked off, one that was asked for because of another too. */
@@ -79,8 +41,8 @@ async function greet(harness: Harness): Promise<void> {
 async function chat(answers: Record<string, () => Response> = {}) {
   const harness = await createHarness();
   harness.answer('GET /conversations', () => page([conversation(C1)]));
-  harness.answer(`GET /conversations/${C1}/messages`, () => page([message]));
-  harness.answer('GET /turns/t1', () => Response.json(turn('running')));
+  harness.answer(`GET /conversations/${C1}/messages`, () => page([question]));
+  harness.answer('GET /turns/t1', () => Response.json(turnIn('running')));
   for (const [call, respond] of Object.entries(answers)) harness.answer(call, respond);
   const realtime = harness.client.connect();
   let ids = 0;
@@ -137,7 +99,7 @@ describe('the open conversation', () => {
     model.open(C1);
     await settled();
     expect(state()).toMatchObject({ loading: false, messages: [], failure: { problem: { code: 'unavailable' } } });
-    answer(`GET /conversations/${C1}/messages`, () => page([message]));
+    answer(`GET /conversations/${C1}/messages`, () => page([question]));
     await again(state().failure);
     expect(state()).toMatchObject({ failure: null, messages: [{ id: 'm1' }] });
     model.dispose();
@@ -148,7 +110,7 @@ describe('the open conversation', () => {
     model.open(C1);
     await settled();
     expect(state()).toMatchObject({ messages: [{ id: 'm1' }], failure: { problem: { code: 'unavailable' } } });
-    answer('GET /turns/t1', () => Response.json(turn('running')));
+    answer('GET /turns/t1', () => Response.json(turnIn('running')));
     await again(state().failure);
     expect(state().failure).toBeNull();
     expect(state().turns.get('t1')).toMatchObject({ status: 'running' });

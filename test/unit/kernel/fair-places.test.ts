@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { createFairPlaces, type FairPlaces, type Place } from '../../../src/kernel/fair-places.ts';
-import { createManualClock, failureOf, type ManualClock } from '../llm/manual-clock.ts';
+import { createManualClock, failureOf, type ManualClock } from '../../support/manual-clock.ts';
 
 const PATIENCE_MS = 20;
 const KEEP_MS = 2;

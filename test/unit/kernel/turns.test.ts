@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test';
 import { runAs } from '../../../src/kernel/context.ts';
 import { away, breathe, createTurns, type TurnOptions } from '../../../src/kernel/turns.ts';
-import { createManualClock, failureOf } from '../llm/manual-clock.ts';
+import { createManualClock, failureOf } from '../../support/manual-clock.ts';
 
 const [A, B] = ['tenant-a', 'tenant-b'];
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve));

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { within } from '../../../src/kernel/within.ts';
 import { createCountingClock } from '../../support/counting-clock.ts';
-import { manualClock } from '../../support/realtime.ts';
+import { createManualClock } from '../../support/manual-clock.ts';
 
 const never = new Promise<never>(() => {});
 
@@ -15,7 +15,7 @@ describe('within a time', () => {
   });
 
   test('comes what is given instead once the time is up, and not a moment before', async () => {
-    const clock = manualClock();
+    const clock = createManualClock();
     let asked = 0;
     const answer = within(clock, 100, never, () => ++asked);
     clock.advance(99);
@@ -26,7 +26,7 @@ describe('within a time', () => {
   });
 
   test('what is thrown instead is the rejection', async () => {
-    const clock = manualClock();
+    const clock = createManualClock();
     const answer = within(clock, 100, never, () => {
       throw new Error('late');
     });
@@ -39,7 +39,7 @@ describe('within a time', () => {
     const note = (error: unknown) => void unhandled.push(error);
     process.on('unhandledRejection', note);
     try {
-      const clock = manualClock();
+      const clock = createManualClock();
       const step = Promise.withResolvers<never>();
       const answer = within(clock, 100, step.promise, () => 'late');
       clock.advance(100);

@@ -3,7 +3,7 @@ import type { AnswerRequest, Passage } from '../../../src/contracts/index.ts';
 import { composeAnswer, createBuiltinChat } from '../../../src/llm/builtin-chat.ts';
 import { citedNumbers } from '../../../src/retrieval/quotes.ts';
 import { collect } from '../../contract/chat-provider.ts';
-import { createManualClock } from './manual-clock.ts';
+import { createManualClock } from '../../support/manual-clock.ts';
 
 const passage = (n: number, text: string, change: Partial<Passage> = {}): Passage => ({
   n,

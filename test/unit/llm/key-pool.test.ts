@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { AppError } from '../../../src/kernel/errors.ts';
 import { createKeyPool } from '../../../src/llm/key-pool.ts';
 import { type FailureKind, ProviderFailure } from '../../../src/llm/provider-failure.ts';
-import { createManualClock } from './manual-clock.ts';
+import { createManualClock } from '../../support/manual-clock.ts';
 
 const failure = (kind: FailureKind, retryAfterMs?: number) =>
   new ProviderFailure(kind, `failed: ${kind}`, { status: 'x', retryAfterMs });

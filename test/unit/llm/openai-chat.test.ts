@@ -4,7 +4,7 @@ import { silentLogger } from '../../../src/kernel/logger.ts';
 import { createOpenAiChat, type OpenAiChatOptions } from '../../../src/llm/openai-chat.ts';
 import { collect, harbourRequest } from '../../contract/chat-provider.ts';
 import { type Fault, startFakeOpenAi } from '../../support/fake-openai.ts';
-import { createManualClock, failureOf } from './manual-clock.ts';
+import { createManualClock, failureOf } from '../../support/manual-clock.ts';
 
 const fake = startFakeOpenAi();
 afterAll(() => fake.stop());

@@ -4,7 +4,7 @@ import { silentLogger } from '../../../src/kernel/logger.ts';
 import { hashEmbedding } from '../../../src/llm/builtin-embeddings.ts';
 import { createOpenAiEmbeddings, type OpenAiEmbeddingOptions } from '../../../src/llm/openai-embeddings.ts';
 import { type Fault, startFakeOpenAi } from '../../support/fake-openai.ts';
-import { createManualClock, failureOf } from './manual-clock.ts';
+import { createManualClock, failureOf } from '../../support/manual-clock.ts';
 
 const fake = startFakeOpenAi({ dimensions: 64 });
 afterAll(() => fake.stop());

@@ -5,7 +5,7 @@ import { createOpenAiChat } from '../../../src/llm/openai-chat.ts';
 import { createOpenAiEmbeddings, type OpenAiEmbeddingOptions } from '../../../src/llm/openai-embeddings.ts';
 import { collect, harbourRequest } from '../../contract/chat-provider.ts';
 import { startFakeOpenAi } from '../../support/fake-openai.ts';
-import { createManualClock, failureOf, type ManualClock } from './manual-clock.ts';
+import { createManualClock, failureOf, type ManualClock } from '../../support/manual-clock.ts';
 
 const fake = startFakeOpenAi({ dimensions: 64 });
 afterAll(() => fake.stop());

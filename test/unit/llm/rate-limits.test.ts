@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { createKeyPool } from '../../../src/llm/key-pool.ts';
 import { createRateLimits, type LearntLimits, readDuration, readRateLimits } from '../../../src/llm/rate-limits.ts';
-import { createManualClock } from './manual-clock.ts';
+import { createManualClock } from '../../support/manual-clock.ts';
 
 const MODEL = 'model';
 const need = (tokens = 0) => ({ model: MODEL, tokens });

@@ -4,12 +4,13 @@ import { runAs, scopeIfAny } from '../../../src/kernel/context.ts';
 import { AppError } from '../../../src/kernel/errors.ts';
 import { silentLogger } from '../../../src/kernel/logger.ts';
 import { createDeltaWriter } from '../../../src/realtime/delta-writer.ts';
-import { completed, manualClock, someone, turnTopic } from '../../support/realtime.ts';
+import { createManualClock } from '../../support/manual-clock.ts';
+import { completed, someone, turnTopic } from '../../support/realtime.ts';
 
 /** A publisher that answers when it is told to. */
 function setUp(options: { attempt?: number } = {}) {
   const scope = someone();
-  const clock = manualClock();
+  const clock = createManualClock();
   const calls: { appends: readonly LogAppend[]; scope: unknown; answer: PromiseWithResolvers<boolean[]> }[] = [];
   const publisher: EventPublisher = {
     append(appends) {

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'bun:test';
 import type { Waiting } from '../../../src/repositories/lexical-segments.ts';
 import { createQuietWatch } from '../../../src/services/lexical-compactor.ts';
-import { manualClock } from '../../support/realtime.ts';
+import { createManualClock } from '../../support/manual-clock.ts';
 
 const QUIET_MS = 3_000;
 
 function watching() {
-  const clock = manualClock();
+  const clock = createManualClock();
   const ripeOf = createQuietWatch({ clock, quietMs: QUIET_MS, most: 8_192 });
   const of = (tenantId: string, loose: number, privateTo: string | null = null) =>
     ({ tenantId, privateTo, loose }) as Waiting;

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test';
 import { createRevocations, type RevocationsOptions } from '../../../src/services/revocations.ts';
-import { manualClock } from '../../support/realtime.ts';
+import { createManualClock } from '../../support/manual-clock.ts';
 
 function setUp(options: Partial<Pick<RevocationsOptions, 'truth'>> & { has?: (id: string) => Promise<boolean> } = {}) {
-  const clock = manualClock();
+  const clock = createManualClock();
   const asked: string[] = [];
   const marked: [string, number][] = [];
   const revocations = createRevocations({

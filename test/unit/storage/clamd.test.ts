@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { systemClock } from '../../../src/kernel/clock.ts';
 import { type ClamdOptions, createClamd, parseClamdUrl } from '../../../src/storage/clamd.ts';
 import { type FakeClamd, type FakeClamdOptions, startFakeClamd } from '../../support/clamd.ts';
+import { failureOf } from '../../support/manual-clock.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary-folder.ts';
-import { failureOf } from '../llm/manual-clock.ts';
 
 let folder: TemporaryFolder;
 let path: string;

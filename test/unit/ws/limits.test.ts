@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import type { ServerWebSocket } from 'bun';
 import { Outbox } from '../../../src/ws/outbox.ts';
 import { TokenBucket } from '../../../src/ws/rate-limit.ts';
-import { manualClock } from '../../support/realtime.ts';
+import { createManualClock } from '../../support/manual-clock.ts';
 
 /** A socket whose peer reads when it is told to. */
 function setUp() {
@@ -17,7 +17,7 @@ function setUp() {
     sendBinary: take,
     getBufferedAmount: () => state.waiting,
   } as unknown as ServerWebSocket<unknown>;
-  const clock = manualClock();
+  const clock = createManualClock();
   return { state, clock, outbox: new Outbox(socket, { budgetBytes: 200_000, stallMs: 1_000 }, clock) };
 }
 

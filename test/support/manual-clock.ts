@@ -1,5 +1,5 @@
 /** A clock that moves only when told. `sleeping()` resolves once somebody waits, so that tests need not guess. */
-import type { Clock } from '../../../src/kernel/clock.ts';
+import type { Clock } from '../../src/kernel/clock.ts';
 
 export interface ManualClock extends Clock {
   /** Moves time on and runs what is due, in order of time. */
