@@ -82,6 +82,7 @@ async function run(mode: 'bootstrap' | 'serve', folder: string, logger: Logger, 
     return { child, message: await Promise.race([said.promise, silent]) };
   } finally {
     cancel();
+    // It ends one day, after it has said its word.
     silent.catch(() => undefined);
   }
 }

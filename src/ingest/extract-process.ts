@@ -90,6 +90,7 @@ export function startExtractProcess(folder: string, limits: ProcessLimits, clock
   }
 
   async function memory(): Promise<number | undefined> {
+    // No such file where there is no /proc, or the child has ended.
     const status = await readFile(`/proc/${child.pid}/status`, 'utf8').catch(() => '');
     const kib = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
     return kib === undefined ? undefined : Number(kib) / 1024;

@@ -116,6 +116,7 @@ async function find(head: Uint8Array, filename: string, inside: Inside): Promise
     return { mediaType: 'application/x-polyglot', label: 'a web page with a PDF behind it' };
   if (text?.clean && !hasPdfHeader(latin, filename)) return textFinding(text.content, filename);
 
+  // What the library breaks on is of no kind that it knows.
   const found = await fileTypeFromBuffer(head).catch(() => undefined);
   if (found?.mime === 'application/zip' || /^PK[\x03\x05]/.test(latin)) {
     const finding = zipFinding(await inside.zip());
@@ -300,6 +301,7 @@ const OPEN_DOCUMENT: Finding = { mediaType: 'application/zip', label: 'an OpenDo
 
 async function openDocumentKind(path: string): Promise<string | undefined> {
   const limits = { maxEntries: 2000, maxUnpackedBytes: 1000 };
+  // One that cannot be unpacked says no kind, and is refused for that.
   const parts = await unpackZip(path, (name) => name === 'mimetype', limits).catch(() => undefined);
   const said = Buffer.from(parts?.get('mimetype') ?? []).toString('latin1');
   return /^application\/vnd\.oasis\.opendocument\.([a-z]+)/.exec(said)?.[1];

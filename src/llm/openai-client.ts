@@ -50,6 +50,7 @@ export function createDeadline(clock: Clock, outer: AbortSignal, ms: number): De
   const over = new Promise<never>((_, reject) => {
     controller.signal.addEventListener('abort', () => reject(controller.signal.reason), { once: true });
   });
+  // Perhaps no step is waited for when the time is up.
   over.catch(() => undefined);
   let cancelTimer = clock.after(ms, () => controller.abort(timedOut()));
   const onOuterAbort = () => controller.abort(outer.reason);

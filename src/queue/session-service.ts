@@ -23,6 +23,7 @@ export function createSessionService<S>({
 
   function inTurn(fn: () => Promise<void>): Promise<void> {
     const mine = last.then(fn);
+    // Told to its own caller; the next one begins all the same.
     last = mine.catch(() => undefined);
     return mine;
   }

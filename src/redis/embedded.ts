@@ -106,9 +106,11 @@ async function endOrphan(socketPath: string, clock: Clock, logger: Logger): Prom
   try {
     await client.connect();
   } catch {
+    // Nobody is there: the socket is left over.
     return;
   }
   logger.warn({ socketPath }, 'ending a redis-server that outlived its DreamHub process');
+  // The answer to it is that the connection ends.
   client.shutdown().catch(() => undefined);
   await within(clock, ORPHAN_TIMEOUT_MS, ended, () => {
     throw new AppError('conflict', `A redis-server on ${socketPath} does not end; end it by hand.`);

@@ -65,6 +65,7 @@ export function createSubscriber(options: SubscriberOptions): Subscriber {
   let running = false;
   /** Whoever waits to hear a channel is told when this stops. */
   let stopped = Promise.withResolvers<never>();
+  // Perhaps nobody waits when it is told.
   stopped.promise.catch(() => undefined);
 
   const notListening = () => new AppError('unavailable', 'This process is not listening.', { retryAfterMs: 1_000 });
@@ -255,6 +256,7 @@ export function createSubscriber(options: SubscriberOptions): Subscriber {
       links
         .get(channel?.server ?? '')
         ?.client.sunsubscribe(name)
+        // A connection that is lost listens to nothing.
         .catch(() => undefined);
     },
   };

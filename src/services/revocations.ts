@@ -54,6 +54,7 @@ export function createRevocations({ marks, truth, clock, accessTtlSeconds }: Rev
     try {
       return await Promise.race([marks.has(sessionId), late.promise]);
     } catch {
+      // Redis failed or is late: the database knows as well, at the price of a query.
       return truth(sessionId);
     } finally {
       cancel();

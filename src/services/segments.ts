@@ -31,6 +31,7 @@ export async function withSegments<T>(
             const { done, value } = await interrupt.guard(reader.read());
             if (!done) return value;
           } catch {
+            // What came before is kept, and the sender told how much that is.
             brokenOff = true;
           }
           ended = true;

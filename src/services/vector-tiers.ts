@@ -183,6 +183,7 @@ export function createVectorTiers(options: VectorTiersOptions): VectorTiers {
         await clock.sleep(leaseMs / 3, over.signal);
         await database.system((sql) => claimTier(sql, work.state, work.holder, leaseMs));
       }
+      // Ended with the step; or the lease could not be kept, which the next statement that needs it finds out.
     })().catch(() => undefined);
     try {
       return await step();
@@ -239,6 +240,7 @@ export function createVectorTiers(options: VectorTiersOptions): VectorTiers {
           );
         }
       } finally {
+        // It ends by itself.
         await database.system((sql) => releaseTier(sql, state, work.holder)).catch(() => undefined);
       }
     }

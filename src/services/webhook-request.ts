@@ -69,6 +69,7 @@ export function createWebhookRequests(options: WebhookRequestsOptions): WebhookR
     if (url.username !== '' || url.password !== '') throw new NotSent('The address must not hold credentials.');
     const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
     const family = isIP(host);
+    // Why it cannot be resolved would tell of the network that we are in.
     const found = family > 0 ? [{ address: host, family }] : await resolve(host).catch(() => []);
     if (!allowPrivate && !found.every(({ address }) => isPublicAddress(address))) {
       throw new NotSent('The host is not on the public internet.');

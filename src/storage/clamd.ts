@@ -48,6 +48,7 @@ export function createClamd({ address, clock, idleMs = 15_000, answerMs = 120_00
       signal?.throwIfAborted();
       const socket = connect(address);
       const over = Promise.withResolvers<never>();
+      // All three may fail while another one is waited for; which of them is told is decided below.
       over.promise.catch(() => undefined);
       let cancelTimer = () => {};
       const within = (ms: number): void => {
@@ -110,6 +111,7 @@ function answerOf(socket: Socket): Promise<string> {
 
 async function send(socket: Socket, path: string, alive: () => void): Promise<void> {
   const lost = Promise.withResolvers<never>();
+  // Perhaps nothing is being written when it is lost.
   lost.promise.catch(() => undefined);
   socket.on('error', lost.reject);
   socket.on('close', () => lost.reject(new Error('closed')));

@@ -32,6 +32,7 @@ export async function readFileStream(
           position += bytesRead;
           controller.enqueue(block.subarray(0, bytesRead));
         } catch (error) {
+          // The reader is told of the first failure.
           await handle.close().catch(() => {});
           throw error;
         }

@@ -25,6 +25,7 @@ function createInterrupt(): Interrupt {
     },
     guard(promise) {
       if (failure) {
+        // The interrupt is what the caller is told.
         promise.catch(() => {});
         return Promise.reject(failure.reason);
       }

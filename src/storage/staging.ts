@@ -134,6 +134,7 @@ export function createStaging({ folder, ids, clock }: StagingOptions): Staging {
       await handle.close();
       return staged;
     } catch (error) {
+      // The caller is told of the first failure.
       await file?.close().catch(() => {});
       await rm(path, { force: true });
       throw toStorageError(error);
@@ -149,11 +150,13 @@ export function createStaging({ folder, ids, clock }: StagingOptions): Staging {
       if (path) await rm(path, { force: true });
     },
     async sweep(olderThanMs) {
+      // No folder yet: nothing was ever staged.
       const names = await readdir(folder).catch(() => [] as string[]);
       const before = clock.now() - olderThanMs;
       let removed = 0;
       for (const name of names) {
         const path = join(folder, name);
+        // Gone meanwhile: promoted or discarded.
         const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
         if (mtimeMs > before) continue;
         await rm(path, { force: true, recursive: true });

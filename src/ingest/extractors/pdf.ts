@@ -108,6 +108,7 @@ function toRun({ str, transform, width }: { str: string; transform: unknown[]; w
 
 /** The title that its author gave it; programs fill the field with file names and placeholders. */
 async function titleOf(pdf: PdfDocument): Promise<string | null> {
+  // A document whose metadata are broken has no title, and is read all the same.
   const { info } = await pdf.getMetadata().catch(() => ({ info: {} }));
   const title =
     'Title' in info && typeof info.Title === 'string' ? cleanText(info.Title).replace(/\s+/g, ' ').trim() : '';

@@ -28,10 +28,11 @@ export function createFolderProvider({ folders }: { folders: readonly AllowedFol
   async function allowed(settings: Record<string, unknown>, tenantId: string): Promise<string> {
     const { path } = settings as Static<typeof Settings>;
     const refused = new SourceError('The operator of this installation does not allow this folder to be read.');
-    const real = await realpath(resolve(path)).catch(() => undefined);
     // Of a folder that may not be read nobody learns whether it exists.
+    const real = await realpath(resolve(path)).catch(() => undefined);
     for (const folder of folders) {
       if (folder.tenantId !== null && folder.tenantId !== tenantId) continue;
+      // An allowed folder that is not there (yet) allows nothing.
       const root = await realpath(folder.path).catch(() => undefined);
       if (root !== undefined && real !== undefined && isWithin(root, real)) return real;
     }

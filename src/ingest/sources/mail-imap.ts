@@ -131,6 +131,7 @@ export async function openImap(
 
     async close() {
       run.signal.removeEventListener('abort', stop);
+      // Politeness: the connection is closed either way.
       await client.logout().catch(() => undefined);
       client.close();
     },

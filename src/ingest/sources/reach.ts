@@ -30,6 +30,7 @@ export function createReach({ allowPrivate, resolve = resolveByDns }: ReachOptio
     async addressesOf(name) {
       const host = name.replace(/^\[(.*)\]$/, '$1');
       const family = isIP(host);
+      // Why it cannot be resolved would tell of the network that we are in.
       const found = family > 0 ? [{ address: host, family }] : await resolve(host).catch(() => []);
       const [first, ...more] = found;
       if (!first) throw new SourceError(`The name ${host} cannot be resolved.`);
