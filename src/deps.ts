@@ -21,7 +21,7 @@ import type { Logger } from './kernel/logger.ts';
 import type { Metrics } from './kernel/metrics.ts';
 import { createSealer, type Sealer } from './kernel/sealing.ts';
 import type { Service } from './kernel/service.ts';
-import { createTurns } from './kernel/turns.ts';
+import { createTurns, type Turns } from './kernel/turns.ts';
 import type { Part } from './lifecycle.ts';
 import { createBuiltinRerank } from './llm/builtin-rerank.ts';
 import { createProviders } from './llm/create-providers.ts';
@@ -217,8 +217,13 @@ export async function createDeps(env: Environment): Promise<Deps> {
       folders: config.sourceFolders,
     }),
   };
+  const turns =
+    config.role === 'server'
+      ? undefined
+      : createTurns({ clock, onWaited: (lane, seconds) => metrics.turnWaitSeconds.observe({ lane }, seconds) });
   const shared = {
     env,
+    turns,
     pulling,
     spaces,
     keys,
@@ -233,7 +238,7 @@ export async function createDeps(env: Environment): Promise<Deps> {
   };
   const base = { health, metrics: metrics.registry, metricsToken: config.metricsToken, logger };
   const server = config.role === 'worker' ? undefined : createServerSide(shared);
-  const worker = config.role === 'server' ? undefined : createWorkerSide(shared, chatProvider);
+  const worker = turns && createWorkerSide(shared, chatProvider, turns);
 
   const sweeper: Service = {
     name: 'staging-sweep',
@@ -255,6 +260,8 @@ const webhookSealer = (secrets: readonly string[]) => createSealer({ secrets, pu
 
 interface Shared {
   env: Environment;
+  /** Where this process works. */
+  turns: Turns | undefined;
   /** What sources need, those who make them and those who sync them alike. */
   pulling: { sealer: Sealer | undefined; providers: ReadonlyMap<string, SourceProvider> };
   spaces: Spaces;
@@ -279,6 +286,7 @@ function createGate({ config, backends, clock, ids, logger, metrics }: Environme
 
 function createServerSide({
   env,
+  turns,
   pulling,
   spaces,
   keys,
@@ -324,6 +332,7 @@ function createServerSide({
     maxUploadBytes,
     limits,
     malware,
+    turns,
   });
   const resumable = createResumableUploads({ database, blobs, uploads, clock, ids, maxUploadBytes });
   const chat = createChat({ database, hub, announcer, feeder, control, clock, ids });
@@ -419,10 +428,10 @@ function createServerSide({
 function createWorkerSide(
   { env, pulling, spaces, keys, publisher, announcer, control, producer, feeder, search, chunker }: Shared,
   chatProvider: ChatProvider,
+  turns: Turns,
 ): Part[] {
   const { config, backends, clock, ids, logger, metrics, random } = env;
   const { database, clients, blobs } = backends;
-  const turns = createTurns({ clock, onWaited: (lane, seconds) => metrics.turnWaitSeconds.observe({ lane }, seconds) });
   const extractor: Extractor & Service = createSandboxedExtractor({ logger });
   const { maxAttempts } = config;
   const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });

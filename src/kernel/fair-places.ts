@@ -44,6 +44,11 @@ export interface FairPlaces {
   enter(flow: string, claim?: Claim): Promise<Place>;
   /** Gives a place back; leaving twice changes nothing. `more`: its flow comes back at once. */
   leave(place: Place, more?: boolean): void;
+  /**
+   * Keeps a place for a flow that has none and will come within `ms`, beyond those that there are if need be: the others
+   * make room for it as their steps end. Does nothing where nobody else is here, or where the flow is at work already.
+   */
+  expect(flow: string, ms: number, claim?: Omit<Claim, 'signal'>): void;
   /** Whether somebody waits who has moved less, or the place was lent already: its holder should leave and enter again. */
   isWanted(place: Place): boolean;
   /** Places that are held or kept, lent ones included. */
@@ -173,18 +178,33 @@ export function createFairPlaces(options: FairPlacesOptions): FairPlaces {
     const waiter = flow.queue.shift();
     if (!waiter) return;
     virtual = Math.max(virtual, movedBy(flow, now));
-    const place: Held = {
-      flow: flow.key,
-      of: flow,
-      charged: now,
-      entered: now,
-      overdue: false,
-      endKeeping: undefined,
-    };
+    onEntered(flow.key, now - waiter.since);
+    waiter.give(add(flow, now));
+  }
+
+  function add(flow: Flow, now: number): Held {
+    const { key } = flow;
+    const place: Held = { flow: key, of: flow, charged: now, entered: now, overdue: false, endKeeping: undefined };
     taken.add(place);
     flow.places.add(place);
-    onEntered(flow.key, now - waiter.since);
-    waiter.give(place);
+    return place;
+  }
+
+  function keep(place: Held, ms: number): void {
+    place.endKeeping?.();
+    place.endKeeping = clock.after(ms, () => {
+      remove(place);
+      settle();
+    });
+  }
+
+  function expect(key: string, ms: number, { weight = 1, creditMs = 0 }: Omit<Claim, 'signal'> = {}): void {
+    const known = flows.get(key);
+    if (known) {
+      for (const place of known.places) if (place.endKeeping) keep(place, ms);
+    } else if (flows.size > 0 && taken.size < 2 * places) {
+      keep(add(wake(key, weight, creditMs), clock.now()), ms);
+    }
   }
 
   function settle(): void {
@@ -196,26 +216,36 @@ export function createFairPlaces(options: FairPlacesOptions): FairPlaces {
     watch(now);
   }
 
-  /** Looks again when a holder may be overdue; nobody is while nobody waits. */
+  /** Looks again when a holder may be overdue, or what is kept has cost too much; neither matters while nobody waits. */
   function watch(now: number): void {
     stopWatching();
     stopWatching = () => {};
     const flow = next(now);
-    if (!flow || taken.size - counted() >= places) return;
+    if (!flow) return;
+    const mayLend = taken.size - counted() < places;
     let at = Number.POSITIVE_INFINITY;
     for (const place of taken) {
-      if (place.overdue || place.endKeeping || place.of === flow) continue;
+      if (place.endKeeping) {
+        const ahead = (movedBy(flow, now) - movedBy(place.of, now)) * place.of.weight;
+        at = Math.min(at, now + Math.max(0, Math.floor(ahead)) + 1);
+        continue;
+      }
+      if (!mayLend || place.overdue || place.of === flow) continue;
       const due = place.entered + patienceMs;
       // One that was passed over because it had moved less is looked at again.
       at = Math.min(at, due > now ? due : now + patienceMs);
     }
-    if (at !== Number.POSITIVE_INFINITY) stopWatching = clock.after(at - now, lend);
+    if (at !== Number.POSITIVE_INFINITY) stopWatching = clock.after(at - now, look);
   }
 
-  function lend(): void {
+  function look(): void {
     const now = clock.now();
     const flow = next(now);
-    if (!flow) return;
+    if (flow && taken.size - counted() < places) lend(flow, now);
+    settle();
+  }
+
+  function lend(flow: Flow, now: number): void {
     const moved = movedBy(flow, now);
     let most: { place: Held; moved: number } | undefined;
     for (const place of taken) {
@@ -224,7 +254,6 @@ export function createFairPlaces(options: FairPlacesOptions): FairPlaces {
       if (holder > moved && (!most || holder > most.moved)) most = { place, moved: holder };
     }
     if (most) most.place.overdue = true;
-    settle();
   }
 
   function enter(key: string, { weight = 1, creditMs = 0, signal }: Claim = {}): Promise<Place> {
@@ -267,16 +296,14 @@ export function createFairPlaces(options: FairPlacesOptions): FairPlaces {
 
   return {
     enter,
+    expect,
     leave(given, more = false) {
       const place = heldOf(given);
       if (!place) return;
       const flow = place.of;
       if (more && flows.size > 1 && !place.overdue && flow.queue.length === 0) {
         charge(place, clock.now());
-        place.endKeeping = clock.after(keepMs, () => {
-          remove(place);
-          settle();
-        });
+        keep(place, keepMs);
       } else remove(place);
       settle();
     },

@@ -29,6 +29,11 @@ export interface Turns {
    * lane `ingest` is in no tenant's scope.
    */
   take<T>(step: () => Promise<T>, options?: TurnOptions): Promise<T>;
+  /**
+   * Somebody of the current tenant waits for work that is about to come: a place is kept for its first step for a moment,
+   * unless the tenant is at work already.
+   */
+  expect(): void;
   /** A tenant's share among those that wait, as the dispatcher has it. */
   weigh(tenantId: string, weight: number): void;
   /** Places that are held and steps that wait for one. */
@@ -45,6 +50,8 @@ export interface TurnsOptions {
 
 /** What a tenant that was quiet may use before it is one among equals: a few documents of some pages. */
 const CREDIT_MS = 250;
+/** From an upload to the first step of its document. */
+const EXPECTED_MS = 100;
 const BACKGROUND = 'background';
 const BACKGROUND_WEIGHT = 0.1;
 
@@ -145,6 +152,10 @@ export function createTurns({ clock, places = availableParallelism(), onWaited }
 
   return {
     take,
+    expect() {
+      const { tenantId } = currentScope();
+      gate.expect(tenantId, EXPECTED_MS, { weight: weights.get(tenantId) ?? 1, creditMs: CREDIT_MS });
+    },
     weigh(tenantId, weight) {
       if (weight > 0 && weight !== 1 && Number.isFinite(weight)) weights.set(tenantId, weight);
       else weights.delete(tenantId);

@@ -16,6 +16,7 @@ import { AppError, type FieldError } from '../kernel/errors.ts';
 import type { Ids } from '../kernel/ids.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { traceparentOf } from '../kernel/trace.ts';
+import type { Turns } from '../kernel/turns.ts';
 import { within } from '../kernel/within.ts';
 import type { Feeder } from '../queue/feeder.ts';
 import type { Control } from '../realtime/control.ts';
@@ -80,6 +81,8 @@ export interface UploadsOptions {
   database: Database;
   blobs: BlobStore;
   feeder: Pick<Feeder, 'nudge'>;
+  /** Those of this process, where it works, too: others make room for what was uploaded. */
+  turns?: Pick<Turns, 'expect'> | undefined;
   announcer: Announcer;
   control: Pick<Control, 'publishCancel'>;
   clock: Clock;
@@ -368,6 +371,7 @@ export function createUploads(options: UploadsOptions): Uploads {
 
   return {
     async accept({ body, contentType, signal }) {
+      options.turns?.expect();
       const upload = await readUpload(body, contentType, {
         maxBytes: options.maxUploadBytes,
         signal,
@@ -396,6 +400,7 @@ export function createUploads(options: UploadsOptions): Uploads {
     // Together, so that both leave in one write; the nudge comes after, or an attempt could begin before its log does.
     const hinted = announcer.hint('user', 'document.uploaded', uploaded);
     await announcer.log(`task:${receipt.task_id}`, 0, 'task.queued', queued, audience);
+    options.turns?.expect();
     feeder.nudge('ingest', tenantId, 'accepted');
     await hinted;
   }

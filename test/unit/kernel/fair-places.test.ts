@@ -249,10 +249,63 @@ test('a flow does not lend to itself', async () => {
   expect(given).toEqual(['long']);
 });
 
+test('a place is kept for who is expected, and others make room as their steps end', async () => {
+  const { ask, end, clock, settled, given, gate } = open(2);
+  for (let i = 0; i < 5; i++) ask('flood');
+  await settled();
+  clock.advance(10);
+  gate.expect('single', 100, CREDIT);
+  expect(gate.held()).toBe(3);
+  end('flood');
+  await settled();
+  expect(given).toEqual(['flood', 'flood']);
+  ask('single', CREDIT);
+  await settled();
+  expect(given).toEqual(['flood', 'flood', 'single']);
+  end('flood');
+  await settled();
+  expect(given).toEqual(['flood', 'flood', 'single', 'flood']);
+});
+
+test('who is expected and does not come, or has had more than the others, keeps nobody waiting', async () => {
+  const { ask, end, clock, settled, given, gate } = open(1);
+  ask('flood');
+  await settled();
+  clock.advance(10);
+  gate.expect('late', 100, CREDIT);
+  gate.expect('late', 100, CREDIT);
+  ask('flood');
+  end('flood');
+  clock.advance(99);
+  await settled();
+  // Its five milliseconds are used up, by what was kept for it.
+  expect(given).toEqual(['flood', 'flood']);
+  gate.expect('gone', 100, { creditMs: 1e6 });
+  ask('flood');
+  end('flood');
+  clock.advance(99);
+  await settled();
+  expect(given).toHaveLength(2);
+  clock.advance(1);
+  await settled();
+  expect(given).toHaveLength(3);
+});
+
+test('nothing is kept where nobody else is, nor for a flow at work', async () => {
+  const { ask, settled, gate } = open(1);
+  gate.expect('a', 100);
+  expect(gate.held()).toBe(0);
+  ask('a');
+  await settled();
+  gate.expect('a', 100);
+  expect(gate.held()).toBe(1);
+});
+
 type Step =
   | { type: 'ask'; flow: number; more: boolean }
   | { type: 'end'; which: number }
   | { type: 'abort'; which: number }
+  | { type: 'expect'; flow: number }
   | { type: 'pass'; ms: number };
 
 const FLOWS = [1, 1, 2, 0.5] as const;
@@ -262,6 +315,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ type: fc.constant('ask' as const), flow: fc.nat(3), more: fc.boolean() }) },
   { weight: 4, arbitrary: fc.record({ type: fc.constant('end' as const), which: fc.nat(9) }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('abort' as const), which: fc.nat(9) }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('expect' as const), flow: fc.nat(3) }) },
   { weight: 3, arbitrary: fc.record({ type: fc.constant('pass' as const), ms: fc.nat(MOST_MS) }) },
 );
 
@@ -287,7 +341,8 @@ test('whatever happens: within bounds, no place lost, nobody waits beside a free
           if (one) gate.leave(one.place, one.more);
         } else if (action.type === 'abort') {
           [...waits][action.which % Math.max(1, waits.size)]?.abort(new Error('cancelled'));
-        } else clock.advance(action.ms);
+        } else if (action.type === 'expect') gate.expect(`${action.flow}`, 100, { weight: FLOWS[action.flow] ?? 1 });
+        else clock.advance(action.ms);
         await settled();
         expect(gate.held()).toBeLessThanOrEqual(2 * places);
         expect(gate.waiting()).toBe(waits.size);
@@ -298,7 +353,7 @@ test('whatever happens: within bounds, no place lost, nobody waits beside a free
         for (const { place } of held.splice(0)) gate.leave(place);
         await settled();
       }
-      clock.advance(KEEP_MS);
+      clock.advance(100);
       expect([gate.held(), gate.waiting(), waits.size]).toEqual([0, 0, 0]);
     }),
     { numRuns: 200 },
