@@ -27,6 +27,8 @@ export interface ResidentRows {
 }
 
 const ID_BYTES = 16;
+/** Bytes that are copied before others have the event loop: a millisecond or two. */
+const COPIED_AT_ONCE = 4 * 1_024 * 1_024;
 
 /** Bytes of a row. */
 export function widthOf({ kind, dimensions }: RowShape): number {
@@ -49,21 +51,25 @@ export function missingIn(rows: ResidentRows | undefined, documents: readonly Li
  * Rows of the listed documents: those that `before` has, and those that were loaded (`loaded[i]` of `asked[i]`).
  * `undefined` where a document is not whole: it was deleted or replaced while it was read.
  */
-export function arrangeRows(
+export async function arrangeRows(
   shape: RowShape,
   documents: readonly ListedDocument[],
   before: ResidentRows | undefined,
   loaded: ReadonlyMap<string, Omit<LoadedDocument, 'place'>>,
-): ResidentRows | undefined {
+): Promise<ResidentRows | undefined> {
   const width = widthOf(shape);
   const rows = documents.reduce((sum, { chunks }) => sum + chunks, 0);
   const [data, ids] = [new Uint8Array(rows * width), new Uint8Array(rows * ID_BYTES)];
   const documentOf = new Int32Array(rows);
   const known = new Map(before?.places.map((place) => [keyOf(place.document), place]));
   const places: Place[] = [];
-  let from = 0;
+  let [from, turn] = [0, 0];
   for (const document of documents) {
     const { chunks } = document;
+    if ((from - turn) * width > COPIED_AT_ONCE) {
+      turn = from;
+      await new Promise(setImmediate);
+    }
     const place = known.get(keyOf(document));
     const fresh = loaded.get(keyOf(document));
     if (place && before && place.document.chunks === chunks) {

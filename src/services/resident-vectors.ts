@@ -86,6 +86,8 @@ const LOADED_AT_ONCE = 2_000;
 const SCANNED_AT_ONCE = { codes: 32_768, vectors: 2_048 } as const;
 /** Tenants that are read while nobody waits for it: they need connections that searches need. */
 const READ_AT_ONCE = 2;
+/** After each change the list of them is read and gone through: some microseconds each. */
+const MOST_DOCUMENTS = 50_000;
 const MOST_TRIES = 3;
 
 /** What all of a tenant see, or what one user alone does. */
@@ -141,7 +143,7 @@ export function createResidentVectors(options: ResidentVectorsOptions): Resident
     const vectors: RowShape = { kind: 'vectors', dimensions };
     const shape: RowShape = tier === 'exact' ? vectors : { kind: 'codes', dimensions };
     // A graph finds among more codes than one would like to scan here.
-    if (tier === 'indexed' || dimensions === 0) return undefined;
+    if (tier === 'indexed' || dimensions === 0 || documents.length > MOST_DOCUMENTS) return undefined;
     return bytesOf(vectors, chunks) >= least && bytesOf(shape, chunks) <= capacity / 2 ? shape : undefined;
   }
 
