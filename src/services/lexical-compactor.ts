@@ -27,6 +27,7 @@ import {
   type Waiting,
   writeSegment,
 } from '../repositories/lexical-segments.ts';
+import { createQuietWatch } from './quiet-watch.ts';
 
 export interface LexicalCompactor extends Service {
   /** Writes segments until nothing waits for one; returns how many were written. What another worker is at is left. */
@@ -52,25 +53,6 @@ export interface LexicalCompactorOptions {
 /** Who is asked for what all of a tenant may see. */
 const NOBODY = '00000000-0000-0000-0000-000000000000';
 
-/** Tells whose loose chunks are still becoming more; asked once a round about all who wait. */
-export function createQuietWatch({ clock, quietMs, most }: { clock: Clock; quietMs: number; most: number }) {
-  let seen = new Map<string, { loose: number; since: number }>();
-  /** Those that are quiet, have enough, or have a segment to write anew. */
-  return (waiting: readonly Waiting[]): Waiting[] => {
-    const now = clock.now();
-    const next = new Map<string, { loose: number; since: number }>();
-    const ripe = waiting.filter(({ loose, ...audience }) => {
-      const key = JSON.stringify(Object.values(audience));
-      const known = seen.get(key);
-      const since = known?.loose === loose ? known.since : now;
-      next.set(key, { loose, since });
-      return loose === 0 || loose >= most || now - since >= quietMs;
-    });
-    seen = next;
-    return ripe;
-  };
-}
-
 /** The segments to write anew together with `loose` chunks: those half gone, and small ones from the smallest up. */
 export function segmentsToMerge(sizes: readonly SegmentSize[], loose: number, most: number): string[] {
   const merged: string[] = [];
@@ -86,7 +68,14 @@ export function segmentsToMerge(sizes: readonly SegmentSize[], loose: number, mo
 
 export function createLexicalCompactor(options: LexicalCompactorOptions): LexicalCompactor {
   const { database, clock, ids, logger, loose: least = 256, most = 8_192, everyMs = 2_000, quietMs = 3_000 } = options;
-  const ripeOf = createQuietWatch({ clock, quietMs, most });
+  const quietOf = createQuietWatch({ clock, quietMs });
+
+  /** Those that are quiet, have enough, or have a segment to write anew. */
+  function ripeOf(waiting: readonly Waiting[]): readonly Waiting[] {
+    const keyed = waiting.map(({ loose, ...audience }) => [JSON.stringify(Object.values(audience)), loose] as const);
+    const quiet = quietOf(new Map(keyed));
+    return waiting.filter(({ loose }, at) => loose === 0 || loose >= most || quiet.has(keyed[at]?.[0] ?? ''));
+  }
 
   /** One transaction for one audience; the number of segments written. */
   async function compact({ tenantId, privateTo, loose }: Audience & { loose: number }): Promise<number> {

@@ -29,6 +29,7 @@ import {
   type TierState,
   usedShards,
 } from '../repositories/vector-tiers.ts';
+import { createQuietWatch } from './quiet-watch.ts';
 import { ENOUGH, measureRecall } from './vector-recall.ts';
 import { isOutgrown, TIER_BOUNDS, type TierBounds, tierFor } from './vector-tiers-plan.ts';
 
@@ -46,12 +47,19 @@ export interface VectorTiersOptions {
   bounds?: TierBounds;
   everyMs?: number;
   leaseMs?: number;
+  /** For how long a tenant must not have changed before the loop moves it, unless it has become large. */
+  quietMs?: number;
 }
 
 /** Chunks of one transaction: what a publication or deletion of one of its documents may wait for, some 0.1 s. */
 const BATCH_CHUNKS = 2_000;
 /** Codes that are added to a graph: each takes a search of it, so fewer at once. */
 const GRAPH_BATCH_CHUNKS = 500;
+/**
+ * Up to so many chunks a tenant that is being loaded waits for its tier: an exact scan of them is a matter of 30 ms, and
+ * what is measured in the middle of a load (a third of the load's own work) is measured again at its end.
+ */
+const WAITS_FOR_QUIET = 16_384;
 /** Who is asked for what all of a tenant may see. */
 const NOBODY = '00000000-0000-0000-0000-000000000000';
 
@@ -65,7 +73,18 @@ interface Work {
 }
 
 export function createVectorTiers(options: VectorTiersOptions): VectorTiers {
-  const { database, clock, ids, random, logger, bounds = TIER_BOUNDS, everyMs = 15_000, leaseMs = 60_000 } = options;
+  const {
+    database,
+    clock,
+    ids,
+    random,
+    logger,
+    bounds = TIER_BOUNDS,
+    everyMs = 15_000,
+    leaseMs = 60_000,
+    quietMs = 10_000,
+  } = options;
+  const quietOf = createQuietWatch({ clock, quietMs });
   const canIndex = database.maintain !== undefined;
 
   async function renew({ state, holder, signal }: Work): Promise<void> {
@@ -220,8 +239,17 @@ export function createVectorTiers(options: VectorTiersOptions): VectorTiers {
     return uncoded === 0 && !isOutgrown(state) && (tier === 'bits' ? sharded === 0 && shard === null : scanned === 0);
   }
 
-  async function settle(signal: AbortSignal = new AbortController().signal): Promise<number> {
-    const states = await database.system((sql) => listTierStates(sql, bounds.bits));
+  /** Those that have not changed lately, or are too large to wait for that. */
+  function withoutLoads(states: readonly TierState[]): readonly TierState[] {
+    const keyOf = ({ tenantId, spaceId }: TierState) => `${tenantId} ${spaceId}`;
+    const quiet = quietOf(new Map(states.map((state) => [keyOf(state), state.chunks])));
+    return states.filter((state) => state.chunks >= WAITS_FOR_QUIET || quiet.has(keyOf(state)));
+  }
+
+  const all = (states: readonly TierState[]) => states;
+
+  async function settle(signal: AbortSignal = new AbortController().signal, choose: typeof all = all): Promise<number> {
+    const states = choose(await database.system((sql) => listTierStates(sql, bounds.bits)));
     let worked = 0;
     for (const state of states.filter((one) => !isSettled(one))) {
       signal.throwIfAborted();
@@ -265,7 +293,7 @@ export function createVectorTiers(options: VectorTiersOptions): VectorTiers {
     everyMs,
     clock,
     logger,
-    round: async (signal) => void (await settle(signal)),
+    round: async (signal) => void (await settle(signal, withoutLoads)),
   });
-  return { name: loop.name, start: loop.start, stop: loop.stop, settle };
+  return { name: loop.name, start: loop.start, stop: loop.stop, settle: (signal) => settle(signal) };
 }
