@@ -75,8 +75,14 @@ const FAILS_FAST: ClusterKind = { enableOfflineQueue: false, retryDelayOnFailove
 
 const KINDS = {
   // A cluster's pipelines need the whole slot map at all times, and throw where a slot has no server.
+  // What the logs send is gathered already, and a pipeline would keep it waiting for the answers to the one before.
   producer: {
-    options: { maxRetriesPerRequest: 1, commandTimeout: COMMAND_TIMEOUT_MS, enableAutoPipelining: true },
+    options: {
+      maxRetriesPerRequest: 1,
+      commandTimeout: COMMAND_TIMEOUT_MS,
+      enableAutoPipelining: true,
+      autoPipeliningIgnoredCommands: ['evalsha', 'eval', 'spublish'],
+    },
     cluster: { ...FAILS_FAST, redisOptions: { commandTimeout: COMMAND_TIMEOUT_MS } },
   },
   ops: {

@@ -15,6 +15,7 @@ import {
   uuid,
 } from '../support/realtime.ts';
 import { startRedis, type TestRedis } from '../support/services.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
 
 let redis: TestRedis;
 let node: RealtimeNode;
@@ -69,6 +70,32 @@ describe('appending', () => {
     for (const topic of topics) {
       const texts = (await kept(scope.tenantId, topic)).map(([, , data]) => data.text);
       expect(texts).toEqual(Array.from({ length: 50 }, (_, i) => `${i}`));
+    }
+  });
+
+  test('to one partition waits for no answer about another', async () => {
+    const slow = await startTcpProxy({ path: redis.socketPath });
+    const far = await startNode({ url: `redis://127.0.0.1:${slow.port}` });
+    try {
+      const first = someone();
+      let second = someone();
+      while (far.keys.partitionOf(second.tenantId) === far.keys.partitionOf(first.tenantId)) second = someone();
+      const [one, two] = [turnTopic(), turnTopic()];
+      // Both are known to Redis' scripts, and the connection is there.
+      await append(far.publisher, first, one, 1, started(one, 1));
+      await append(far.publisher, second, two, 1, started(two, 1));
+      await slow.set({ type: 'latency', ms: 150 });
+      const answered = append(far.publisher, first, one, 1, delta('a'));
+      // The first is on its way.
+      for (let turns = 0; turns < 3; turns++) await new Promise(setImmediate);
+      const other = append(far.publisher, second, two, 1, delta('b'));
+      await answered;
+      expect((await kept(second.tenantId, two)).map(([id]) => id)).toEqual(['1-0', '2-0']);
+      await other;
+    } finally {
+      await slow.set({ type: 'pass' });
+      await far.stop();
+      await slow.stop();
     }
   });
 
