@@ -19,6 +19,8 @@ import type { Clock } from './clock.ts';
 export interface FairPlacesOptions {
   /** How many may be held at once; at least 1. */
   places: number;
+  /** How many may be held while there is but one flow, which harms nobody; as many by default. */
+  alone?: number;
   clock: Clock;
   keepMs?: number;
   patienceMs?: number;
@@ -87,7 +89,7 @@ interface Held extends Place {
 const REMEMBERED = 1_000;
 
 export function createFairPlaces(options: FairPlacesOptions): FairPlaces {
-  const { places, clock, keepMs = 2, patienceMs = 20, onEntered = () => {} } = options;
+  const { places, alone = places, clock, keepMs = 2, patienceMs = 20, onEntered = () => {} } = options;
   if (!Number.isInteger(places) || places < 1) throw new RangeError(`${places} places: at least one is needed`);
   const flows = new Map<string, Flow>();
   /** What idle flows have moved. */
@@ -154,6 +156,8 @@ export function createFairPlaces(options: FairPlacesOptions): FairPlaces {
     return count;
   };
 
+  const room = () => (flows.size > 1 ? places : alone);
+
   function remove(place: Held): void {
     place.endKeeping?.();
     place.endKeeping = undefined;
@@ -210,7 +214,8 @@ export function createFairPlaces(options: FairPlacesOptions): FairPlaces {
   function settle(): void {
     const now = clock.now();
     for (let flow = next(now); flow; flow = next(now)) {
-      if (counted() >= places && !takeKept(flow, now)) break;
+      while (counted() >= room() && takeKept(flow, now));
+      if (counted() >= room()) break;
       give(flow, now);
     }
     watch(now);

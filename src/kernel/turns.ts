@@ -42,8 +42,10 @@ export interface Turns {
 
 export interface TurnsOptions {
   clock: Clock;
-  /** As many as cores by default: more would only slow each other down. */
+  /** As many as cores by default, but two, as the database computes as well: more would only slow each other down. */
   places?: number;
+  /** As many while one tenant alone is at work; twice as many by default, for steps wait, too. */
+  alone?: number;
   /** Told how long each step waited, in seconds. */
   onWaited?(lane: TurnLane, seconds: number): void;
 }
@@ -79,10 +81,16 @@ export function away<T>(wait: () => Promise<T>): Promise<T> {
   return turn ? turn.away(wait) : wait();
 }
 
-export function createTurns({ clock, places = availableParallelism(), onWaited }: TurnsOptions): Turns {
+export function createTurns({
+  clock,
+  places = Math.max(2, availableParallelism()),
+  alone = 2 * places,
+  onWaited,
+}: TurnsOptions): Turns {
   const weights = new Map<string, number>();
   const gate = createFairPlaces({
-    places: Math.max(1, places),
+    places,
+    alone,
     clock,
     onEntered: (flow, ms) => onWaited?.(flow === BACKGROUND ? 'background' : 'ingest', ms / 1_000),
   });

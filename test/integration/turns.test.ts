@@ -12,6 +12,7 @@ function createTurnsOfOne(): { turns: Turns; log: { what: 'asks' | 'begins'; ten
   let looks = 0;
   const inner = createTurns({
     places: 1,
+    alone: 1,
     clock: { ...systemClock, now: () => looks++, after: () => () => {} },
   });
   const log: { what: 'asks' | 'begins'; tenantId: string }[] = [];

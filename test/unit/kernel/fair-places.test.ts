@@ -20,7 +20,7 @@ interface Bench {
   settled(): Promise<void>;
 }
 
-function open(places: number, options: { patienceMs?: number } = {}): Bench {
+function open(places: number, options: { patienceMs?: number; alone?: number } = {}): Bench {
   const clock = createManualClock();
   const gate = createFairPlaces({ places, clock, keepMs: KEEP_MS, patienceMs: PATIENCE_MS, ...options });
   const given: string[] = [];
@@ -165,6 +165,27 @@ test('leaving twice frees one place', async () => {
   expect(gate.held()).toBe(1);
   gate.leave(second);
   expect(gate.held()).toBe(0);
+});
+
+test('one flow alone may hold more, until another is here', async () => {
+  const { ask, end, settled, given, clock } = open(2, { alone: 4 });
+  for (let i = 0; i < 9; i++) ask('flood');
+  await settled();
+  expect(given).toHaveLength(4);
+  clock.advance(1);
+  ask('single', CREDIT);
+  for (let i = 0; i < 2; i++) end('flood');
+  await settled();
+  expect(given).toHaveLength(4);
+  end('flood');
+  await settled();
+  expect(given.slice(4)).toEqual(['single']);
+  end('flood');
+  await settled();
+  expect(given.slice(4)).toEqual(['single', 'flood']);
+  end('single');
+  await settled();
+  expect(given.slice(4)).toEqual(['single', 'flood', 'flood', 'flood', 'flood']);
 });
 
 test('is wanted once somebody waits who has moved less, and not before', async () => {

@@ -10,7 +10,7 @@ const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 function open(places = 1) {
   const clock = createManualClock();
   const waits: [string, number][] = [];
-  const turns = createTurns({ clock, places, onWaited: (lane, seconds) => waits.push([lane, seconds]) });
+  const turns = createTurns({ clock, places, alone: places, onWaited: (lane, seconds) => waits.push([lane, seconds]) });
   const take = <T>(tenantId: string, step: () => Promise<T>, options?: TurnOptions) =>
     runAs({ tenantId, userId: 'user', traceId: 'trace' }, () => turns.take(step, options));
   /** A step that ends when told to. */
