@@ -21,6 +21,8 @@ export interface EmbeddingProvider {
   readonly maxBatch: number;
   /** Share of the vector score in hybrid search, 0…1; the rest is the text score's. Fits the embedder. */
   readonly vectorWeight: number;
+  /** The same for a question whose words the index does not have; absent: the same. */
+  readonly wordlessWeight?: number;
   /** Fails with `provider_unavailable` (with `retryAfterMs` where known) when no vector can be had now. */
   embed(texts: readonly string[], options: EmbedOptions): Promise<Embeddings>;
 }

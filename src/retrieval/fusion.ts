@@ -29,6 +29,20 @@ export interface FusedHit {
 const RRF_K = 60;
 const SHORT_LIST = 10;
 
+/** Below and above this much of a question's words (`LexicalAnswer.met`) nothing changes. */
+const [BARELY_MET, WELL_MET] = [0.2, 0.8];
+
+/**
+ * The share of the vector score that fits a question: `weight` where the text search met its words, `wordless` where it met
+ * none, in between by how much it met. Questions in other words than their answers, or in another language, are the
+ * vectors' to answer: with multilingual-e5-small, descriptions of functions have nDCG@10 0.571 by text, 0.786 by vectors,
+ * 0.684 with one weight for all and 0.778 so, while XQuAD loses nothing.
+ */
+export function vectorShare({ weight, wordless }: { weight: number; wordless: number }, met: number): number {
+  const known = Math.min(1, Math.max(0, (met - BARELY_MET) / (WELL_MET - BARELY_MET)));
+  return wordless + (weight - wordless) * known;
+}
+
 /** The union of both lists, best first; ties by text score, then by vector score, then by id. */
 export function fuse(
   textHits: readonly ScoredHit[],

@@ -37,9 +37,16 @@ export interface LexicalQuery {
   maxPerDocument: number;
 }
 
+export interface LexicalAnswer {
+  /** Chunks that hold a word of the query, best first, scores in [0, 1]. */
+  hits: ScoredHit[];
+  /** How much of the query the best of them has: its BM25 by that of a text with each term once. About 1 for a good hit. */
+  met: number;
+}
+
 export interface LexicalSearch {
-  /** Chunks that hold a word of the query, best first, scores in [0, 1]. Runs in the given transaction. */
-  find(sql: Sql, query: LexicalQuery): Promise<ScoredHit[]>;
+  /** Runs in the given transaction. */
+  find(sql: Sql, query: LexicalQuery): Promise<LexicalAnswer>;
 }
 
 /** Postings of one search: some 20 ms of reading and scoring. Terms beyond are so common that they tell little. */
@@ -55,6 +62,8 @@ const KEPT_SEGMENTS = 64 * 1024 * 1024;
 const KEPT_TERMS = 1_000_000;
 /** A segment that is read was merged into another at that moment: then everything is read again. */
 const MOST_TRIES = 5;
+
+const NOTHING: LexicalAnswer = { hits: [], met: 0 };
 
 interface Segment extends LexicalPart {
   /** 16 bytes a chunk. */
@@ -164,16 +173,16 @@ export function createLexicalSearch({ metrics }: { metrics: Metrics }): LexicalS
     throw new AppError('unavailable', 'The text index is being rebuilt.');
   }
 
-  async function find(sql: Sql, { query, limit, filter, maxPerDocument }: LexicalQuery): Promise<ScoredHit[]> {
+  async function find(sql: Sql, { query, limit, filter, maxPerDocument }: LexicalQuery): Promise<LexicalAnswer> {
     const terms = queryLexemes(query);
-    if (terms.length === 0) return [];
+    if (terms.length === 0) return NOTHING;
     const corpus = await read(
       sql,
       terms.map(({ term }) => term),
     );
     const ranking = rankChunks(terms, corpus.parts, corpus.statistics);
     const candidates = await findable(sql, corpus, ranking, { limit, filter, maxPerDocument });
-    if (candidates.length === 0) return [];
+    if (candidates.length === 0) return NOTHING;
     const looked = await known(
       sql,
       candidates.slice(0, LOOKED_AT).map(({ id }) => id),
@@ -181,18 +190,17 @@ export function createLexicalSearch({ metrics }: { metrics: Metrics }): LexicalS
     const documentScores = ranking.documentScores(candidates);
     const idf = (term: string) =>
       inverseDocumentFrequency(corpus.statistics.df.get(term) ?? 0, corpus.statistics.chunks);
-    return weighEvidence(
-      terms,
-      candidates.map(({ id, part, number, score }, at) => ({
-        id,
-        score: score + unreadScore(terms, corpus, { part, number }, looked.get(id)?.index, idf),
-        documentScore: documentScores[at] ?? 0,
-        neighbourScore: neighbourScore(corpus, ranking, part, number),
-        kind: looked.get(id)?.kind ?? 'prose',
-        index: looked.get(id)?.index ?? null,
-      })),
-      idf,
-    );
+    const found = candidates.map(({ id, part, number, score }, at) => ({
+      id,
+      score: score + unreadScore(terms, corpus, { part, number }, looked.get(id)?.index, idf),
+      documentScore: documentScores[at] ?? 0,
+      neighbourScore: neighbourScore(corpus, ranking, part, number),
+      kind: looked.get(id)?.kind ?? ('prose' as const),
+      index: looked.get(id)?.index ?? null,
+    }));
+    const wanted = terms.reduce((sum, { term, weight }) => sum + weight * idf(term), 0);
+    const met = Math.max(...found.map(({ score }) => score)) / Math.max(wanted, Number.MIN_VALUE);
+    return { hits: weighEvidence(terms, found, idf), met };
   }
 
   return { find };

@@ -15,7 +15,7 @@ import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { getHits } from '../repositories/search.ts';
 import { capPerDocument, diversify } from '../retrieval/diversity.ts';
-import { fuse } from '../retrieval/fusion.ts';
+import { fuse, vectorShare } from '../retrieval/fusion.ts';
 import { createLexicalSearch } from './lexical-search.ts';
 import { createResultCache, type Found } from './search-cache.ts';
 import type { VectorSearch } from './vector-search.ts';
@@ -47,7 +47,8 @@ const MOST_CANDIDATES = 2_700;
 const RERANKED = 50;
 const DIVERSIFIED = 100;
 const MAX_FILTER_IDS = 1_000;
-const NO_VECTORS = { hits: [], weight: 0 };
+const NO_VECTORS = { hits: [], weight: 0, wordless: 0 };
+const NO_WORDS = { hits: [], met: 0 };
 
 /** Throws `invalid_request` for a filter that no query could be made of; metadata conditions are checked with the query. */
 export function assertFilter(filter: SearchFilter): void {
@@ -73,11 +74,14 @@ export function createSearch(options: SearchOptions): Search {
   /** Everything that one round of looking finds, best first; `whole` where more candidates could not give more hits. */
   async function candidates(request: SearchRequest, limit: number, signal?: AbortSignal) {
     const { mode, max_per_document: maxPerDocument = limit } = request;
-    const [words, { hits: vectors, weight }] = await Promise.all([
-      mode === 'vector' ? [] : database.tenant((sql) => lexical.find(sql, { ...request, limit, maxPerDocument })),
+    const [{ hits: words, met }, { hits: vectors, weight, wordless }] = await Promise.all([
+      mode === 'vector'
+        ? NO_WORDS
+        : database.tenant((sql) => lexical.find(sql, { ...request, limit, maxPerDocument })),
       mode === 'text' ? NO_VECTORS : vectorSearch.nearest({ ...request, limit }, signal),
     ]);
-    const vectorWeight = mode === 'text' ? 0 : mode === 'vector' ? 1 : (request.vector_weight ?? weight);
+    const fitting = request.vector_weight ?? vectorShare({ weight, wordless }, met);
+    const vectorWeight = mode === 'text' ? 0 : mode === 'vector' ? 1 : fitting;
     const fused = fuse(words, vectors, { vectorWeight, method: request.fusion ?? 'convex' });
     const wanted = fused.map(({ id }) => id);
     const read = wanted.length > 0 ? await database.tenant((sql) => getHits(sql, wanted)) : [];

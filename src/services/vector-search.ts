@@ -18,6 +18,8 @@ export interface VectorAnswer {
   hits: Scored[];
   /** Share of the vector score that fits the model (`EmbeddingProvider.vectorWeight`). */
   weight: number;
+  /** The same where the index has none of the question's words (`wordlessWeight`). */
+  wordless: number;
 }
 
 export interface VectorSearch {
@@ -60,11 +62,11 @@ export function createVectorSearch(options: VectorSearchOptions): VectorSearch {
       const space = await spaces.current();
       // Bought before the transaction opens: nothing waits for the network inside one.
       const vector = await embed(space, query, signal);
-      const weight = space.embeddings.vectorWeight;
-      if (!vector) return { hits: [], weight };
+      const { vectorWeight: weight, wordlessWeight: wordless = weight } = space.embeddings;
+      if (!vector) return { hits: [], weight, wordless };
       const hits = await nearest({ spaceId: space.id, vector, limit, filter });
       shadows?.observe({ query, filter, found: hits.map(({ id }) => id) });
-      return { hits, weight };
+      return { hits, weight, wordless };
     },
   };
 }

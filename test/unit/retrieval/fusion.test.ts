@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { fuse } from '../../../src/retrieval/fusion.ts';
+import { fuse, vectorShare } from '../../../src/retrieval/fusion.ts';
 
 const ids = (hits: { id: string }[]): string[] => hits.map(({ id }) => id);
 
@@ -94,5 +94,24 @@ describe('fusion', () => {
         },
       ),
     );
+  });
+});
+
+describe('the share of the vectors', () => {
+  const weights = { weight: 0.4, wordless: 0.8 };
+
+  test('grows as the text search meets fewer of the words', () => {
+    const shares = [0, 0.2, 0.5, 0.8, 2].map((met) => vectorShare(weights, met));
+    expect(shares[0]).toBe(0.8);
+    expect(shares[1]).toBe(0.8);
+    expect(shares[2]).toBeCloseTo(0.6);
+    expect(shares[3]).toBeCloseTo(0.4);
+    expect(shares[4]).toBeCloseTo(0.4);
+  });
+
+  test('is one for all questions where the embedder knows no better', () => {
+    expect([0, 0.5, 1].map((met) => vectorShare({ weight: 0.002, wordless: 0.002 }, met))).toEqual([
+      0.002, 0.002, 0.002,
+    ]);
   });
 });
