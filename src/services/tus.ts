@@ -30,7 +30,8 @@ import {
 import { uploadPartKey } from '../storage/blob-keys.ts';
 import { toFilename } from '../storage/filename.ts';
 import { type Segments, withSegments } from './segments.ts';
-import { parseUploadFields, type Uploads } from './uploads.ts';
+import { parseUploadFields } from './upload-fields.ts';
+import type { Uploads } from './uploads.ts';
 
 export const CHECKSUM_ALGORITHMS = ['sha1', 'sha256', 'sha512', 'md5'] as const;
 

@@ -5,14 +5,12 @@
  * The counter is not looked at before the body is read: the same bytes again are answered with their document even
  * while the queue is full, and only the bytes tell.
  */
-import type { BlobStore, Chunking, StagedBlob, TaskStatus, UploadReceipt, Visibility } from '../contracts/index.ts';
-import { VISIBILITIES } from '../contracts/index.ts';
+import type { BlobStore, StagedBlob, TaskStatus, UploadReceipt, Visibility } from '../contracts/index.ts';
 import type { Database, Sql } from '../db/database.ts';
-import { readChunking } from '../ingest/chunk-rules.ts';
 import { needsWholeFile, type Sniffed, sniffFile, sniffMediaType } from '../ingest/sniff.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { currentScope } from '../kernel/context.ts';
-import { AppError, type FieldError } from '../kernel/errors.ts';
+import { AppError } from '../kernel/errors.ts';
 import type { Ids } from '../kernel/ids.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { traceparentOf } from '../kernel/trace.ts';
@@ -48,6 +46,7 @@ import { refusalOf } from './admission.ts';
 import type { Announcer } from './announcer.ts';
 import type { MalwareGate } from './malware.ts';
 import { Overtaken, untilNotOvertaken } from './overtaken.ts';
+import { parseUploadFields, titleFrom, type UploadFields } from './upload-fields.ts';
 
 export interface Uploads {
   /** `created` is false where the document was there already. */
@@ -94,17 +93,6 @@ export interface UploadsOptions {
   malware: MalwareGate | undefined;
 }
 
-interface UploadFields {
-  title: string | undefined;
-  sourceType: string;
-  visibility: Visibility;
-  metadata: Record<string, unknown>;
-  priority: number;
-  chunking: Chunking | null;
-  /** The caller's own name for the file: the same one again brings a new version. */
-  item: string | null;
-}
-
 /** What a transaction decided about bytes. */
 interface Decision {
   receipt: UploadReceipt;
@@ -114,69 +102,6 @@ interface Decision {
   unseen?: string | null;
   /** Tasks whose work they made pointless. */
   superseded?: readonly { id: string; attempt: number }[];
-}
-
-const DEFAULT_PRIORITY = 5;
-const MAX_TITLE = 500;
-/** What the index of items can hold. */
-const MAX_ITEM_BYTES = 2_000;
-
-function parseMetadata(text: string | undefined, errors: FieldError[]): Record<string, unknown> {
-  if (text === undefined || text.trim() === '') return {};
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  } catch {
-    // Told below, with everything else that is no object.
-  }
-  errors.push({ path: 'metadata', message: 'a JSON object is needed' });
-  return {};
-}
-
-/** Not a number where it says something else. */
-const numberIn = (text: string | undefined): number | undefined =>
-  text === undefined || text.trim() === '' ? undefined : Number(text);
-
-/** Throws `invalid_request` naming every field that is wrong. */
-export function parseUploadFields(fields: Record<string, string>): UploadFields {
-  const errors: FieldError[] = [];
-  const title = fields['title']?.trim() || undefined;
-  if (title !== undefined && title.length > MAX_TITLE) {
-    errors.push({ path: 'title', message: `at most ${MAX_TITLE} characters` });
-  }
-  const sourceType = fields['source_type']?.trim() || 'upload';
-  if (!/^[a-z0-9_-]{1,50}$/i.test(sourceType)) {
-    errors.push({ path: 'source_type', message: 'up to 50 letters, digits, - and _' });
-  }
-  const wanted = fields['visibility']?.trim() || 'tenant';
-  const visibility = VISIBILITIES.find((known) => known === wanted);
-  if (!visibility) errors.push({ path: 'visibility', message: `one of ${VISIBILITIES.join(', ')}` });
-  const priority = fields['priority'] === undefined ? DEFAULT_PRIORITY : Number(fields['priority']);
-  if (!Number.isInteger(priority) || priority < 0 || priority > 9) {
-    errors.push({ path: 'priority', message: 'a whole number from 0 to 9' });
-  }
-  const metadata = parseMetadata(fields['metadata'], errors);
-  const item = (fields['source_item'] ?? fields['external_id'])?.trim() || null;
-  if (item !== null && Buffer.byteLength(item) > MAX_ITEM_BYTES) {
-    errors.push({ path: 'source_item', message: `at most ${MAX_ITEM_BYTES} bytes` });
-  }
-  const chunking = readChunking(
-    {
-      strategy: fields['chunking']?.trim() || undefined,
-      chunk_tokens: numberIn(fields['chunk_tokens']),
-      chunk_overlap: numberIn(fields['chunk_overlap']),
-    },
-    errors,
-    'chunking',
-  );
-  if (errors.length > 0) throw new AppError('invalid_request', 'The form has fields that are not valid.', { errors });
-  return { title, sourceType, visibility: visibility ?? 'tenant', metadata, priority, chunking, item };
-}
-
-/** A document's name where nobody gave one: the file's, without its ending. */
-function titleFrom(filename: string): string {
-  const bare = filename.replace(/\.[A-Za-z0-9]{1,10}$/, '');
-  return (bare || filename || 'Untitled').slice(0, MAX_TITLE).toWellFormed();
 }
 
 /** What became of a document whose last task did not make it searchable. */

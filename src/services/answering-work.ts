@@ -1,0 +1,50 @@
+/** What an attempt at a turn carries from step to step, and how it is named. */
+import type { ChatAttempt } from '../../actors/chat-session.ts';
+import type { HistoryMessage, Passage, Source, Usage } from '../contracts/index.ts';
+import { currentScope } from '../kernel/context.ts';
+import type { DeltaWriter } from '../realtime/delta-writer.ts';
+import type { TurnAttempt } from '../repositories/turns.ts';
+import type { CitablePassage } from '../retrieval/sources.ts';
+
+/** Everything an attempt has made so far. */
+export interface Work extends ChatAttempt {
+  readonly turnId: string;
+  readonly begun: TurnAttempt;
+  history: HistoryMessage[];
+  passages: { passage: Passage; citable: CitablePassage }[];
+  sources: Source[];
+  writer: DeltaWriter | undefined;
+  /** The answer says that the passages do not support one. */
+  unsupported: boolean;
+  usage: Usage;
+}
+
+const NO_USAGE: Usage = { prompt_tokens: 0, completion_tokens: 0, cost: 0 };
+
+export function newWork(turnId: string, begun: TurnAttempt): Work {
+  return {
+    attempt: begun.attempt,
+    turnId,
+    begun,
+    history: [],
+    passages: [],
+    sources: [],
+    writer: undefined,
+    unsupported: false,
+    usage: NO_USAGE,
+  };
+}
+
+export const topicOf = (turnId: string) => `turn:${turnId}` as const;
+
+/** Names of the turn, for the outbox; in the scope of who asked. */
+export const namesOf = (work: Work) => ({
+  turn_id: work.turnId,
+  conversation_id: work.begun.conversation_id,
+  user_id: currentScope().userId,
+});
+
+export const keyOf = ({ turnId, attempt }: Work) => ({ table: 'turns' as const, id: turnId, attempt });
+
+/** What the answer says so far. */
+export const textOf = (work: Work) => work.writer?.text ?? '';
