@@ -16,9 +16,22 @@ import { within } from '../kernel/within.ts';
 
 export type Sql = postgres.TransactionSql<{ bigint: number }>;
 
+/** A transaction that several scopes share: it is entered for one after the other. */
+export interface SharedTransaction {
+  /** As `dreamhub_tenant`, in a scope. Waits for what was asked for before: a transaction is in one scope at a time. */
+  within<T>(scope: Who, fn: (sql: Sql) => Promise<T>): Promise<T>;
+  /** As `dreamhub_system`, in no scope. */
+  system<T>(fn: (sql: Sql) => Promise<T>): Promise<T>;
+}
+
 export interface Database {
   /** Runs `fn` in a transaction as `dreamhub_tenant` for the ambient scope; throws where none was entered. */
   tenant<T>(fn: (sql: Sql) => Promise<T>): Promise<T>;
+  /**
+   * Runs `fn` in a transaction of several scopes: all of it is committed, or none. Unless it is `patient`, it fails where a
+   * lock is not to be had at once, because what one of them waits for, all would wait for.
+   */
+  together<T>(fn: (shared: SharedTransaction) => Promise<T>, options?: { patient: boolean }): Promise<T>;
   /**
    * As `tenant`, for what only reads: the transaction may change nothing, and its end is not waited for. What was read is as
    * true before that as after.
@@ -66,6 +79,12 @@ export interface DatabaseOptions {
  * a statement's message is not idle to the server: there the statement's own limit ends the wait.
  */
 const LIMITS = { statement_timeout: 30_000, lock_timeout: 20_000, idle_in_transaction_session_timeout: 10_000 };
+
+/**
+ * Of a transaction that several share: milliseconds for a lock, and plans that are kept. How many rows a batch has the planner
+ * would look at each time anew, which takes longer than to find them.
+ */
+const SHARED_LIMITS = { lock_timeout: 100, plan_cache_mode: 'force_generic_plan' };
 
 const SILENCE_SECONDS = 75;
 
@@ -115,13 +134,17 @@ export const connectPlainly = (url: string): postgres.Sql<{ bigint: number }> =>
 type Role = 'dreamhub_tenant' | 'dreamhub_system' | 'dreamhub_owner';
 
 interface Who {
-  tenantId: string;
-  userId: string;
+  readonly tenantId: string;
+  readonly userId: string;
 }
 
+/** Settings of one transaction beside its role and scope. */
+type Settings = Readonly<Record<string, string | number>>;
+
 /** What each transaction begins with; not sent yet. */
-function enter(tx: Sql, role: Role, who: Who | undefined, pooled: boolean) {
-  if (pooled) return enterPooled(tx, role, who);
+function enter(tx: Sql, role: Role, who: Who | undefined, pooled: boolean, settings: Settings = {}) {
+  if (pooled || Object.keys(settings).length > 0)
+    return enterPlainly(tx, role, who, pooled ? { ...LIMITS, ...settings } : settings);
   return who
     ? tx`select set_config('role', ${role}, true), set_config('app.tenant_id', ${who.tenantId}, true),
          set_config('app.user_id', ${who.userId}, true)`
@@ -129,11 +152,49 @@ function enter(tx: Sql, role: Role, who: Who | undefined, pooled: boolean) {
 }
 
 /** Has no parameters: with them, what is not prepared is described first, and the first query would wait for that. */
-function enterPooled(tx: Sql, role: Role, who: Who | undefined) {
-  const settings = { role, ...(who && { 'app.tenant_id': who.tenantId, 'app.user_id': who.userId }), ...LIMITS };
+function enterPlainly(tx: Sql, role: Role, who: Who | undefined, more: Settings) {
+  const settings = { role, ...(who && { 'app.tenant_id': who.tenantId, 'app.user_id': who.userId }), ...more };
   if (who && !(isUuid(who.tenantId) && isUuid(who.userId))) throw new AppError('internal', 'A scope has no UUID.');
   const calls = Object.entries(settings).map(([name, value]) => `set_config('${name}', '${value}', true)`);
   return tx.unsafe(`select ${calls.join(', ')}`);
+}
+
+/** What is deferred to the end of the transaction is done in the scope that it belongs to; not sent yet. */
+const settleDeferred = (tx: Sql) => tx.unsafe('set constraints all immediate; set constraints all deferred');
+
+/** `tx` is in `dreamhub_system` as it comes, and is left in whatever was entered last. */
+function shareTransaction(tx: Sql): SharedTransaction & { settled(): Promise<void> } {
+  let inScope = false;
+  let last: Promise<unknown> = Promise.resolve();
+
+  /** Sends it, after what the scope before has left to do. */
+  function enterNext(role: Role, who: Who | undefined): Promise<unknown> {
+    const left = inScope ? settleDeferred(tx).execute() : undefined;
+    inScope = who !== undefined;
+    const entered = tx`
+      select set_config('role', ${role}, true), set_config('app.tenant_id', ${who?.tenantId ?? ''}, true),
+        set_config('app.user_id', ${who?.userId ?? ''}, true)`;
+    return Promise.all([left, entered.execute()]);
+  }
+  /** After one that failed nothing counts: the transaction is lost. */
+  function next<T>(run: () => Promise<T>): Promise<T> {
+    const value = last.then(run);
+    last = value;
+    return value;
+  }
+  /** As in each transaction, sent before the first query and together with it. */
+  async function entering<T>(entered: Promise<unknown> | undefined, fn: (sql: Sql) => Promise<T>): Promise<T> {
+    const [, value] = await Promise.all([entered, fn(tx)]);
+    return value;
+  }
+  return {
+    within: (scope, fn) => next(() => entering(enterNext('dreamhub_tenant', scope), fn)),
+    system: (fn) => next(() => entering(inScope ? enterNext('dreamhub_system', undefined) : undefined, fn)),
+    async settled() {
+      await last;
+      if (inScope) await settleDeferred(tx);
+    },
+  };
 }
 
 /** Codes of postgres.js and of the server for a connection that is gone or cannot be had; the outcome may be unknown. */
@@ -174,6 +235,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     role: Role,
     scope: Who | undefined,
     fn: (sql: Sql) => Promise<T>,
+    settings: Settings = {},
     readsOnly = false,
   ): Promise<T> {
     // On a server with one backend an inner transaction would wait for the outer one for ever.
@@ -185,7 +247,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       .run(true, () =>
         on.begin(readsOnly ? 'read only' : '', async (sql) => {
           const tx = sql as unknown as Sql;
-          const entered = enter(tx, role, scope, isPooled(on));
+          const entered = enter(tx, role, scope, isPooled(on), settings);
           // Sent now, awaited with the first query: if it fails, the transaction is aborted and so is the query.
           const settled = entered.execute().then(
             () => undefined,
@@ -208,6 +270,21 @@ export function createDatabase(options: DatabaseOptions): Database {
     return (result as { value: T }).value;
   }
 
+  function together<T>(
+    fn: (shared: SharedTransaction) => Promise<T>,
+    { patient }: { patient: boolean } = { patient: false },
+  ): Promise<T> {
+    // The embedded server has one session, which waits for no other one's locks.
+    const settings = patient || options.embedded ? {} : SHARED_LIMITS;
+    const run = async (tx: Sql) => {
+      const shared = shareTransaction(tx);
+      const value = await fn(shared);
+      await shared.settled();
+      return value;
+    };
+    return transaction(pool, 'dreamhub_system', undefined, run, settings);
+  }
+
   const ownerUrl = options.ownerUrl ?? options.url;
   const isOwnerPooled = isPooled(ownerPool);
 
@@ -215,7 +292,8 @@ export function createDatabase(options: DatabaseOptions): Database {
     maintain: options.embedded || isOwnerPooled ? undefined : (statements) => runAlone(ownerUrl, statements),
     copies: !options.embedded,
     tenant: async (fn) => transaction(pool, 'dreamhub_tenant', currentScope(), fn),
-    read: async (fn) => transaction(pool, 'dreamhub_tenant', currentScope(), fn, true),
+    read: async (fn) => transaction(pool, 'dreamhub_tenant', currentScope(), fn, {}, true),
+    together,
     system: async (fn) => transaction(pool, 'dreamhub_system', undefined, fn),
     owner: async (fn) => transaction(ownerPool, 'dreamhub_owner', undefined, fn),
     async check(timeoutMs) {

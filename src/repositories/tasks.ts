@@ -91,21 +91,6 @@ export interface Attempt {
   chunking: Chunking | null;
 }
 
-/**
- * Starts an attempt and takes its fencing number; undefined where the task has ended, was deleted, waits in the backlog
- * (a stale delivery must not overtake `run_at`), or is running under a lease that has not expired.
- */
-export async function beginAttempt(sql: Sql, id: string, leaseMs: number): Promise<Attempt | undefined> {
-  const [row] = await sql<Attempt[]>`
-    update tasks set status = 'running', attempt = attempt + 1, started_at = coalesce(started_at, now()), stage = 'starting',
-      leased_until = now() + ${leaseMs} * interval '1 millisecond', error_code = null, error_message = null
-    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}
-      and ((status = 'queued' and handed_out_at is not null)
-        or (status = 'running' and (leased_until is null or leased_until < now())))
-    returning attempt, document_id, document_version, retry_count, cancel_requested, size, chunking`;
-  return row;
-}
-
 export interface ProgressUpdate {
   stage: string;
   /** 0…1 */

@@ -8,10 +8,12 @@ import { effect, type Scoped } from '../../actors/effect.ts';
 import type { IngestAttempt } from '../../actors/upload-pipeline.ts';
 import { uploadPipeline } from '../../actors/upload-pipeline.ts';
 import type { BlobStore, Chunker, EmbeddedFile, Extractor, Job } from '../contracts/index.ts';
-import type { Database, Sql } from '../db/database.ts';
+import type { Database, SharedTransaction, Sql } from '../db/database.ts';
+import { createGroupCommit, type Member } from '../db/group-commit.ts';
 import { ExtractError } from '../ingest/extract-error.ts';
 import { textPieces } from '../ingest/text-pieces.ts';
 import type { Clock } from '../kernel/clock.ts';
+import { currentScope } from '../kernel/context.ts';
 import { messageOf } from '../kernel/errors.ts';
 import type { Ids } from '../kernel/ids.ts';
 import type { Logger } from '../kernel/logger.ts';
@@ -21,16 +23,16 @@ import { breathe, type Turns } from '../kernel/turns.ts';
 import { renewLease } from '../repositories/attempts.ts';
 import { deleteOtherVersions, deleteVersion, writtenChunks } from '../repositories/chunks.ts';
 import { insertChunks } from '../repositories/chunks-write.ts';
-import { getDocumentWork, publishVersion, type ReplacedVersion, setDocumentStatus } from '../repositories/documents.ts';
+import { type DocumentWork, getDocumentWork, publishVersion, type ReplacedVersion } from '../repositories/documents.ts';
 import { appendOutbox } from '../repositories/outbox.ts';
 import {
-  appendTaskLog,
-  beginAttempt,
-  dischargeTasks,
-  endTask,
-  getTask,
-  recordProgress,
-} from '../repositories/tasks.ts';
+  beginAttempts,
+  holdAttempt,
+  type OwnAttempt,
+  openDocument,
+  succeedAttempts,
+} from '../repositories/task-attempts.ts';
+import { type Attempt, appendTaskLog, getTask, recordProgress } from '../repositories/tasks.ts';
 import { originalKey, textKey } from '../storage/blob-keys.ts';
 import type { Announcer } from './announcer.ts';
 import { createBatchEmbedder } from './batch-embedder.ts';
@@ -73,6 +75,15 @@ const MAX_BATCH = 128;
 const STAGE_PROGRESS = { extracting: 0.05, chunking: 0.15, embedding: 0.2, publishing: 0.95 } as const;
 type Stage = keyof typeof STAGE_PROGRESS;
 
+/** Publications that share a transaction: each has some statements. */
+const MAX_PUBLISHED_TOGETHER = 8;
+
+interface Publication extends OwnAttempt {
+  readonly work: Work;
+}
+
+const pagesOf = ({ structure }: Work) => (structure.pages.length > 0 ? structure.pages.length : null);
+
 export function createIngestion(options: IngestionOptions) {
   const { database, blobs, spaces, announcer, clock, ids, logger, metrics, leaseMs, turns } = options;
   const works = new WeakMap<IngestAttempt, Work>();
@@ -112,22 +123,25 @@ export function createIngestion(options: IngestionOptions) {
     return STAGE_PROGRESS.embedding + share * (STAGE_PROGRESS.publishing - STAGE_PROGRESS.embedding);
   }
 
+  /** Attempts that begin at about the same time take their fencing numbers in one transaction. */
+  const beginTogether = createGroupCommit<{ id: string }, { attempt: Attempt; document: DocumentWork }>({
+    database,
+    clock,
+    async run(shared, members) {
+      const how = { leaseMs, progress: STAGE_PROGRESS.extracting };
+      const attempts = await shared.system((sql) => beginAttempts(sql, members, how));
+      return Promise.all(
+        members.map(async ({ scope, item }, place) => {
+          const attempt = attempts[place];
+          const document = attempt && (await shared.within(scope, (sql) => openDocument(sql, item.id, attempt)));
+          return document && { attempt, document };
+        }),
+      );
+    },
+  });
+
   async function begin(taskId: string): Promise<Work | Outcome> {
-    const begun = await database.tenant(async (sql) => {
-      const attempt = await beginAttempt(sql, taskId, leaseMs);
-      if (!attempt) return undefined;
-      const document = await getDocumentWork(sql, attempt.document_id, attempt.document_version);
-      if (!document) return undefined;
-      await setDocumentStatus(sql, document.id, 'processing');
-      const stage = { stage: 'extracting', progress: STAGE_PROGRESS.extracting, chunksDone: 0, chunksTotal: null };
-      await recordProgress(sql, taskId, attempt.attempt, stage);
-      await appendTaskLog(sql, taskId, {
-        attempt: attempt.attempt,
-        level: 'info',
-        message: `Attempt ${attempt.attempt} began.`,
-      });
-      return { attempt, document };
-    });
+    const begun = await beginTogether({ id: taskId });
     if (!begun) {
       await announceEnd(taskId);
       return superseded;
@@ -258,6 +272,47 @@ export function createIngestion(options: IngestionOptions) {
     return { done: work.written, total };
   }
 
+  /** The document's part of its publication; undefined where another attempt owns the task by now. */
+  async function publishDocument(sql: Sql, { work, ...attempt }: Publication) {
+    if (!(await holdAttempt(sql, attempt))) return undefined;
+    const { id } = work.document;
+    const { size: chunks } = work.plan;
+    const pages = pagesOf(work);
+    const replaced = await publishVersion(sql, id, {
+      number: work.begun.document_version,
+      pages,
+      chunks,
+      chunking: chunkingOf(work),
+    });
+    await deleteOtherVersions(sql, id, work.begun.document_version);
+    const accepted = await options.embedded.accept(sql, work.document, work.children);
+    await appendOutbox(sql, 'document.ready', { ...namesOf(work), pages, chunks });
+    const message = `Published ${chunks} chunks.`;
+    await appendTaskLog(sql, work.taskId, { attempt: work.attempt, level: 'info', message });
+    return { replaced, accepted, task: await getTask(sql, work.taskId) };
+  }
+
+  async function publishAll(shared: SharedTransaction, members: readonly Member<Publication>[]) {
+    const published = await Promise.all(
+      members.map(({ scope, item }) => shared.within(scope, (sql) => publishDocument(sql, item))),
+    );
+    const own = members.filter((_, place) => published[place]);
+    // Last: every upload of their tenants waits for the counters until we commit.
+    if (own.length > 0) await shared.system((sql) => succeedAttempts(sql, own));
+    return published;
+  }
+
+  const publishTogether = createGroupCommit({ database, clock, run: publishAll, most: MAX_PUBLISHED_TOGETHER });
+
+  /** What takes its time would make the others wait, and what brings more documents counts them first. */
+  async function publishAmongOthers(publication: Publication) {
+    const { plan, children } = publication.work;
+    if (plan.size <= MAX_BATCH && children.length === 0) return publishTogether(publication);
+    const member = { item: publication, scope: currentScope() };
+    const [published] = await database.together((shared) => publishAll(shared, [member]), { patient: true });
+    return published;
+  }
+
   async function publish(work: Work, signal: AbortSignal): Promise<Outcome> {
     await enter(work, 'publishing');
     const stop = metrics.taskSeconds.startTimer({ stage: 'publishing' });
@@ -265,29 +320,7 @@ export function createIngestion(options: IngestionOptions) {
     const version = work.begun.document_version;
     await options.alsoWrite({ documentId: id, version }, signal);
     await options.embedded.removeOthers(work.document, work.children);
-    const pages = work.structure.pages.length > 0 ? work.structure.pages.length : null;
-    const published = await database.tenant(async (sql) => {
-      const ended = await endTask(sql, work.taskId, work.attempt, { status: 'succeeded', error: null });
-      if (!ended) return undefined;
-      const replaced = await publishVersion(sql, id, {
-        number: version,
-        pages,
-        chunks: work.plan.size,
-        chunking: chunkingOf(work),
-      });
-      await deleteOtherVersions(sql, id, version);
-      const accepted = await options.embedded.accept(sql, work.document, work.children);
-      await appendOutbox(sql, 'document.ready', { ...namesOf(work), pages, chunks: work.plan.size });
-      await appendTaskLog(sql, work.taskId, {
-        attempt: work.attempt,
-        level: 'info',
-        message: `Published ${work.plan.size} chunks.`,
-      });
-      const task = await getTask(sql, work.taskId);
-      // Last: every upload of the tenant waits for this row until we commit.
-      await dischargeTasks(sql, 1, ended.size);
-      return { replaced, accepted, task };
-    });
+    const published = await publishAmongOthers({ id: work.taskId, attempt: work.attempt, work });
     if (!published) {
       await forgetTextOfDeleted(work);
       return superseded;
@@ -295,7 +328,8 @@ export function createIngestion(options: IngestionOptions) {
     await forgetReplaced(work, published.replaced);
     stop();
     metrics.tasks.inc({ kind: 'ingest', status: 'succeeded' });
-    if (published.task) await announceTask(work, published.task);
+    if (published.task)
+      await announceTask(work, { ...published.task, status: 'succeeded', stage: 'done', progress: 1 });
     await options.embedded.announce(work.document, published.accepted);
     await announcer.hint('user', 'document.ready', {
       document_id: id,

@@ -15,6 +15,7 @@ import { Logger, run, runMigrations } from 'graphile-worker';
 import postgres from 'postgres';
 import type { Delivery } from '../../src/contracts/index.ts';
 import { createDatabase } from '../../src/db/database.ts';
+import { createGroupCommit } from '../../src/db/group-commit.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { newTraceId, runAs } from '../../src/kernel/context.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
@@ -23,7 +24,8 @@ import { createFeeder } from '../../src/queue/feeder.ts';
 import { createProducer } from '../../src/queue/producer.ts';
 import { createRedisClients } from '../../src/redis/clients.ts';
 import { createKeys } from '../../src/redis/keys.ts';
-import { beginAttempt, dischargeTasks, endTask } from '../../src/repositories/tasks.ts';
+import { beginAttempts, type OwnAttempt, succeedAttempts } from '../../src/repositories/task-attempts.ts';
+import type { Attempt } from '../../src/repositories/tasks.ts';
 import { obey } from './support/hub.ts';
 import { threadTimeOf } from './support/process-stats.ts';
 import { BATCH } from './support/queue.ts';
@@ -77,14 +79,21 @@ async function dreamhub(): Promise<DurableSide> {
   await clients.check(5_000);
   const feeder = createFeeder({ database, producer, clock, logger });
 
+  const begin = createGroupCommit<{ id: string }, Attempt>({
+    database,
+    clock,
+    run: (shared, members) => shared.system((sql) => beginAttempts(sql, members, { leaseMs: LEASE_MS, progress: 0 })),
+  });
+  const succeed = createGroupCommit<OwnAttempt, OwnAttempt>({
+    database,
+    clock,
+    run: (shared, members) => shared.system((sql) => succeedAttempts(sql, members)),
+  });
+
   async function handle({ job }: Delivery): Promise<void> {
     await runAs({ tenantId: job.tenantId, userId: job.userId, traceId: newTraceId() }, async () => {
-      const attempt = await database.tenant((sql) => beginAttempt(sql, job.id, LEASE_MS));
-      if (!attempt) return;
-      await database.tenant(async (sql) => {
-        const ended = await endTask(sql, job.id, attempt.attempt, { status: 'succeeded', error: null });
-        if (ended) await dischargeTasks(sql, 1, ended.size);
-      });
+      const begun = await begin({ id: job.id });
+      if (begun) await succeed({ id: job.id, attempt: begun.attempt });
     });
   }
 
