@@ -17,7 +17,7 @@ export interface Recall {
 
 const SAMPLES = 32;
 const NEAREST = 10;
-const CANDIDATES = [100, 200, 400, 800, 1_600, 3_200] as const;
+const CANDIDATES = [25, 50, 100, 200, 400, 800, 1_600, 3_200] as const;
 const MARGIN = 2;
 /**
  * The largest share of a tenant's chunks that may be candidates: half of all vectors in no order take longer than all of
