@@ -7,8 +7,11 @@ import { ExtractError } from '../../../src/ingest/extract-error.ts';
 import { decodeHead, type ResultHead, readResult } from '../../../src/ingest/extract-result.ts';
 import { DOCX } from '../../../src/ingest/media-types.ts';
 import { createSandboxedExtractor, type SandboxOptions } from '../../../src/ingest/sandbox.ts';
+import { systemClock } from '../../../src/kernel/clock.ts';
+import { runAs } from '../../../src/kernel/context.ts';
 import { silentLogger } from '../../../src/kernel/logger.ts';
 import type { Service } from '../../../src/kernel/service.ts';
+import { createTurns } from '../../../src/kernel/turns.ts';
 import { pdf } from '../../support/documents-pdf.ts';
 import { docx, paragraph } from '../../support/documents-zip.ts';
 
@@ -90,6 +93,37 @@ describe('extraction in a child', () => {
       Array.from({ length: 8 }, async () => extract(await request(page, 'application/pdf'), never)),
     );
     expect(documents.map(({ text }) => text)).toEqual(Array(8).fill('Hello from a child'));
+  });
+});
+
+describe('the only child', () => {
+  const as = (tenantId: string) => ({ tenantId, userId: 'user', traceId: 'trace' });
+
+  test("is lent to another tenant's document while a long one is read, which goes on", async () => {
+    const { extract } = open({ maxChildren: 1 });
+    const [long, short] = [await request(slow(), 'application/pdf'), await request(page, 'application/pdf')];
+    const before = new Set(children());
+    const controller = new AbortController();
+    const reading = runAs(as('a'), () => codeOf(extract(long, controller.signal)));
+    await waitForChild(before);
+    const other = runAs(as('b'), () => codeOf(extract(short, never)));
+    expect(await Promise.race([reading.then((code) => `long: ${code}`), other])).toBe('read');
+    controller.abort(new Error('seen'));
+    expect(await reading).toBe('Error: seen');
+  });
+
+  test("is nobody's turn: while it works, another step of its tenant goes on", async () => {
+    const { extract } = open({ maxChildren: 1 });
+    const turns = createTurns({ clock: systemClock, places: 1, alone: 1 });
+    const long = await request(slow(), 'application/pdf');
+    const before = new Set(children());
+    const controller = new AbortController();
+    const reading = runAs(as('a'), () => turns.take(() => codeOf(extract(long, controller.signal))));
+    await waitForChild(before);
+    expect(await runAs(as('a'), () => turns.take(async () => turns.counts().held))).toBe(1);
+    controller.abort(new Error('seen'));
+    expect(await reading).toBe('Error: seen');
+    expect(turns.counts()).toEqual({ held: 0, waiting: 0 });
   });
 });
 
