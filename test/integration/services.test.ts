@@ -28,7 +28,9 @@ import { temporaryFolder } from '../support/temporary-folder.ts';
 /** Which parts prove a file; `composition` makes nothing of its own that runs. */
 const PROVED_BY: Readonly<Record<string, readonly string[] | 'composition'>> = {
   'src/db/embedded-maintenance.ts': ['embedded database maintenance'],
-  'src/deps.ts': ['staging-sweep', 'demo', 'drain'],
+  'src/deps.ts': ['staging-sweep'],
+  'src/deps-server.ts': ['demo'],
+  'src/deps-worker.ts': ['drain'],
   'src/ingest/sandbox.ts': ['extractor'],
   'src/kernel/service.ts': ['loop'],
   'src/lifecycle.ts': 'composition',

@@ -1,0 +1,164 @@
+/** The server's side of the wiring, top to bottom. */
+import { createApp, type createWorkerApp } from './app.ts';
+import { makeDemo } from './demo.ts';
+import { type Shared, webhookSealer } from './deps-shared.ts';
+import { createAccessTokens } from './http/plugins/jwt.ts';
+import { createConsoleRoutes } from './http/routes/console.ts';
+import { createSwaggerRoutes } from './http/routes/swagger.ts';
+import { messageOf } from './kernel/errors.ts';
+import { createSealer } from './kernel/sealing.ts';
+import type { Service } from './kernel/service.ts';
+import { createEndWatch } from './realtime/end-watch.ts';
+import { createHub } from './realtime/hub.ts';
+import { createLogReader } from './realtime/log-reader.ts';
+import { createAdministration } from './services/administration.ts';
+import { createChat } from './services/chat.ts';
+import { createChunkPreviews } from './services/chunk-previews.ts';
+import { createConversations } from './services/conversations.ts';
+import { createIdempotency, createIdempotencySweep } from './services/idempotency.ts';
+import { createIdentity } from './services/identity.ts';
+import { createOperatorCheck } from './services/operator.ts';
+import { createQuotaSettings } from './services/quotas.ts';
+import { createSources } from './services/sources.ts';
+import { createTasks } from './services/tasks.ts';
+import { createTickets } from './services/tickets.ts';
+import { createTopicEnds } from './services/topic-ends.ts';
+import { createTopicSource } from './services/topics.ts';
+import { createResumableUploads } from './services/tus.ts';
+import { createUploadSweep } from './services/tus-sweep.ts';
+import { createUploads } from './services/uploads.ts';
+import { createWebhookRequests } from './services/webhook-request.ts';
+import { createWebhooks } from './services/webhooks.ts';
+import { createWsRoute } from './ws/route.ts';
+
+const ACCESS_TTL_SECONDS = 900;
+const REFRESH_TTL_SECONDS = 30 * 86_400;
+
+/** What serves people: routes, sockets, and the services that they call. */
+export function createServerSide({
+  env,
+  turns,
+  pulling,
+  spaces,
+  keys,
+  publisher,
+  announcer,
+  control,
+  feeder,
+  search,
+  chunker,
+  limits,
+  accepting,
+  documents,
+}: Shared) {
+  const { config, backends, clock, ids, logger, metrics } = env;
+  const { database, clients, blobs } = backends;
+  const tokens = createAccessTokens({ secrets: env.jwtSecrets, clock });
+  const identity = createIdentity({
+    database,
+    tokens,
+    clients,
+    keys,
+    clock,
+    ids,
+    config: {
+      registration: config.registration,
+      operatorToken: env.operatorToken,
+      accessTtlSeconds: ACCESS_TTL_SECONDS,
+      refreshTtlSeconds: REFRESH_TTL_SECONDS,
+    },
+    endSession: (sessionId) => control.endSession(sessionId),
+  });
+  const hub = createHub({ clients, keys, clock, logger, source: createTopicSource(database) });
+  const ends = createTopicEnds({ database, publisher, logs: createLogReader({ clients, keys }) });
+  const { maxUploadBytes } = config;
+  const uploads = createUploads({ ...accepting, turns });
+  const resumable = createResumableUploads({ database, blobs, uploads, clock, ids, maxUploadBytes });
+  const chat = createChat({ database, hub, announcer, feeder, control, clock, ids });
+  const tickets = createTickets({ clients, keys, clock });
+  const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });
+  const tasks = createTasks({ database, announcer, feeder, control, limits });
+  const services = {
+    identity,
+    uploads,
+    resumable,
+    chunkPreviews: createChunkPreviews({ database, blobs, chunker }),
+    documents,
+    sources: createSources({ database, blobs, documents, ids, maxUploadBytes, ...pulling }),
+    tasks,
+    search,
+    conversations: createConversations({ database, ids, control }),
+    chat,
+    tickets,
+    administration: createAdministration({ database, tasks, limits }),
+    quotas: createQuotaSettings({ database, limits }),
+    spaces,
+    webhooks: createWebhooks({ database, requests, sealer: webhookSealer(env.encryptionKeys), ids }),
+  };
+  const idempotency = createIdempotency({
+    database,
+    sealer: createSealer({ secrets: env.encryptionKeys, purpose: 'idempotent answers' }),
+    clock,
+    ids,
+    logger,
+  });
+  const ws = createWsRoute({
+    hub,
+    chat,
+    tokens,
+    tickets,
+    sessions: identity,
+    control,
+    config,
+    clock,
+    ids,
+    logger,
+    metrics,
+  });
+  const demo: Service = {
+    name: 'demo',
+    async start() {
+      if (!env.demo) return;
+      try {
+        await makeDemo({ login: env.demo, dataDir: config.dataDir, identity, tokens, uploads });
+      } catch (error) {
+        logger.error({ err: error }, `no demo tenant: ${messageOf(error)}`);
+      }
+    },
+    stop: async () => {},
+  };
+  return {
+    parts: [
+      hub,
+      createEndWatch({ followed: hub.followed, ends, clock, logger }),
+      ws.service,
+      createUploadSweep({ database, resumable, clock, logger }),
+      createIdempotencySweep({ database, clock, logger }),
+      demo,
+    ],
+    // Open sockets and event streams would keep the server from stopping; the hub ends the streams.
+    async leave() {
+      await ws.closeAll();
+      await hub.stop();
+    },
+    app: (base: Parameters<typeof createWorkerApp>[0]) =>
+      createApp({
+        ...base,
+        tokens,
+        isOperator: createOperatorCheck(env.operatorToken),
+        services,
+        idempotency,
+        hub,
+        control,
+        clock,
+        allowedOrigins: config.allowedOrigins,
+        maxUploadBytes,
+        outside: [
+          createConsoleRoutes({ demo: env.demo, version: env.version }),
+          createSwaggerRoutes({ version: env.version }),
+          ws.route,
+        ],
+        websocket: ws.websocket,
+      }),
+  };
+}
