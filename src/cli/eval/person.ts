@@ -23,8 +23,8 @@ export interface Person {
   readonly login: Login;
   /** Uploads a document; its id. Throws `Refusal`. */
   upload(document: EvalDocument, index: number): Promise<string>;
-  /** Unfinished tasks, and those that failed. */
-  progress(): Promise<{ waiting: boolean; failed: { document: string; message: string }[] }>;
+  /** Whether tasks are unfinished, how many of the installation are, and which failed. */
+  progress(): Promise<{ waiting: boolean; left: number; failed: { document: string; message: string }[] }>;
   /** Ids of the best 100 documents, best first, and milliseconds that the server took. Throws `Refusal`. */
   search(asked: Asked): Promise<{ documents: string[]; took: number }>;
   /** The model that embedded, by the metrics; `builtin` where none was asked. */
@@ -105,6 +105,8 @@ export async function createPerson(url: string, known?: Login): Promise<Person> 
     return form;
   }
 
+  const readMetrics = async (): Promise<string> => (await fetch(`${url}/metrics`)).text();
+
   return {
     login,
     async upload(document, index) {
@@ -115,13 +117,15 @@ export async function createPerson(url: string, known?: Login): Promise<Person> 
     },
     async progress() {
       const ask = (status: string, limit: number) => call(`/tasks?status=${status}&limit=${limit}`);
-      const [queued, running, failed, dead] = await Promise.all([
+      const [metrics, queued, running, failed, dead] = await Promise.all([
+        readMetrics(),
         ask('queued', 1),
         ask('running', 1),
         ask('failed', 200),
         ask('dead', 200),
       ]);
       return {
+        left: Number(/^dreamhub_queue_length\{[^}]*queue="ingest"[^}]*\} (\d+)/m.exec(metrics)?.[1] ?? 0),
         waiting: items(queued, 'items').length + items(running, 'items').length > 0,
         failed: [...items(failed, 'items'), ...items(dead, 'items')].map((task) => ({
           document: text(task['document_id']),
@@ -145,10 +149,10 @@ export async function createPerson(url: string, known?: Login): Promise<Person> 
       return { documents: [...new Set(documents)], took: Number(answer['took_ms']) };
     },
     async provider() {
-      const metrics = await (await fetch(`${url}/metrics`)).text();
-      return (
-        /^dreamhub_openai_tokens_total\{[^}]*kind="embedding"[^}]*model="([^"]+)"/m.exec(metrics)?.[1] ?? 'builtin'
+      const found = /^dreamhub_openai_tokens_total\{[^}]*kind="embedding"[^}]*model="([^"]+)"/m.exec(
+        await readMetrics(),
       );
+      return found?.[1] ?? 'builtin';
     },
   };
 }

@@ -45,15 +45,23 @@ async function inParallel<T, R>(all: readonly T[], width: number, work: (one: T,
   return results;
 }
 
-/** Tells how many of `total` are done, now and then. */
-function createProgress(total: number, say: (message: string) => void) {
-  let done = 0;
+/** Says something now and then, however often it is asked to. */
+function nowAndThen(say: (message: string) => void) {
   let said = performance.now();
-  return () => {
-    done += 1;
+  return (message: () => string) => {
     if (performance.now() - said < SAY_EVERY_MS) return;
     said = performance.now();
-    say(`${done} of ${total}`);
+    say(message());
+  };
+}
+
+/** Tells how many of `total` are done, now and then. */
+function createProgress(total: number, say: (message: string) => void) {
+  const tell = nowAndThen(say);
+  let done = 0;
+  return () => {
+    done += 1;
+    tell(() => `${done} of ${total}`);
   };
 }
 
@@ -88,8 +96,10 @@ async function ingest(set: EvalSet, person: Person, say: RunOptions['say']): Pro
     return id === undefined ? [] : [[id, document.id] as const];
   });
   const ids = Object.fromEntries(uploaded.flat());
+  const tell = nowAndThen(say);
   for (;;) {
-    const { waiting, failed } = await person.progress();
+    const { waiting, left, failed } = await person.progress();
+    tell(() => `${left} wait for the pipeline`);
     if (!waiting) {
       const lost = [...refused, ...failed.map(({ document, message }) => `${ids[document] ?? document}: ${message}`)];
       if (lost.length > 0) say(`${lost.length} documents or more are not indexed`);
