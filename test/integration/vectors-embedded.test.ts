@@ -11,6 +11,7 @@ import { silentLogger as logger } from '../../src/kernel/logger.ts';
 import { createMetrics } from '../../src/kernel/metrics.ts';
 import { createBuiltinEmbeddings } from '../../src/llm/builtin-embeddings.ts';
 import { exactChunks, nearestChunks } from '../../src/repositories/vectors.ts';
+import { createResidentVectors } from '../../src/services/resident-vectors.ts';
 import { createSpaces } from '../../src/services/spaces.ts';
 import { createSpaceBuilder } from '../../src/services/spaces-build.ts';
 import { createVectorTiers } from '../../src/services/vector-tiers.ts';
@@ -56,6 +57,15 @@ test('vectors are searched by codes, and a space is built beside and switched to
       }),
     );
   }
+  const residents = createResidentVectors({ database, clock: systemClock, logger, metrics: createMetrics() });
+  /** In this process, whether or not it was asked before. */
+  const resident = (vector: Float32Array) =>
+    as(async () => residents?.nearest({ spaceId: space.id, vector, limit: 10, filter: {} }));
+  const before = topics.vector();
+  const all = { spaceId: space.id, embedding: toHalfvec(before), limit: 10, filter: {} };
+  const nearestOfAll = await as(() => database.tenant((sql) => exactChunks(sql, all)));
+  expect((await resident(before))?.map(({ id }) => id)).toEqual(nearestOfAll.map(({ id }) => id));
+
   const tiers = createVectorTiers({
     database,
     clock: systemClock,
@@ -69,12 +79,14 @@ test('vectors are searched by codes, and a space is built beside and switched to
   expect(row?.tier).toBe('bits');
   let [hits, wanted] = [0, 0];
   for (let i = 0; i < 10; i++) {
-    const query = { spaceId: space.id, embedding: toHalfvec(topics.vector()), limit: 10, filter: {} };
+    const vector = topics.vector();
+    const query = { spaceId: space.id, embedding: toHalfvec(vector), limit: 10, filter: {} };
     const [found, exact] = await as(() =>
       database.tenant(async (sql) => [await nearestChunks(sql, query), await exactChunks(sql, query)]),
     );
     const ids = new Set(exact?.map(({ id }) => id));
     expect(found).toHaveLength(10);
+    expect(await resident(vector)).toHaveLength(10);
     hits += found?.filter(({ id }) => ids.has(id)).length ?? 0;
     wanted += ids.size;
   }
