@@ -51,9 +51,9 @@ export interface TurnsOptions {
 }
 
 /** What a tenant that was quiet may use before it is one among equals: a few documents of some pages. */
-const CREDIT_MS = 250;
+const CREDIT_MS = 500;
 /** From an upload to the first step of its document. */
-const EXPECTED_MS = 100;
+const EXPECTED_MS = 250;
 const BACKGROUND = 'background';
 const BACKGROUND_WEIGHT = 0.1;
 

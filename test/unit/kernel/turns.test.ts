@@ -213,7 +213,7 @@ test('the background comes after the tenants, and comes', async () => {
     turns.take(step('background'), { lane: 'background' }),
     turns.take(step('background'), { lane: 'background' }),
   );
-  for (let i = 0; i < 60; i++) work.push(take(A, step('a')));
+  for (let i = 0; i < 90; i++) work.push(take(A, step('a')));
   await Promise.all(work);
   const places = [...order.entries()].filter(([, name]) => name === 'background').map(([place]) => place);
   expect(places).toHaveLength(2);
