@@ -28,6 +28,7 @@ export interface NewAccount {
   passwordHash: string;
 }
 
+/** Fails with a unique violation where the tenant has the e-mail already. */
 export async function insertAccount(sql: Sql, { id, tenantId, email, passwordHash }: NewAccount): Promise<void> {
   await sql`
     insert into accounts (id, tenant_id, email, password_hash) values (${id}, ${tenantId}, ${email}, ${passwordHash})`;

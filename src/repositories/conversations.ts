@@ -9,6 +9,7 @@ function toResource(row: ConversationRow): ConversationResource {
   return { ...row, created_at: row.created_at.toISOString(), updated_at: row.updated_at.toISOString() };
 }
 
+/** Of the ambient user. */
 export async function insertConversation(sql: Sql, id: string, title: string | null): Promise<ConversationResource> {
   const [row] = await sql<ConversationRow[]>`
     insert into conversations (id, title) values (${id}, ${title}) returning ${columns(sql)}`;
@@ -16,6 +17,7 @@ export async function insertConversation(sql: Sql, id: string, title: string | n
   return toResource(row);
 }
 
+/** Undefined where it is not there, or somebody else's. */
 export async function getConversation(sql: Sql, id: string): Promise<ConversationResource | undefined> {
   const [row] = await sql<ConversationRow[]>`
     select ${columns(sql)} from conversations where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
@@ -35,6 +37,7 @@ export async function listConversations(
   return rows.map(toResource);
 }
 
+/** As it is then; undefined where it is not there. */
 export async function renameConversation(
   sql: Sql,
   id: string,
@@ -46,6 +49,7 @@ export async function renameConversation(
   return row && toResource(row);
 }
 
+/** With its messages and turns; false where it was not there. */
 export async function deleteConversation(sql: Sql, id: string): Promise<boolean> {
   const rows = await sql`
     delete from conversations where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} returning 1`;
@@ -72,6 +76,7 @@ export interface NewMessage {
   parentId: string | null;
 }
 
+/** Position 2n−1 is the question of turn n, 2n its answer. */
 export async function insertMessage(sql: Sql, message: NewMessage): Promise<void> {
   await sql`
     insert into messages (id, conversation_id, position, role, content, sources, turn_id, parent_id)

@@ -39,6 +39,7 @@ export async function claimKey(
   return rows.length > 0;
 }
 
+/** What is kept under the ambient user's key, of an attempt that still runs too; undefined where nothing is. */
 export async function getKey(sql: Sql, keyHash: Uint8Array): Promise<KeyedAnswer | undefined> {
   const [row] = await sql<KeyedAnswer[]>`
     select target, body_hash as "bodyHash", status, answer from idempotency_keys

@@ -35,6 +35,7 @@ export async function findFamily(sql: Sql, hash: Uint8Array): Promise<string | u
   return row?.familyId;
 }
 
+/** Spent and revoked ones too; `hash` is `hashOfToken` of it. */
 export async function getRefreshToken(sql: Sql, hash: Uint8Array): Promise<RefreshToken | undefined> {
   const [row] = await sql<RefreshToken[]>`
     select family_id as "familyId", tenant_id as "tenantId", user_id as "userId", expires_at as "expiresAt",
@@ -43,12 +44,14 @@ export async function getRefreshToken(sql: Sql, hash: Uint8Array): Promise<Refre
   return row;
 }
 
+/** The next token of a family, or the first one. */
 export async function insertRefreshToken(sql: Sql, token: NewRefreshToken): Promise<void> {
   await sql`
     insert into refresh_tokens (token_hash, family_id, tenant_id, user_id, created_at, expires_at)
     values (${token.hash}, ${token.familyId}, ${token.tenantId}, ${token.userId}, ${token.createdAt}, ${token.expiresAt})`;
 }
 
+/** It was used: another use of it is a theft. */
 export async function spendRefreshToken(sql: Sql, hash: Uint8Array, at: Date): Promise<void> {
   await sql`update refresh_tokens set used_at = ${at} where token_hash = ${hash}`;
 }
@@ -58,6 +61,7 @@ export async function deleteExpiredOfFamily(sql: Sql, familyId: string, at: Date
   await sql`delete from refresh_tokens where family_id = ${familyId} and expires_at <= ${at}`;
 }
 
+/** Ends the session: none of its tokens is good for anything from `at` on. */
 export async function revokeFamily(sql: Sql, familyId: string, at: Date): Promise<void> {
   await sql`update refresh_tokens set revoked_at = ${at} where family_id = ${familyId} and revoked_at is null`;
 }

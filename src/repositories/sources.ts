@@ -67,6 +67,7 @@ export async function insertSource(sql: Sql, source: NewSourceRow, most: number)
   return row && toResource(row);
 }
 
+/** Undefined where it is not there. */
 export async function getSource(sql: Sql, id: string): Promise<SyncedSource | undefined> {
   const [row] = await sql<SourceRow[]>`
     select ${columns(sql)} from sources where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
@@ -102,6 +103,7 @@ export async function fenceSource(sql: Sql, id: string): Promise<boolean> {
   return rows.length > 0;
 }
 
+/** With what is known of its items; its documents stay, and are the caller's to delete. */
 export async function deleteSource(sql: Sql, id: string): Promise<void> {
   await sql`delete from sources where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
 }
@@ -159,6 +161,7 @@ export interface SyncWork {
   dueAt: Date | null;
 }
 
+/** Undefined where another sync has begun, or the source is gone. */
 export async function getSyncWork(sql: Sql, { id, attempt }: Sync): Promise<SyncWork | undefined> {
   const [row] = await sql<SyncWork[]>`
     select kind, name, visibility, settings, secret, cursor, interval_minutes as "intervalMinutes", failures,
@@ -229,6 +232,7 @@ export async function loadItems(sql: Sql, sourceId: string): Promise<StoredItem[
     where tenant_id = current_setting('app.tenant_id')::uuid and source_id = ${sourceId}`;
 }
 
+/** Adds an item, or replaces what was known of it; does nothing where the source is gone. */
 export async function saveItem(sql: Sql, sourceId: string, item: StoredItem): Promise<void> {
   await sql`
     insert into source_items (source_id, key, private_to, fingerprint, state, document_id, error)
@@ -239,6 +243,7 @@ export async function saveItem(sql: Sql, sourceId: string, item: StoredItem): Pr
       document_id = excluded.document_id, error = excluded.error, updated_at = now()`;
 }
 
+/** Forgets an item; its document is the caller's to delete. */
 export async function deleteItem(sql: Sql, sourceId: string, key: string): Promise<void> {
   await sql`
     delete from source_items

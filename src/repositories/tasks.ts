@@ -24,6 +24,7 @@ function toResource({ error_code, error_message, ...row }: TaskRow): TaskResourc
   };
 }
 
+/** Undefined where it is not there, or of a private document of somebody else. */
 export async function getTask(sql: Sql, id: string): Promise<TaskResource | undefined> {
   const [row] = await sql<TaskRow[]>`
     select ${columns(sql)} from tasks t where t.tenant_id = current_setting('app.tenant_id')::uuid and t.id = ${id}`;
@@ -179,6 +180,7 @@ export async function supersedeTasks(sql: Sql, taskIds: readonly string[]): Prom
     where tenant_id = current_setting('app.tenant_id')::uuid and id = any(${[...taskIds]}::uuid[])`;
 }
 
+/** One line for people to read; does nothing where the task is gone. */
 export async function appendTaskLog(
   sql: Sql,
   id: string,

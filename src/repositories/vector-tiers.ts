@@ -68,6 +68,7 @@ export async function claimTier(sql: Sql, key: TierKey, holder: string, leaseMs:
   return rows.length > 0;
 }
 
+/** Gives the lease back, if `holder` still has it. */
 export async function releaseTier(sql: Sql, key: TierKey, holder: string): Promise<void> {
   await sql`update vector_tiers set holder = null, leased_until = null
     where tenant_id = ${key.tenantId} and space_id = ${key.spaceId} and holder = ${holder}`;

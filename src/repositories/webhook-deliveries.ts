@@ -81,6 +81,7 @@ export interface AttemptResult {
   error: string | null;
 }
 
+/** The last attempt has been made; does nothing where another one has begun since. */
 export async function endDelivery(
   sql: Sql,
   { tenantId, id, attempt }: Attempt,
@@ -92,6 +93,7 @@ export async function endDelivery(
     where tenant_id = ${tenantId} and id = ${id} and attempt = ${attempt} and status = 'pending'`;
 }
 
+/** To be tried again at `at`; does nothing where another attempt has begun since. */
 export async function postponeDelivery(
   sql: Sql,
   { tenantId, id, attempt }: Attempt,

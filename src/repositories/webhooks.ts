@@ -32,6 +32,7 @@ export async function listWebhooks(
   return rows.map(toResource);
 }
 
+/** In the ambient tenant. */
 export async function webhookExists(sql: Sql, id: string): Promise<boolean> {
   const rows = await sql`
     select 1 from webhooks where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;

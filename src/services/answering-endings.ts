@@ -29,6 +29,7 @@ const RETRY = { baseMs: 500, maxMs: 30_000 };
 /** Failures of ours, that another attempt is made after. */
 const OURS: ReadonlySet<ErrorKind> = new Set<ErrorKind>(['internal', 'unavailable']);
 
+/** Each commits the end, if the attempt still owns the turn (else `superseded`), and then tells it. */
 export function createAnsweringEndings(options: AnsweringEndingsOptions) {
   const { database, announcer, logger, metrics, workOf } = options;
 

@@ -62,6 +62,7 @@ function isKnownIn({ begun, passages, history }: Work): (url: string) => boolean
   return (url) => texts.some((text) => text.includes(url));
 }
 
+/** Each runs in the scope of who asked, changes `work`, and throws what the attempt is to fail with. */
 export function createAnsweringSteps(options: AnsweringStepsOptions) {
   const { database, provider, publisher, announcer, clock, logger, metrics } = options;
 

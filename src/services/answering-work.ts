@@ -21,6 +21,7 @@ export interface Work extends ChatAttempt {
 
 const NO_USAGE: Usage = { prompt_tokens: 0, completion_tokens: 0, cost: 0 };
 
+/** An attempt that has begun and made nothing yet. */
 export function newWork(turnId: string, begun: TurnAttempt): Work {
   return {
     attempt: begun.attempt,

@@ -67,6 +67,7 @@ export function newRefreshToken(): { token: string; hash: Uint8Array } {
   return { token, hash: hashOfToken(token) };
 }
 
+/** SHA-256, 32 bytes: what is kept of a token. It is random, so it needs no salt and no slow hash. */
 export function hashOfToken(token: string): Uint8Array {
   return createHash('sha256').update(token).digest();
 }

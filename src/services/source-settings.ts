@@ -24,6 +24,10 @@ export function parseSettings(provider: SourceProvider, request: NewSource): Rec
 /** What a sealed text belongs to: in no other row can it be opened. */
 const placeOf = (sourceId: string): string => `source ${currentScope().tenantId} ${sourceId}`;
 
+/**
+ * Settings apart from the provider's secrets, which are sealed for this source alone; null where it has none. Throws
+ * `conflict` where there are some and no key to seal them with.
+ */
 export function sealSecrets(
   sealer: Sealer | undefined,
   provider: SourceProvider,
