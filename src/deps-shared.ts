@@ -5,6 +5,7 @@ import type { EmbeddingProvider, SourceProvider } from './contracts/index.ts';
 import { ensureSpace } from './db/spaces.ts';
 import type { DemoLogin } from './demo.ts';
 import { createChunker } from './ingest/chunker.ts';
+import { pipelineVersion } from './ingest/pipeline-version.ts';
 import { createSourceProviders } from './ingest/sources/providers.ts';
 import { countingAs } from './ingest/token-counter.ts';
 import type { Clock } from './kernel/clock.ts';
@@ -58,18 +59,19 @@ const LOG_MAX_EVENTS = 10_000;
 const RERANK_MODEL = 'rerank';
 
 /**
- * The configured model's space. A chunker of another version cuts what comes from now on; what there is stays as it was cut
- * until its documents are uploaded again, so it needs no other space.
+ * The configured model's space. Another pipeline cuts what comes from now on; what there is stays as it was cut until the
+ * operator asks for a space of this pipeline, so the model's own is gone on with.
  */
 async function openSpace(env: Environment, { provider, model, dimensions }: EmbeddingProvider, pipeline: string) {
   const { database } = env.backends;
-  const known = (await database.system(listSpaces)).find(
+  const ofModel = (await database.system(listSpaces)).filter(
     (space) =>
       space.state !== 'retired' &&
       space.provider === provider &&
       space.model === model &&
       space.dimensions === dimensions,
   );
+  const known = ofModel.find(({ state }) => state === 'active') ?? ofModel[0];
   const space = known ?? (await ensureSpace(database, { provider, model, dimensions, pipeline }));
   if (space.state !== 'active') {
     env.logger.warn({ space }, 'the configured model is not the one that searches ask: activate its space');
@@ -110,7 +112,8 @@ export async function createShared(env: Environment) {
   const { chat: chatProvider, embeddings, prepare } = await createProviders(providerConfig, providerDependencies);
   await prepare(AbortSignal.timeout(30_000));
   const chunker = createChunker(countingAs(embeddings.model));
-  await openSpace(env, embeddings, chunker.version);
+  const pipeline = pipelineVersion(chunker);
+  await openSpace(env, embeddings, pipeline);
   const spaces = createSpaces({
     database,
     open: async (identity) => {
@@ -119,7 +122,7 @@ export async function createShared(env: Environment) {
         identity.provider === provider && identity.model === model && identity.dimensions === dimensions;
       return isConfigured ? embeddings : openEmbeddings(identity, providerConfig, providerDependencies);
     },
-    pipeline: chunker.version,
+    pipeline,
     clock,
     logger,
   });
@@ -150,7 +153,7 @@ export async function createShared(env: Environment) {
           }),
           byDefault: true,
         };
-  const search = createSearch({ database, vectors, metrics, clock, logger, reranking });
+  const search = createSearch({ database, vectors, spaces, metrics, clock, logger, reranking });
   const health = createHealth({ database, clients, blobs });
 
   const { encryptionKeys } = env;

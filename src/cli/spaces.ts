@@ -5,10 +5,13 @@
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { SpaceResource } from '../contracts/index.ts';
+import type { SpaceFailure, SpaceResource } from '../contracts/index.ts';
 
 const HELP = `bun run spaces [list]                              all spaces, how far each is built, what shadow reads saw
 bun run spaces create --model NAME --dimensions N  build one beside [--provider P] [--shadow-share 0…1] [--observe-hours N]
+bun run spaces build --pipeline                    cut every document anew beside, by the running release's extractors and
+                                                   chunker [--shadow-share 0…1] [--observe-hours N] [--model … --dimensions N]
+bun run spaces failures ID                         documents that could not be cut anew: they keep their chunks
 bun run spaces activate ID                         let searches ask it; refused while documents are missing
 bun run spaces rollback ID                         back to the space that ID took over from
 bun run spaces retire ID                           give it up; its vectors are removed
@@ -44,13 +47,40 @@ async function connect(env: Environment): Promise<Ask> {
   };
 }
 
+const isId = (id: string) => /^\d+$/.test(id);
 const percent = (value: number | null) => (value === null ? '–' : `${(value * 100).toFixed(1)} %`);
 
-function lineOf({ id, state, provider, model, dimensions, documents, chunks, shadow }: SpaceResource): string {
-  const built = `${documents.built}/${documents.total} documents, ${chunks} chunks`;
+function lineOf({
+  id,
+  state,
+  provider,
+  model,
+  dimensions,
+  documents,
+  chunks,
+  shadow,
+  ...space
+}: SpaceResource): string {
+  const failed = documents.failed > 0 ? `, ${documents.failed} failed` : '';
+  const built = `${documents.built}/${documents.total} documents${failed}, ${chunks} chunks`;
   const seen = `${shadow.compared} compared, overlap ${percent(shadow.overlap)}, agreement ${percent(shadow.agreement)}`;
-  return `${id}\t${state}\t${provider} ${model} (${dimensions})\t${built}\t${seen}`;
+  return `${id}\t${state}\t${provider} ${model} (${dimensions})\t${space.pipeline} (cut ${space.cut})\t${built}\t${seen}`;
 }
+
+/** All pages of a list. */
+async function everything<T>(ask: Ask, path: string): Promise<T[]> {
+  const items: T[] = [];
+  for (let cursor: string | null = ''; cursor !== null; ) {
+    const query = `?limit=200${cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`}`;
+    const page = (await ask('GET', `${path}${query}`)) as { items: T[]; next_cursor: string | null };
+    items.push(...page.items);
+    cursor = page.next_cursor;
+  }
+  return items;
+}
+
+const failureLine = ({ tenant_id, document_id, code, message, given_up }: SpaceFailure): string =>
+  `${tenant_id}\t${document_id}\t${code}\t${given_up ? 'keeps its chunks' : 'is tried again'}\t${message}`;
 
 /** Throws `UsageError`, what parsing the arguments throws, or what the server said. */
 export async function runSpaces(args: readonly string[], env: Environment): Promise<void> {
@@ -63,6 +93,7 @@ export async function runSpaces(args: readonly string[], env: Environment): Prom
       provider: { type: 'string' },
       'shadow-share': { type: 'string' },
       'observe-hours': { type: 'string' },
+      pipeline: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -70,24 +101,32 @@ export async function runSpaces(args: readonly string[], env: Environment): Prom
   if (values.help) return void process.stdout.write(HELP);
   const ask = await connect(env);
   if (command === 'list') {
-    const { items } = (await ask('GET', '')) as { items: SpaceResource[] };
+    const items = await everything<SpaceResource>(ask, '');
     process.stdout.write(`${items.map(lineOf).join('\n')}\n`);
+    return;
+  }
+  if (command === 'failures' && isId(id)) {
+    for (const failure of await everything<SpaceFailure>(ask, `/${id}/failures`)) {
+      process.stdout.write(`${failureLine(failure)}\n`);
+    }
     return;
   }
   const number = (value: string | undefined) => (value === undefined ? undefined : Number(value));
   let space: unknown;
-  if (command === 'create') {
-    if (values.model === undefined || values.dimensions === undefined) {
+  if (command === 'create' || command === 'build') {
+    if (command === 'create' && (values.model === undefined || values.dimensions === undefined)) {
       throw new UsageError('create takes --model and --dimensions');
     }
+    if (command === 'build' && !values.pipeline) throw new UsageError('build takes --pipeline');
     space = await ask('POST', '', {
+      ...(values.pipeline && { pipeline: 'current' }),
       provider: values.provider,
       model: values.model,
       dimensions: number(values.dimensions),
       shadow_share: number(values['shadow-share']),
       observe_hours: number(values['observe-hours']),
     });
-  } else if (['activate', 'rollback', 'retire'].includes(command) && /^\d+$/.test(id)) {
+  } else if (['activate', 'rollback', 'retire'].includes(command) && isId(id)) {
     space = await ask('POST', `/${id}/${command}`);
   } else throw new UsageError(HELP);
   process.stdout.write(`${lineOf(space as SpaceResource)}\n`);

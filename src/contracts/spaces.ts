@@ -9,7 +9,10 @@ export const SpaceResource = Type.Object({
   provider: Type.String(),
   model: Type.String(),
   dimensions: Type.Integer(),
-  pipeline: Type.String({ description: 'Version of parser and chunker' }),
+  pipeline: Type.String({ description: 'What reads and cuts documents for it: versions of extractors and chunker' }),
+  cut: Type.Integer({
+    description: 'Spaces of one cut show the same chunks; another number: its pipeline cut documents anew',
+  }),
   state: Type.Unsafe<(typeof SPACE_STATES)[number]>({
     type: 'string',
     enum: [...SPACE_STATES],
@@ -24,6 +27,9 @@ export const SpaceResource = Type.Object({
   documents: Type.Object({
     built: Type.Integer({ description: 'Published documents that are whole in the space' }),
     total: Type.Integer(),
+    failed: Type.Integer({
+      description: 'Could not be cut anew: they keep their chunks (GET /admin/spaces/{id}/failures)',
+    }),
   }),
   chunks: Type.Integer(),
   shadow: Type.Object(
@@ -38,11 +44,24 @@ export const SpaceResource = Type.Object({
 });
 export type SpaceResource = Static<typeof SpaceResource>;
 
+export const SpaceFailure = Type.Object({
+  tenant_id: Type.String(),
+  document_id: Type.String(),
+  code: Type.String({ description: 'As of a task’s error' }),
+  message: Type.String(),
+  attempts: Type.Integer(),
+  given_up: Type.Boolean({ description: 'It keeps its chunks in the space and is not tried again' }),
+  failed_at: Timestamp,
+});
+export type SpaceFailure = Static<typeof SpaceFailure>;
+
+/** What is absent of the model is the active space's. */
 export interface SpaceRequest {
-  /** Absent: the active space's. */
   provider?: string;
-  model: string;
-  dimensions: number;
+  model?: string;
+  dimensions?: number;
+  /** `current`: cut anew by this release's extractors and chunker; `active` (the default): the chunks that there are. */
+  pipeline?: 'active' | 'current';
   shadow_share?: number;
   observe_hours?: number;
 }

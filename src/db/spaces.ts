@@ -5,12 +5,14 @@ export interface SpaceIdentity {
   provider: string;
   model: string;
   dimensions: number;
-  /** Parser and chunker version. */
+  /** Extractors and chunker (`pipelineVersion`). */
   pipeline: string;
 }
 
 export interface Space extends SpaceIdentity {
   id: number;
+  /** Spaces of one cut show the same chunks (`sql/0150_pipeline_versions.sql`). */
+  cut: number;
   state: 'building' | 'active' | 'standby' | 'read_only' | 'retired';
 }
 
@@ -42,24 +44,34 @@ async function createPartitions(sql: Sql, { id, dimensions }: Space): Promise<vo
 
 /**
  * The space of this identity, made with its partitions where it does not exist. The first space of an installation is
- * active at once; a later one starts as `building`.
+ * active at once; a later one starts as `building`. `newCut`: it shows chunks of its own pipeline, as other spaces of that
+ * pipeline do, and not those of the active space.
  */
-export async function ensureSpace(database: Database, identity: SpaceIdentity): Promise<Space> {
+export async function ensureSpace(
+  database: Database,
+  identity: SpaceIdentity,
+  { newCut = false }: { newCut?: boolean } = {},
+): Promise<Space> {
   return database.owner(async (sql) => {
     // Two processes may start at once; the second finds what the first made.
     await sql`select pg_advisory_xact_lock(hashtext('dreamhub.embedding_spaces'))`;
     const { provider, model, dimensions, pipeline } = identity;
     const find = () => sql<Space[]>`
-      select id, provider, model, dimensions, pipeline, state from embedding_spaces
+      select id, provider, model, dimensions, pipeline, state, cut from embedding_spaces
       where provider = ${provider} and model = ${model} and dimensions = ${dimensions} and pipeline = ${pipeline}
         and state <> 'retired'`;
     const [existing] = await find();
     if (existing) return existing;
     await sql`
-      insert into embedding_spaces (provider, model, dimensions, pipeline, state, activated_at)
-      select ${provider}, ${model}, ${dimensions}, ${pipeline}, case when known then 'building' else 'active' end,
-        case when not known then now() end
-      from (select exists (select from embedding_spaces where state = 'active') as known) others`;
+      insert into embedding_spaces (provider, model, dimensions, pipeline, state, activated_at, cut)
+      select ${provider}, ${model}, ${dimensions}, ${pipeline}, case when active is null then 'active' else 'building' end,
+        case when active is null then now() end,
+        case when ${newCut} then coalesce(same, latest + 1, 0) else coalesce(active, latest + 1, 0) end
+      from (
+        select max(cut) filter (where state = 'active') as active, max(cut) as latest,
+          max(cut) filter (where state <> 'retired' and pipeline = ${pipeline}) as same
+        from embedding_spaces
+      ) others`;
     const [made] = await find();
     if (!made) throw new Error('the embedding space that was just made is not there');
     await createPartitions(sql, made);

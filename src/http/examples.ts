@@ -14,6 +14,7 @@ import type {
   Session,
   Source,
   SourceItemResource,
+  SpaceFailure,
   SpaceResource,
   SyncedSource,
   TaskLogLine,
@@ -256,16 +257,27 @@ export const space: SpaceResource = {
   provider: 'openai',
   model: 'text-embedding-3-large',
   dimensions: 3_072,
-  pipeline: 'structural-1',
+  pipeline: 'extractors-1+structural-2/400/45/cl100k',
+  cut: 0,
   state: 'building',
   created_at: '2026-03-02T09:30:00.000Z',
   activated_at: null,
   previous_id: null,
   shadow_share: 0.05,
   observe_hours: 24,
-  documents: { built: 812, total: 1_024 },
+  documents: { built: 812, total: 1_024, failed: 0 },
   chunks: 40_512,
   shadow: { compared: 96, failed: 0, overlap: 0.81, agreement: 0.77 },
+};
+
+export const spaceFailure: SpaceFailure = {
+  tenant_id: TENANT,
+  document_id: DOCUMENT,
+  code: 'encrypted',
+  message: 'The document is encrypted.',
+  attempts: 1,
+  given_up: true,
+  failed_at: '2026-03-02T09:30:00.000Z',
 };
 
 export const deadLetter: DeadLetter = {

@@ -26,6 +26,7 @@ import type {
   SearchRequest,
   SearchResult,
   Session,
+  SpaceFailure,
   SpaceRequest,
   SpaceResource,
   TaskLogLine,
@@ -153,7 +154,8 @@ export interface AdministrationPort {
 }
 
 export interface SpacesPort {
-  list(reach: Reach): Promise<{ items: SpaceResource[] }>;
+  list(reach: Reach, page: PageRequest): Promise<Page<SpaceResource>>;
+  failures(id: number, reach: Reach, page: PageRequest): Promise<Page<SpaceFailure>>;
   create(request: SpaceRequest): Promise<SpaceResource>;
   activate(id: number): Promise<SpaceResource>;
   rollback(id: number): Promise<SpaceResource>;

@@ -42,15 +42,16 @@ export async function deleteOtherVersions(sql: Sql, documentId: string, live: nu
     where tenant_id = current_setting('app.tenant_id')::uuid and document_id = ${documentId} and version <> ${live}`;
 }
 
-/** Chunks of the live version in reading order. */
+/** Chunks of a version in reading order. */
 export async function listChunks(
   sql: Sql,
-  documentId: string,
+  { documentId, version }: { documentId: string; version: number },
   page: { limit: number; after: number },
 ): Promise<ChunkResource[]> {
   return sql<ChunkResource[]>`
     select c.id, c.ordinal, c.page, c.start_offset as start, c.end_offset as "end", c.headings, c.text, c.tokens
-    from chunks c join documents d on d.tenant_id = c.tenant_id and d.id = c.document_id and d.live_version = c.version
-    where c.tenant_id = current_setting('app.tenant_id')::uuid and c.document_id = ${documentId} and c.ordinal > ${page.after}
+    from chunks c
+    where c.tenant_id = current_setting('app.tenant_id')::uuid and c.document_id = ${documentId} and c.version = ${version}
+      and c.ordinal > ${page.after}
     order by c.ordinal limit ${page.limit}`;
 }

@@ -149,10 +149,23 @@ type DocumentRow = Omit<DocumentResource, 'created_at' | 'error'> & {
   error_message: string | null;
 };
 
+/**
+ * Documents `d` with their version `s` that searches see where that is not the live one: it was cut beside it by another
+ * pipeline, whose space is active now (`sql/0150_pipeline_versions.sql`).
+ */
+const documentsAsShown = (sql: Sql) => sql`documents d left join lateral (
+    select v.version, v.pages, v.chunks, v.chunking
+    from embedding_spaces e
+    join lexical_documents l on l.tenant_id = d.tenant_id and l.document_id = d.id and l.cut = e.cut
+    join document_versions v on v.tenant_id = l.tenant_id and v.document_id = l.document_id and v.version = l.version
+    where e.state = 'active' and l.version <> d.live_version
+  ) s on true`;
+
 const columns = (sql: Sql) => sql`
   d.id, d.title, d.filename, d.media_type, d.size, encode(d.sha256, 'hex') as sha256, d.source_type, d.visibility,
-  d.source_id, d.source_item, d.parent_id, d.live_version as version, d.metadata, d.status, d.pages, d.chunks, d.chunking, d.task_id,
-  d.error_code, d.error_message, d.created_at`;
+  d.source_id, d.source_item, d.parent_id, coalesce(s.version, d.live_version) as version, d.metadata, d.status,
+  case when s.version is null then d.pages else s.pages end as pages, coalesce(s.chunks, d.chunks) as chunks,
+  coalesce(s.chunking, d.chunking) as chunking, d.task_id, d.error_code, d.error_message, d.created_at`;
 
 function toResource({ error_code, error_message, created_at, ...row }: DocumentRow): DocumentResource {
   return {
@@ -164,7 +177,7 @@ function toResource({ error_code, error_message, created_at, ...row }: DocumentR
 
 export async function getDocument(sql: Sql, id: string): Promise<DocumentResource | undefined> {
   const [row] = await sql<DocumentRow[]>`
-    select ${columns(sql)} from documents d
+    select ${columns(sql)} from ${documentsAsShown(sql)}
     where d.tenant_id = current_setting('app.tenant_id')::uuid and d.id = ${id}`;
   return row && toResource(row);
 }
@@ -183,7 +196,7 @@ export interface DocumentQuery {
 export async function listDocuments(sql: Sql, query: DocumentQuery): Promise<DocumentResource[]> {
   const like = query.q === undefined ? undefined : `%${query.q.replace(/[\\%_]/g, '\\$&')}%`;
   const rows = await sql<DocumentRow[]>`
-    select ${columns(sql)} from documents d
+    select ${columns(sql)} from ${documentsAsShown(sql)}
     where d.tenant_id = current_setting('app.tenant_id')::uuid
       ${query.status === undefined ? sql`` : sql`and d.status = ${query.status}`}
       ${query.source_type === undefined ? sql`` : sql`and d.source_type = ${query.source_type}`}
@@ -251,16 +264,36 @@ export async function requeueDocument(sql: Sql, id: string, taskId: string): Pro
   return rows.length > 0;
 }
 
+/** A version and how it was made. */
+export interface PublishedVersion {
+  number: number;
+  pages: number | null;
+  chunks: number;
+  /** As it was cut. */
+  chunking: Chunking;
+  /** As its uploader asked for. */
+  wish: Chunking | null;
+  /** What read and cut it (`pipelineVersion`). */
+  pipeline: string;
+}
+
 /** Makes a version the one that searches see. Returns the blobs that nobody needs any more once this is committed. */
-export async function publishVersion(
-  sql: Sql,
-  id: string,
-  version: { number: number; pages: number | null; chunks: number; chunking: Chunking },
-): Promise<ReplacedVersion> {
-  const [before] = await sql<{ original: string; live_version: number | null }[]>`
-    select coalesce(original_id, id) as original, live_version from documents
+export async function publishVersion(sql: Sql, id: string, version: PublishedVersion): Promise<ReplacedVersion> {
+  const [before] = await sql<{ original: string; live_version: number | null; versions: number[] }[]>`
+    select coalesce(original_id, id) as original, live_version, array(
+      select v.version from document_versions v
+      where v.tenant_id = current_setting('app.tenant_id')::uuid and v.document_id = ${id}) as versions
+    from documents
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} for update`;
+  // What there is of other versions goes by a trigger.
   await sql`
+    with made as (
+      insert into document_versions (document_id, version, private_to, pipeline, pages, chunks, chunking, wish)
+      select id, ${version.number}, private_to, ${version.pipeline}, ${version.pages}::int, ${version.chunks},
+        ${sql.json(version.chunking)}, ${version.wish && sql.json(version.wish)}::jsonb
+      from documents where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}
+      on conflict (tenant_id, document_id, version) do nothing
+    )
     update documents set live_version = ${version.number}, status = 'ready', pages = ${version.pages},
       chunks = ${version.chunks}, chunking = ${sql.json(version.chunking)}, error_code = null, error_message = null, updated_at = now()
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
@@ -274,19 +307,17 @@ export async function publishVersion(
       size = r.size, sha256 = r.sha256, metadata = r.metadata
     from revision r where d.tenant_id = r.tenant_id and d.id = r.document_id
     returning 1`;
-  const replaced = before?.live_version ?? null;
-  return {
-    original: revised.length > 0 ? (before?.original ?? null) : null,
-    version: replaced === version.number ? null : replaced,
-  };
+  const replaced = new Set([before?.live_version ?? version.number, ...(before?.versions ?? [])]);
+  replaced.delete(version.number);
+  return { original: revised.length > 0 ? (before?.original ?? null) : null, versions: [...replaced] };
 }
 
 /** What published versions leave behind. */
 export interface ReplacedVersion {
   /** Name of the blob of bytes that were replaced. */
   original: string | null;
-  /** The version whose text was replaced. */
-  version: number | null;
+  /** The versions whose text was replaced: the one that was live, and those that were cut beside it. */
+  versions: number[];
 }
 
 /** Gives a failed document another task; returns the version to build. */
@@ -408,6 +439,7 @@ export async function getLiveVersion(
   id: string,
 ): Promise<{ live_version: number | null; media_type: string } | undefined> {
   const [row] = await sql<{ live_version: number | null; media_type: string }[]>`
-    select live_version, media_type from documents where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
+    select coalesce(s.version, d.live_version) as live_version, d.media_type from ${documentsAsShown(sql)}
+    where d.tenant_id = current_setting('app.tenant_id')::uuid and d.id = ${id}`;
   return row;
 }

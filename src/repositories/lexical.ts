@@ -57,18 +57,21 @@ interface IndexRow {
  */
 export async function readIndex(
   sql: Sql,
-  { terms, budget, atLeast }: { terms: readonly string[]; budget: number; atLeast: number },
+  { terms, budget, atLeast, cut }: { terms: readonly string[]; budget: number; atLeast: number; cut: number },
 ): Promise<LexicalIndex> {
   const rows = await sql<IndexRow[]>`
-    with found as materialized (
+    with segments as materialized (
+      select id, chunks, documents, length from lexical_segments
+      where tenant_id = current_setting('app.tenant_id')::uuid and cut = ${cut}
+    ), found as materialized (
       select segment_id, term, df from lexical_postings
       where tenant_id = current_setting('app.tenant_id')::uuid and term = any(${[...terms]}::text[])
+        and segment_id in (select id from segments)
     ), totals as (
       select term, sum(sum(df)) over (order by sum(df), term) as running, row_number() over (order by sum(df), term) as place
       from found group by term
     )
-    select 'segment' as kind, id, null as other, chunks as n, documents as m, length, null::bytea as bytes
-    from lexical_segments where tenant_id = current_setting('app.tenant_id')::uuid
+    select 'segment' as kind, id, null as other, chunks as n, documents as m, length, null::bytea as bytes from segments
     union all
     select 'postings', f.segment_id, f.term, f.df, 0, null, case when t.running <= ${budget} or t.place <= ${atLeast}
       then (select p.postings from lexical_postings p where p.tenant_id = current_setting('app.tenant_id')::uuid
@@ -78,7 +81,7 @@ export async function readIndex(
     (select 'loose', c.id, c.document_id::text, c.ordinal, (c.tsv @@ ${tsqueryText(terms)}::tsquery)::int, c.terms, null
      from lexical_documents l
      join chunks c on c.tenant_id = l.tenant_id and c.document_id = l.document_id and c.version = l.version
-     where l.tenant_id = current_setting('app.tenant_id')::uuid and l.segment_id is null
+     where l.tenant_id = current_setting('app.tenant_id')::uuid and l.cut = ${cut} and l.segment_id is null
      order by c.document_id, c.ordinal)`;
   const index: LexicalIndex = { segments: [], loose: [], postings: [] };
   for (const { kind, id, other, n, m, length, bytes } of rows) {
@@ -96,15 +99,17 @@ export async function readMembers(sql: Sql, ids: readonly string[]): Promise<{ i
     where tenant_id = current_setting('app.tenant_id')::uuid and id = any(${[...ids]}::uuid[])`;
 }
 
-/** Of these chunks those that may be found now, under the filter. */
+/** Of these chunks those that may be found in a cut now, under the filter. */
 export async function liveChunks(
   sql: Sql,
   ids: readonly string[],
-  filter: SearchFilter,
+  { filter, cut }: { filter: SearchFilter; cut: number },
 ): Promise<{ id: string; documentId: string }[]> {
   return sql<{ id: string; documentId: string }[]>`
     select c.id, c.document_id as "documentId" from chunks c
-    join documents d on d.tenant_id = c.tenant_id and d.id = c.document_id and d.live_version = c.version
+    join documents d on d.tenant_id = c.tenant_id and d.id = c.document_id
+    join lexical_documents l on l.tenant_id = c.tenant_id and l.document_id = c.document_id and l.cut = ${cut}
+      and l.version = c.version
     where c.tenant_id = current_setting('app.tenant_id')::uuid and c.id = any(${[...ids]}::uuid[])
       and ${whereDocument(sql, filter)}`;
 }

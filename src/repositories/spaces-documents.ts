@@ -62,16 +62,19 @@ export async function insertVectors(
 }
 
 /**
- * Records that a live version is whole in the space; false where it is not, or not the live one any more. The document's
- * row is held meanwhile, so a publication comes before or after.
+ * Records that a version is whole in the space, and that the space's cut shows it; false where it is not whole, or `live`
+ * is not the live one any more. The document's row is held meanwhile, so a publication comes before or after.
  */
-export async function recordWhole(sql: Sql, { documentId, version, spaceId }: DocumentVersion): Promise<boolean> {
+export async function recordWhole(
+  sql: Sql,
+  { documentId, version, spaceId, live }: DocumentVersion & { live: number },
+): Promise<boolean> {
   const rows = await sql`
     with held as materialized (
       select d.id, d.private_to from documents d
-      where d.tenant_id = current_setting('app.tenant_id')::uuid and d.id = ${documentId} and d.live_version = ${version}
+      where d.tenant_id = current_setting('app.tenant_id')::uuid and d.id = ${documentId} and d.live_version = ${live}
       for share
-    )
+    ), whole as (
     insert into document_spaces (document_id, space_id, version, private_to, chunks)
     select held.id, ${spaceId}::int, ${version}::int, held.private_to, counted.vectors
     from held cross join lateral (
@@ -81,7 +84,16 @@ export async function recordWhole(sql: Sql, { documentId, version, spaceId }: Do
     ) counted
     where counted.chunks = counted.vectors and counted.chunks > 0
     on conflict (tenant_id, document_id, space_id) do nothing
-    returning 1`;
+    returning document_id, version, private_to, chunks
+    ), indexed as (
+      insert into lexical_documents as l (document_id, version, private_to, chunks, cut)
+      select whole.document_id, whole.version, whole.private_to, whole.chunks, e.cut
+      from whole join embedding_spaces e on e.id = ${spaceId} and e.state <> 'retired'
+      on conflict (tenant_id, document_id, cut) do update
+        set version = excluded.version, private_to = excluded.private_to, chunks = excluded.chunks, segment_id = null
+        where l.version <> excluded.version
+    )
+    select 1 from whole`;
   return rows.length > 0;
 }
 
@@ -97,4 +109,18 @@ export async function addShadow(
     values (${spaceId}, ${seen ? 1 : 0}, ${overlap}, ${agreement}, ${seen ? 0 : 1})
     on conflict (tenant_id, space_id) do update set compared = s.compared + excluded.compared,
       overlap = s.overlap + excluded.overlap, agreement = s.agreement + excluded.agreement, failed = s.failed + excluded.failed`;
+}
+
+export interface ChunkPlace {
+  id: string;
+  documentId: string;
+  start: number;
+  end: number;
+}
+
+/** Where these chunks stand in their texts, those that are still there. */
+export async function readPlaces(sql: Sql, ids: readonly string[]): Promise<ChunkPlace[]> {
+  return sql<ChunkPlace[]>`
+    select id, document_id as "documentId", start_offset as start, end_offset as "end" from chunks
+    where tenant_id = current_setting('app.tenant_id')::uuid and id = any(${[...ids]}::uuid[])`;
 }

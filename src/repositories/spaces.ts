@@ -21,7 +21,7 @@ export interface SpaceRow extends Space {
 }
 
 const columns = (sql: Sql) => sql`
-  id, provider, model, dimensions, pipeline, state, shadow_share as "shadowShare", observe_hours as "observeHours",
+  id, provider, model, dimensions, pipeline, state, cut, shadow_share as "shadowShare", observe_hours as "observeHours",
   previous_id as "previousId", created_at as "createdAt", activated_at as "activatedAt", changed_at as "changedAt"`;
 
 /** Oldest first. */
@@ -167,7 +167,7 @@ export async function endPhases(sql: Sql, keepHours: number): Promise<SpaceRow[]
 export async function claimSpace(sql: Sql, id: number, holder: string, leaseMs: number): Promise<boolean> {
   const rows = await sql`
     update embedding_spaces set holder = ${holder}, leased_until = now() + ${leaseMs} * interval '1 millisecond'
-    where id = ${id} and (holder is null or holder = ${holder} or leased_until < now()) returning 1`;
+    where id = ${id} and state <> 'retired' and (holder is null or holder = ${holder} or leased_until < now()) returning 1`;
   return rows.length > 0;
 }
 
@@ -183,5 +183,78 @@ export async function forgetRetired(sql: Sql, id: number, most: number): Promise
     returning 1`;
   await sql`delete from vector_tiers where space_id = ${id}`;
   await sql`delete from space_shadows where space_id = ${id}`;
+  await sql`delete from space_failures where space_id = ${id}`;
   return rows.length;
+}
+
+export interface FailureRow {
+  tenant_id: string;
+  document_id: string;
+  code: string;
+  message: string;
+  attempts: number;
+  given_up: boolean;
+  failed_at: Date;
+}
+
+/** Documents that could not be read for a space, by tenant and document, from after `after` on. */
+export async function listFailures(
+  sql: Sql,
+  spaceId: number,
+  { reach, after, limit }: { reach: Reach; after: readonly [string, string] | undefined; limit: number },
+): Promise<FailureRow[]> {
+  return sql<FailureRow[]>`
+    select tenant_id, document_id, code, message, attempts, given_up, failed_at from space_failures
+    where space_id = ${spaceId} and ${within(sql, reach)}
+      ${after ? sql`and (tenant_id, document_id) > (${after[0]}::uuid, ${after[1]}::uuid)` : sql``}
+    order by tenant_id, document_id limit ${limit}`;
+}
+
+export async function countFailures(sql: Sql, reach: Reach): Promise<{ spaceId: number; failed: number }[]> {
+  return sql<{ spaceId: number; failed: number }[]>`
+    select space_id as "spaceId", count(*)::int as failed from space_failures where ${within(sql, reach)} group by space_id`;
+}
+
+/** Cuts of which every space is retired, and that were not cleared away yet. */
+export async function listLeftCuts(sql: Sql): Promise<number[]> {
+  const rows = await sql<{ cut: number }[]>`
+    select cut from embedding_spaces group by cut having bool_and(state = 'retired') and bool_or(cleared_at is null)`;
+  return rows.map(({ cut }) => cut);
+}
+
+export async function markCleared(sql: Sql, cut: number): Promise<void> {
+  await sql`update embedding_spaces set cleared_at = now() where cut = ${cut}`;
+}
+
+export interface Place {
+  tenantId: string;
+  documentId: string;
+  privateTo: string | null;
+}
+
+/** Documents that a cut still shows. */
+export async function listOfCut(
+  sql: Sql,
+  cut: number,
+  { after, limit }: { after: Place | undefined; limit: number },
+): Promise<Place[]> {
+  return sql<Place[]>`
+    select tenant_id as "tenantId", document_id as "documentId", private_to as "privateTo" from lexical_documents
+    where cut = ${cut} ${after ? sql`and (tenant_id, document_id) > (${after.tenantId}::uuid, ${after.documentId}::uuid)` : sql``}
+    order by tenant_id, document_id limit ${limit}`;
+}
+
+/** Versions that were begun by a pipeline that no space asks for any more. */
+export async function listAbandoned(sql: Sql, limit: number): Promise<(Place & { version: number })[]> {
+  return sql<(Place & { version: number })[]>`
+    select tenant_id as "tenantId", document_id as "documentId", private_to as "privateTo", version from document_versions v
+    where chunks is null and not exists (
+      select from embedding_spaces e where e.pipeline = v.pipeline and e.state <> 'retired')
+    limit ${limit}`;
+}
+
+/** Whose segments of a cut there are. */
+export async function listSegmentsOfCut(sql: Sql, cut: number): Promise<Omit<Place, 'documentId'>[]> {
+  return sql<Omit<Place, 'documentId'>[]>`
+    select distinct tenant_id as "tenantId", private_to as "privateTo" from lexical_segments where cut = ${cut}`;
 }

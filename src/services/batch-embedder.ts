@@ -17,6 +17,8 @@ export interface TextVectorsOptions {
 /** What is bought from, and where the vectors belong. */
 export interface Buyer extends Pick<Space, 'id'> {
   readonly embeddings: EmbeddingProvider;
+  /** Other spaces of the same model: a vector that one of them has is not bought again. */
+  readonly siblings?: readonly number[];
 }
 
 export interface EmbeddedText {
@@ -39,12 +41,19 @@ export function embeddedText({ headings, text: own }: Pick<Chunk, 'headings' | '
  */
 export function createTextVectors({ database, metrics }: TextVectorsOptions) {
   return async (
-    { id, embeddings }: Buyer,
+    { id, embeddings, siblings = [] }: Buyer,
     texts: readonly EmbeddedText[],
     signal: AbortSignal,
   ): Promise<Map<string, Uint8Array>> => {
     const byKey = new Map(texts.map(({ key, text }) => [key, text]));
     const vectors = await database.tenant((sql) => knownEmbeddings(sql, id, [...byKey.keys()]));
+    for (const sibling of siblings) {
+      const unknown = [...byKey.keys()].filter((key) => !vectors.has(key));
+      if (unknown.length === 0) break;
+      for (const [key, vector] of await database.tenant((sql) => knownEmbeddings(sql, sibling, unknown))) {
+        vectors.set(key, vector);
+      }
+    }
     const wanted = [...byKey].filter(([key]) => !vectors.has(key));
     if (wanted.length === 0) return vectors;
     const stop = metrics.embeddingSeconds.startTimer();

@@ -154,8 +154,11 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
 
     async chunks(id, { limit, cursor }) {
       const rows = await database.tenant(async (sql) => {
-        if (!(await getLiveVersion(sql, id))) throw notFound();
-        return listChunks(sql, id, { limit: limit + 1, after: numberCursor(cursor, -1) });
+        const row = await getLiveVersion(sql, id);
+        if (!row) throw notFound();
+        if (row.live_version === null) return [];
+        const version = { documentId: id, version: row.live_version };
+        return listChunks(sql, version, { limit: limit + 1, after: numberCursor(cursor, -1) });
       });
       return toPage(rows, limit, { cursor: (row) => String(row.ordinal), item: (row) => row });
     },

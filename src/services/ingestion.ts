@@ -51,6 +51,8 @@ export interface IngestionOptions {
   blobs: BlobStore;
   extractor: Extractor;
   chunker: Chunker;
+  /** What reads and cuts here (`pipelineVersion`): recorded with each version. */
+  pipeline: string;
   spaces: Pick<Spaces, 'current'>;
   /** Writes a version into the spaces beside the active one before it is published. */
   alsoWrite: SpaceBuilder['alsoWrite'];
@@ -283,6 +285,8 @@ export function createIngestion(options: IngestionOptions) {
       pages,
       chunks,
       chunking: chunkingOf(work),
+      wish: work.begun.chunking,
+      pipeline: options.pipeline,
     });
     await deleteOtherVersions(sql, id, work.begun.document_version);
     const accepted = await options.embedded.accept(sql, work.document, work.children);
@@ -340,10 +344,10 @@ export function createIngestion(options: IngestionOptions) {
   }
 
   /** Bytes and text of the version before go after the rows: a leftover blob harms nobody. */
-  async function forgetReplaced({ document }: Work, { original, version }: ReplacedVersion): Promise<void> {
+  async function forgetReplaced({ document }: Work, { original, versions }: ReplacedVersion): Promise<void> {
     const keys = [
       ...(original === null ? [] : [originalKey(original)]),
-      ...(version === null ? [] : [textKey(document.id, version)]),
+      ...versions.map((version) => textKey(document.id, version)),
     ];
     for (const key of keys) {
       try {

@@ -78,14 +78,14 @@ export function createLexicalCompactor(options: LexicalCompactorOptions): Lexica
   }
 
   /** One transaction for one audience; the number of segments written. */
-  async function compact({ tenantId, privateTo, loose }: Audience & { loose: number }): Promise<number> {
+  async function compact({ tenantId, privateTo, cut, loose }: Audience & { loose: number }): Promise<number> {
     const scope = { tenantId, userId: privateTo ?? NOBODY, traceId: newTraceId() };
     return runAs(scope, () =>
       database.tenant(async (sql) => {
-        if (!(await lockAudience(sql, { tenantId, privateTo }))) return 0;
-        const merged = segmentsToMerge(await segmentSizes(sql, privateTo), Math.min(loose, most), most);
+        if (!(await lockAudience(sql, { tenantId, privateTo, cut }))) return 0;
+        const merged = segmentsToMerge(await segmentSizes(sql, { privateTo, cut }), Math.min(loose, most), most);
         if (merged.length > 0) await dropSegments(sql, merged);
-        const chunks = await writeSegment(sql, { id: ids.uuid(), privateTo, most });
+        const chunks = await writeSegment(sql, { id: ids.uuid(), privateTo, cut, most });
         if (chunks > 0) logger.debug({ tenant_id: tenantId, chunks, merged: merged.length }, 'text index written');
         return chunks > 0 ? 1 : 0;
       }),

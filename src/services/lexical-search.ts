@@ -35,6 +35,8 @@ export interface LexicalQuery {
   filter: SearchFilter;
   /** Hits of one document that count towards the limit. */
   maxPerDocument: number;
+  /** Whose texts (`Spaces.active`). */
+  cut: number;
 }
 
 export interface LexicalAnswer {
@@ -155,9 +157,9 @@ export function createLexicalSearch({ metrics }: { metrics: Metrics }): LexicalS
     return found.size === rows.length ? found : undefined;
   }
 
-  async function read(sql: Sql, terms: readonly string[]): Promise<Corpus> {
+  async function read(sql: Sql, terms: readonly string[], cut: number): Promise<Corpus> {
     for (let attempt = 0; attempt < MOST_TRIES; attempt += 1) {
-      const index = await readIndex(sql, { terms, budget: POSTINGS_BUDGET, atLeast: TERMS_AT_LEAST });
+      const index = await readIndex(sql, { terms, budget: POSTINGS_BUDGET, atLeast: TERMS_AT_LEAST, cut });
       const members = await membersOf(sql, index);
       if (members)
         return corpusOf(
@@ -173,15 +175,16 @@ export function createLexicalSearch({ metrics }: { metrics: Metrics }): LexicalS
     throw new AppError('unavailable', 'The text index is being rebuilt.');
   }
 
-  async function find(sql: Sql, { query, limit, filter, maxPerDocument }: LexicalQuery): Promise<LexicalAnswer> {
+  async function find(sql: Sql, { query, limit, filter, maxPerDocument, cut }: LexicalQuery): Promise<LexicalAnswer> {
     const terms = queryLexemes(query);
     if (terms.length === 0) return NOTHING;
     const corpus = await read(
       sql,
       terms.map(({ term }) => term),
+      cut,
     );
     const ranking = rankChunks(terms, corpus.parts, corpus.statistics);
-    const candidates = await findable(sql, corpus, ranking, { limit, filter, maxPerDocument });
+    const candidates = await findable(sql, corpus, ranking, { limit, filter, maxPerDocument, cut });
     if (candidates.length === 0) return NOTHING;
     const looked = await known(
       sql,
@@ -283,7 +286,7 @@ async function findable(
   sql: Sql,
   corpus: Corpus,
   ranking: Ranking,
-  { limit, filter, maxPerDocument }: Omit<LexicalQuery, 'query'>,
+  { limit, filter, maxPerDocument, cut }: Omit<LexicalQuery, 'query'>,
 ): Promise<Findable[]> {
   const kept: Findable[] = [];
   const uses = new Map<string, number>();
@@ -297,7 +300,7 @@ async function findable(
         await liveChunks(
           sql,
           named.map(({ id }) => id),
-          filter,
+          { filter, cut },
         )
       ).map(({ id, documentId }) => [id, documentId]),
     );

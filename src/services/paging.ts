@@ -3,6 +3,8 @@ import type { Page } from '../contracts/index.ts';
 import { AppError } from '../kernel/errors.ts';
 import { isUuid } from '../kernel/ids.ts';
 
+const UUID_CHARS = 36;
+
 function invalidCursor(): AppError {
   return new AppError('invalid_request', 'The cursor is not one that this list gave out.', {
     errors: [{ path: 'cursor', message: 'unknown cursor' }],
@@ -22,6 +24,14 @@ export function numberCursor(cursor: string | undefined, start: number): number 
   const number = Number(cursor);
   if (cursor.trim() === '' || !Number.isSafeInteger(number)) throw invalidCursor();
   return number;
+}
+
+/** A cursor that is two ids, one behind the other. */
+export function idsCursor(cursor: string | undefined): [string, string] | undefined {
+  if (cursor === undefined) return undefined;
+  const ids: [string, string] = [cursor.slice(0, UUID_CHARS), cursor.slice(UUID_CHARS)];
+  if (!ids.every(isUuid)) throw invalidCursor();
+  return ids;
 }
 
 /** Makes a page of up to `limit` items from rows that were asked for with `limit + 1`. */

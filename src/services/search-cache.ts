@@ -1,8 +1,8 @@
 /**
  * What searches need not do twice: vectors of questions that were asked before, and whole answers while nothing changed.
  *
- * An answer is kept under the tenant, the user (who may see private documents that others may not) and everything that was
- * asked, together with the tenant's generation, which every change of its corpus raises in the changing transaction. The
+ * An answer is kept under the tenant, the user (who may see private documents that others may not), the embedding space and
+ * everything that was asked, together with the tenant's generation, which every change of its corpus raises in the changing transaction. The
  * generation is read before each answer is taken or made: one that was made before a change is never given after it, on
  * any node, and one made while a change came is thrown away the next time. It also ends with time, because models behind
  * the search may change without any document.
@@ -30,7 +30,7 @@ export interface Found {
 
 export interface ResultCache {
   /** The kept answer to this request, or a new one, which is kept where nothing is missing from it. */
-  through(request: SearchRequest, make: () => Promise<Found>): Promise<Found>;
+  through(request: SearchRequest & { space: { id: number } }, make: () => Promise<Found>): Promise<Found>;
 }
 
 const digest = (...parts: readonly unknown[]): string =>

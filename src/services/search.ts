@@ -18,6 +18,7 @@ import { capPerDocument, diversify } from '../retrieval/diversity.ts';
 import { fuse, vectorShare } from '../retrieval/fusion.ts';
 import { createLexicalSearch } from './lexical-search.ts';
 import { createResultCache, type Found } from './search-cache.ts';
+import type { AskedSpace, Spaces } from './spaces.ts';
 import type { VectorSearch } from './vector-search.ts';
 
 export interface Search {
@@ -32,6 +33,7 @@ export interface Search {
 export interface SearchOptions {
   database: Database;
   vectors: VectorSearch;
+  spaces: Pick<Spaces, 'active'>;
   metrics: Metrics;
   clock: Clock;
   logger: Logger;
@@ -66,18 +68,21 @@ export function assertFilter(filter: SearchFilter): void {
   if (errors.length > 0) throw new AppError('invalid_request', 'The filter is not valid.', { errors });
 }
 
+/** What is asked, and of which space: both halves of a search, and each of its rounds, ask the same. */
+type Asked = SearchRequest & { space: AskedSpace };
+
 export function createSearch(options: SearchOptions): Search {
-  const { database, vectors: vectorSearch, metrics, clock, logger, reranking } = options;
+  const { database, vectors: vectorSearch, spaces, metrics, clock, logger, reranking } = options;
   const lexical = createLexicalSearch({ metrics });
   const cache = createResultCache({ database, clock, metrics });
 
   /** Everything that one round of looking finds, best first; `whole` where more candidates could not give more hits. */
-  async function candidates(request: SearchRequest, limit: number, signal?: AbortSignal) {
-    const { mode, max_per_document: maxPerDocument = limit } = request;
+  async function candidates(request: Asked, limit: number, signal?: AbortSignal) {
+    const { mode, space, max_per_document: maxPerDocument = limit } = request;
     const [{ hits: words, met }, { hits: vectors, weight, wordless }] = await Promise.all([
       mode === 'vector'
         ? NO_WORDS
-        : database.tenant((sql) => lexical.find(sql, { ...request, limit, maxPerDocument })),
+        : database.tenant((sql) => lexical.find(sql, { ...request, limit, maxPerDocument, cut: space.cut })),
       mode === 'text' ? NO_VECTORS : vectorSearch.nearest({ ...request, limit }, signal),
     ]);
     const fitting = request.vector_weight ?? vectorShare({ weight, wordless }, met);
@@ -99,7 +104,7 @@ export function createSearch(options: SearchOptions): Search {
   }
 
   /** Enough candidates that so many are left of them once no document has more than its share. */
-  async function enough(request: SearchRequest, signal?: AbortSignal): Promise<SearchHit[]> {
+  async function enough(request: Asked, signal?: AbortSignal): Promise<SearchHit[]> {
     const { top_k: topK, max_per_document: most } = request;
     for (let limit = Math.max(CANDIDATES, topK); ; limit = Math.min(MOST_CANDIDATES, limit * 3)) {
       const { found, whole } = await candidates(request, limit, signal);
@@ -136,12 +141,13 @@ export function createSearch(options: SearchOptions): Search {
   async function answer(request: SearchRequest, signal?: AbortSignal) {
     assertFilter(request.filter);
     const stop = metrics.searchLatencyMs.startTimer({ mode: request.mode });
-    const found = await cache.through(request, () => make(request, signal));
+    const asked = { ...request, space: await spaces.active() };
+    const found = await cache.through(asked, () => make(asked, signal));
     stop();
     return found;
   }
 
-  async function make(request: SearchRequest, signal?: AbortSignal): Promise<Found> {
+  async function make(request: Asked, signal?: AbortSignal): Promise<Found> {
     const { hits, degraded } = await reranked(await enough(request, signal), request, signal);
     const { diversity = 0, min_score: least = 0, top_k: topK } = request;
     const good = least > 0 ? hits.filter(({ score }) => score >= least) : hits;

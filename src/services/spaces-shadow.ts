@@ -6,7 +6,7 @@ import type { SearchFilter } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
 import { messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
-import { addShadow } from '../repositories/spaces-documents.ts';
+import { addShadow, type ChunkPlace, readPlaces } from '../repositories/spaces-documents.ts';
 import { nearestChunks } from '../repositories/vectors.ts';
 import type { OpenSpace, Spaces } from './spaces.ts';
 import { toHalfvec } from './vectors.ts';
@@ -16,6 +16,8 @@ export interface LiveQuestion {
   filter: SearchFilter;
   /** The chunks that the active space found by vectors, best first. */
   found: readonly string[];
+  /** Whose chunks those are. */
+  cut: number;
 }
 
 export interface ShadowReads {
@@ -63,10 +65,37 @@ export function agreementOf(live: readonly string[], other: readonly string[]): 
   return sum / most;
 }
 
+/**
+ * Names of chunks that were cut differently: one that overlaps a live chunk of its document takes its id, each id once, so
+ * that the two lists can be compared. Places count in each pipeline's own text.
+ */
+export function nameAlike(live: readonly ChunkPlace[], other: readonly ChunkPlace[]): string[] {
+  const taken = new Set<string>();
+  return other.map((chunk) => {
+    const same = live.find(
+      (one) =>
+        !taken.has(one.id) && one.documentId === chunk.documentId && one.start < chunk.end && chunk.start < one.end,
+    );
+    if (same) taken.add(same.id);
+    return same?.id ?? chunk.id;
+  });
+}
+
 export function createShadowReads({ database, spaces, random, logger }: ShadowReadsOptions): ShadowReads {
   const running = new Set<Promise<void>>();
 
-  async function compare(space: OpenSpace, { query, filter, found }: LiveQuestion): Promise<void> {
+  /** The other list with each chunk under the name of the live one that says the same place, the first such. */
+  async function namedAlike(live: readonly string[], other: readonly string[]): Promise<string[]> {
+    const places = new Map(
+      (await database.tenant((sql) => readPlaces(sql, [...live, ...other]))).map((place) => [place.id, place]),
+    );
+    return nameAlike(
+      live.flatMap((id) => places.get(id) ?? []),
+      other.flatMap((id) => places.get(id) ?? []),
+    );
+  }
+
+  async function compare(space: OpenSpace, { query, filter, found, cut }: LiveQuestion): Promise<void> {
     try {
       const signal = AbortSignal.timeout(TIMEOUT_MS);
       const { vectors } = await space.embeddings.embed([query], { purpose: 'query', signal });
@@ -75,7 +104,8 @@ export function createShadowReads({ database, spaces, random, logger }: ShadowRe
       const other = await database.tenant((sql) =>
         nearestChunks(sql, { spaceId: space.id, embedding: toHalfvec(vector), limit: NEAREST, filter }),
       );
-      const ids = other.map(({ id }) => id);
+      const others = other.map(({ id }) => id);
+      const ids = space.cut === cut ? others : await namedAlike(found.slice(0, NEAREST), others);
       const seen = { overlap: overlapOf(found, ids), agreement: agreementOf(found, ids) };
       await database.tenant((sql) => addShadow(sql, space.id, seen));
     } catch (error) {

@@ -3,7 +3,7 @@ import type { SearchFilter } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
 import { type Scored, searchChunks } from '../repositories/vectors.ts';
 import type { ResidentQuestion, ResidentVectors } from './resident-vectors.ts';
-import type { OpenSpace, Spaces } from './spaces.ts';
+import type { AskedSpace, OpenSpace, Spaces } from './spaces.ts';
 import type { ShadowReads } from './spaces-shadow.ts';
 import { toHalfvec } from './vectors.ts';
 
@@ -11,6 +11,8 @@ export interface VectorQuestion {
   query: string;
   limit: number;
   filter: SearchFilter;
+  /** By default the active one. */
+  space?: AskedSpace;
 }
 
 export interface VectorAnswer {
@@ -57,15 +59,15 @@ export function createVectorSearch(options: VectorSearchOptions): VectorSearch {
   }
 
   return {
-    async nearest({ query, limit, filter }, signal) {
+    async nearest({ query, limit, filter, space: asked }, signal) {
       // Space and vector belong together, whatever becomes active meanwhile: the space before is still written.
-      const space = await spaces.current();
+      const space = await spaces.current(asked);
       // Bought before the transaction opens: nothing waits for the network inside one.
       const vector = await embed(space, query, signal);
       const { vectorWeight: weight, wordlessWeight: wordless = weight } = space.embeddings;
       if (!vector) return { hits: [], weight, wordless };
       const hits = await nearest({ spaceId: space.id, vector, limit, filter });
-      shadows?.observe({ query, filter, found: hits.map(({ id }) => id) });
+      shadows?.observe({ query, filter, found: hits.map(({ id }) => id), cut: space.cut });
       return { hits, weight, wordless };
     },
   };

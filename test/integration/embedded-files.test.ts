@@ -52,10 +52,10 @@ function mail(text: string, attachments: Attachment[]): string {
   ].join('\r\n');
 }
 
-async function send(rig: Rig, who: Who, eml: string, fields: Record<string, string> = {}) {
+async function send(rig: Rig, who: Who, eml: string, fields: Record<string, string> = {}, filename = 'report.eml') {
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
-  form.append('file', new Blob([eml]), 'report.eml');
+  form.append('file', new Blob([eml]), filename);
   const response = new Response(form);
   const contentType = response.headers.get('content-type') ?? '';
   const { signal } = new AbortController();
@@ -154,4 +154,57 @@ describe('a mail', () => {
     await rig.as(who, () => rig.documents.remove(receipt.document_id));
     expect(await rig.outstanding(who)).toBe(0);
   });
+});
+
+describe('a mailbox', () => {
+  const box = (mails: readonly string[]) =>
+    mails.map((one, at) => `From ada@example.com Mon Mar  ${(at % 9) + 1} 09:30:00 2026\r\n${one}\r\n`).join('');
+  const short = (subject: string, body: string) =>
+    `From: Ada <ada@example.com>\r\nTo: bob@example.com\r\nSubject: ${subject}\r\nDate: Mon, 2 Mar 2026 09:30:00 +0000\r\n\r\n${body}\r\n`;
+
+  test('brings each of its mails along as a document, with its attachments, and lists them', async () => {
+    const rig = await start();
+    const who = await rig.newTenant();
+    const eml = box([
+      short('Penguins', 'A first body about penguins.\r\n>From the south they come.'),
+      mail('A second body about walruses.', [{ name: 'deep.txt', body: 'Deep words about otters.' }]),
+      short('=?utf-8?B?5rW36LGa?=', 'A third body about dolphins.'),
+    ]);
+    const receipt = await send(rig, who, eml, {}, 'archive.mbox');
+    expect(await rig.deliver(who, 'ingest', receipt.task_id)).toEqual({ type: 'done' });
+    const children = await childrenOf(rig, who, receipt.document_id);
+    expect(children.map(({ filename }) => filename)).toEqual([
+      '0001 Penguins.eml',
+      '0002 The report.eml',
+      '0003 海豚.eml',
+    ]);
+    expect(await rig.outstanding(who)).toBe(3);
+    for (const { task_id } of children) await rig.deliver(who, 'ingest', task_id ?? '');
+    const [deep] = await childrenOf(rig, who, children[1]?.id ?? '');
+    expect(deep).toMatchObject({ filename: 'deep.txt' });
+    expect(await found(rig, who, 'dolphins')).toEqual([children[2]?.id ?? '']);
+    const text = await rig.as(who, async () => new Response(await rig.documents.text(receipt.document_id)).text());
+    expect(text).toContain('A mailbox with 3 mails.');
+    expect(text).toContain('- 海豚 · Ada <ada@example.com>');
+    // They go with it.
+    await rig.as(who, () => rig.documents.remove(receipt.document_id));
+    expect(await found(rig, who, 'dolphins')).toEqual([]);
+    expect(await originalsOf(rig, who)).toEqual([]);
+  }, 60_000);
+
+  test('of one mail is that mail, and of very many takes two hundred in and says so', async () => {
+    const rig = await start();
+    const who = await rig.newTenant();
+    const one = await send(rig, who, box([short('Alone', 'A body about seals.')]), {}, 'one.mbox');
+    expect(await rig.deliver(who, 'ingest', one.task_id)).toEqual({ type: 'done' });
+    expect(await childrenOf(rig, who, one.document_id)).toEqual([]);
+    expect(await found(rig, who, 'seals')).toEqual([one.document_id]);
+    const mails = Array.from({ length: 203 }, (_, at) => short(`Number ${at}`, `The body of ${at}.`));
+    const many = await send(rig, who, box(mails), {}, 'many.mbox');
+    expect(await rig.deliver(who, 'ingest', many.task_id)).toEqual({ type: 'done' });
+    expect(await rig.outstanding(who)).toBe(200);
+    const text = await rig.as(who, async () => new Response(await rig.documents.text(many.document_id)).text());
+    expect(text).toContain('A mailbox with 203 mails.');
+    expect(text).toContain('3 were not taken in');
+  }, 60_000);
 });

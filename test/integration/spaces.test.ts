@@ -136,6 +136,7 @@ describe('building', () => {
     const builder = createSpaceBuilder({
       database: rig.database,
       spaces: rig.spaces,
+      ...rig.reading,
       clock: systemClock,
       ids: systemIds,
       logger: silentLogger,
@@ -163,6 +164,7 @@ describe('building', () => {
     const second = createSpaceBuilder({
       database: rig.database,
       spaces: rig.spaces,
+      ...rig.reading,
       clock: systemClock,
       ids: systemIds,
       logger: silentLogger,

@@ -4,6 +4,8 @@ import { createDatabase } from '../../src/db/database.ts';
 import { startEmbeddedDatabase } from '../../src/db/embedded.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { ensureSpace } from '../../src/db/spaces.ts';
+import { createChunker } from '../../src/ingest/chunker.ts';
+import { createSandboxedExtractor } from '../../src/ingest/sandbox.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { newTraceId, runAs } from '../../src/kernel/context.ts';
 import { systemIds } from '../../src/kernel/ids.ts';
@@ -16,6 +18,7 @@ import { createSpaces } from '../../src/services/spaces.ts';
 import { createSpaceBuilder } from '../../src/services/spaces-build.ts';
 import { createVectorTiers } from '../../src/services/vector-tiers.ts';
 import { toHalfvec } from '../../src/services/vectors.ts';
+import { createDiskBlobStore } from '../../src/storage/disk-blob-store.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { createTopics } from '../support/vector-tenants.ts';
 
@@ -104,6 +107,10 @@ test('vectors are searched by codes, and a space is built beside and switched to
   const builder = createSpaceBuilder({
     database,
     spaces,
+    pipeline: 'x',
+    blobs: createDiskBlobStore({ root: folder.path }),
+    extractor: createSandboxedExtractor({ logger }),
+    chunker: createChunker(),
     clock: systemClock,
     ids: systemIds,
     logger,

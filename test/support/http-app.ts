@@ -126,7 +126,8 @@ function scriptedServices(): ApiServices {
       replay: async () => examples.task,
     },
     spaces: {
-      list: async () => ({ items: [examples.space] }),
+      list: async () => page(examples.space),
+      failures: async () => page(examples.spaceFailure),
       create: async () => examples.space,
       activate: async () => examples.space,
       rollback: async () => examples.space,

@@ -51,10 +51,17 @@ import { createUploads } from '../../src/services/uploads.ts';
 import { createVectorSearch } from '../../src/services/vector-search.ts';
 import { createDiskBlobStore } from '../../src/storage/disk-blob-store.ts';
 import { createTenantActors } from '../../src/workers/tenants.ts';
+import { plainExtractor } from './plain-extractor.ts';
 import { createTestDatabase, startRedis } from './services.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 export interface RigOptions {
+  /** Another process of the same installation: its database, Redis and blobs are shared, and stay when this one closes. */
+  of?: {
+    db: Awaited<ReturnType<typeof createTestDatabase>>;
+    redis: Awaited<ReturnType<typeof startRedis>>;
+    folder: Awaited<ReturnType<typeof temporaryFolder>>;
+  };
   reranker?: Reranker;
   embeddings?: EmbeddingProvider;
   /** What embeds for other spaces than the first. */
@@ -69,17 +76,6 @@ export interface RigOptions {
   leaseMs?: number;
   turns?: Turns;
 }
-
-/** Reads a text file as it is: what the real extractor does has tests of its own. */
-const plainExtractor: Extractor = {
-  async extract({ path }) {
-    return { text: await Bun.file(path).text(), title: null, pages: [], headings: [] };
-  },
-  async extractFile({ path }) {
-    const chars = (await Bun.file(path).text()).length;
-    return { textPath: path, chars, title: null, pages: [], headings: [], files: [], release: async () => {} };
-  },
-};
 
 /** A chunk a line, so that a test can count them. */
 const lineChunker: Chunker = {
@@ -118,7 +114,10 @@ export function linesOf(count: number, seed = 'line'): string {
 export type Rig = Awaited<ReturnType<typeof createRig>>;
 
 export async function createRig(options: RigOptions = {}) {
-  const [db, redis, folder] = await Promise.all([createTestDatabase(), startRedis(), temporaryFolder()]);
+  const { of } = options;
+  const [db, redis, folder] = of
+    ? [of.db, of.redis, of.folder]
+    : await Promise.all([createTestDatabase(), startRedis(), temporaryFolder()]);
   const logger = silentLogger;
   const [clock, ids, metrics] = [systemClock, systemIds, createMetrics()];
   const database = createDatabase({ url: db.url, ownerUrl: db.adminUrl, max: 20, embedded: false });
@@ -127,12 +126,8 @@ export async function createRig(options: RigOptions = {}) {
   const blobs = createDiskBlobStore({ root: folder.path });
   const embeddings = options.embeddings ?? createBuiltinEmbeddings({ dimensions: 64 });
   const chunker = options.chunker ?? lineChunker;
-  await ensureSpace(database, {
-    provider: embeddings.provider,
-    model: embeddings.model,
-    dimensions: embeddings.dimensions,
-    pipeline: chunker.version,
-  });
+  const { provider, model, dimensions } = embeddings;
+  if (!of) await ensureSpace(database, { provider, model, dimensions, pipeline: chunker.version });
   const publisher = createEventPublisher({ clients, keys, clock, logger, ttlSeconds: 600, maxLen: 1_000 });
   const announcer = createAnnouncer({ publisher, logger });
   const control = createControl({ clients, keys, clock, logger });
@@ -143,16 +138,17 @@ export async function createRig(options: RigOptions = {}) {
     database,
     open: async ({ model, dimensions }) =>
       [embeddings, ...(options.others ?? [])].find((one) => one.model === model && one.dimensions === dimensions),
-    pipeline: lineChunker.version,
+    pipeline: chunker.version,
     clock,
     logger,
   });
-  const builder = createSpaceBuilder({ database, spaces, clock, ids, logger, metrics });
+  const reading = { blobs, extractor: options.extractor ?? plainExtractor, chunker, pipeline: chunker.version };
+  const builder = createSpaceBuilder({ database, spaces, ...reading, clock, ids, logger, metrics });
   const shadows = createShadowReads({ database, spaces, random: () => 0, logger });
   const residents = createResidentVectors({ database, clock, logger, metrics });
   const vectors = createVectorSearch({ database, spaces, shadows, residents, embed: createQueryVectors({ metrics }) });
   const reranking = { reranker: options.reranker ?? createBuiltinRerank(), byDefault: false };
-  const search = createSearch({ database, vectors, metrics, clock, logger, reranking });
+  const search = createSearch({ database, vectors, spaces, metrics, clock, logger, reranking });
   const hub = createHub({ clients, keys, clock, logger, source: createTopicSource(database) });
   await control.start();
   await hub.start();
@@ -160,9 +156,7 @@ export async function createRig(options: RigOptions = {}) {
   const documents = createDocuments({ database, blobs, announcer, control, logger });
   const ingestion = createIngestion({
     ...work,
-    blobs,
-    extractor: options.extractor ?? plainExtractor,
-    chunker,
+    ...reading,
     spaces,
     alsoWrite: builder.alsoWrite,
     embedded: createEmbeddedFiles({
@@ -217,6 +211,7 @@ export async function createRig(options: RigOptions = {}) {
     tenants,
     search,
     spaces,
+    reading,
     builder,
     shadows,
     newTenant,
@@ -278,6 +273,7 @@ export async function createRig(options: RigOptions = {}) {
       await control.stop();
       await clients.close();
       await database.close();
+      if (of) return;
       await Promise.all([db.drop(), redis.stop()]);
       await folder.remove();
     },

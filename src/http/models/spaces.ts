@@ -13,8 +13,18 @@ export const SpaceBody = Type.Object(
         description: '`openai` or `builtin`; by default the active space’s',
       }),
     ),
-    model: Type.String({ minLength: 1, maxLength: 200 }),
-    dimensions: Type.Integer({ minimum: 1, maximum: 4_000 }),
+    model: Type.Optional(Type.String({ minLength: 1, maxLength: 200, description: 'By default the active space’s' })),
+    dimensions: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 4_000, description: 'By default the active space’s' }),
+    ),
+    pipeline: Type.Optional(
+      Type.Unsafe<'active' | 'current'>({
+        type: 'string',
+        enum: ['active', 'current'],
+        description:
+          '`current`: every document is read and cut anew by this release’s extractors and chunker; `active`, the default: the chunks that there are',
+      }),
+    ),
     shadow_share: Type.Optional(
       Type.Number({
         minimum: 0,

@@ -1,5 +1,5 @@
 /**
- * E-mails (EML): who wrote to whom, when and about what, then the message. Attachments become files, for documents of
+ * E-mails (EML, and mailboxes of them): who wrote to whom, when and about what, then the message. Attachments become files, for documents of
  * their own; a picture that the message shows is not one.
  */
 import PostalMime, { type Address, type Email } from 'postal-mime';
@@ -8,12 +8,15 @@ import { ExtractError } from '../extract-error.ts';
 import type { HeldExtractor } from '../extract-file.ts';
 import { markdownOfHtml } from '../html-tree.ts';
 import { mailText } from '../mail-text.ts';
+import { extractMailbox, isMailbox } from './mailbox.ts';
 
 const MAX_NESTING = 40;
 const MAX_HEADER_BYTES = 1024 * 1024;
 
 export const extractEml: HeldExtractor = async ({ path }, { addFile }) => {
-  const mail = await parse(await Bun.file(path).bytes());
+  const box = (await isMailbox(path)) ? await extractMailbox(path, { addFile }) : undefined;
+  if (box && 'list' in box) return box.list;
+  const mail = await parse(box?.only ?? (await Bun.file(path).bytes()));
   for (const { filename, mimeType, content, disposition, related } of mail.attachments) {
     const shown = related === true && disposition !== 'attachment' && mimeType.startsWith('image/');
     if (shown) continue;
