@@ -30,19 +30,19 @@ export interface WrittenVersion {
 }
 
 /** Where every batch ends: chunks that are there already (of an attempt cut off after its commit) stay as they are. */
-const insertBatch = (sql: Sql, { documentId, version, privateTo, spaceId }: WrittenVersion) => sql`
+const insertBatch = (sql: Sql, batch: string, { documentId, version, privateTo, spaceId }: WrittenVersion) => sql`
   with new_chunks as (
     insert into chunks (id, document_id, version, ordinal, private_to, text, start_offset, end_offset, page, headings,
       tokens, terms, tsv)
     select id, ${documentId}, ${version}, ordinal, ${privateTo}, text, start_offset, end_offset, page, headings, tokens,
       terms, tsv
-    from batch
+    from ${sql(batch)}
     on conflict (tenant_id, document_id, version, ordinal) do nothing
     returning id
   )
   insert into chunk_vectors (chunk_id, space_id, document_id, version, private_to, content_hash, embedding)
   select id, ${spaceId}, ${documentId}, ${version}, ${privateTo}, content_hash, embedding
-  from batch join new_chunks using (id)`;
+  from ${sql(batch)} join new_chunks using (id)`;
 
 /** Writes a batch of a version that is not live, in the caller's transaction. `copies`: the server can COPY. */
 export async function insertChunks(
@@ -57,7 +57,7 @@ export async function insertChunks(
 }
 
 async function copyBatch(sql: Sql, version: WrittenVersion, chunks: readonly IndexedChunk[]): Promise<void> {
-  await copyIn(
+  const batch = await copyIn(
     sql,
     {
       name: 'batch',
@@ -66,7 +66,7 @@ async function copyBatch(sql: Sql, version: WrittenVersion, chunks: readonly Ind
     },
     encode(chunks),
   );
-  await insertBatch(sql, version);
+  await insertBatch(sql, batch, version);
 }
 
 function encode(chunks: readonly IndexedChunk[]): Uint8Array {
@@ -107,7 +107,7 @@ async function unnestBatch(sql: Sql, version: WrittenVersion, chunks: readonly I
       ${column((c) => Buffer.from(c.contentHash).toString('hex'))}::text[],
       ${column((c) => halfvecText(c.embedding))}::text[]
     ) as b(id, ordinal, text, start_offset, end_offset, page, headings, tokens, terms, tsv, content_hash, embedding)`;
-  await insertBatch(sql, version);
+  await insertBatch(sql, 'batch', version);
 }
 
 /**
