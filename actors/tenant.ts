@@ -4,12 +4,12 @@
  *
  *   active (no child … many children) → draining (RELEASE: children hand their work back) → done
  */
-import { type ActorRefFrom, assign, enqueueActions, type OutputFrom, setup } from 'xstate';
+import { type ActorRefFrom, createActor, type OutputFrom, setup } from 'xstate';
 import type { Job } from '../src/contracts/index.ts';
 import type { Scope } from '../src/kernel/context.ts';
 import type { Outcome } from '../src/kernel/outcome.ts';
-import { chatSession } from './chat-session.ts';
-import { uploadPipeline } from './upload-pipeline.ts';
+import type { chatSession } from './chat-session.ts';
+import type { uploadPipeline } from './upload-pipeline.ts';
 
 export interface TenantInput {
   tenantId: string;
@@ -21,7 +21,8 @@ interface Running {
 }
 
 interface Context extends TenantInput {
-  running: Readonly<Record<string, Running>>;
+  /** Changed in place: a copy for each job would cost as much as there are jobs. */
+  readonly running: Map<string, Running>;
 }
 
 export type TenantEvent =
@@ -37,74 +38,75 @@ export type TenantEvent =
 /** Child ids hold no dot: a wildcard event descriptor ends at one. */
 const childId = (job: Pick<Job, 'lane' | 'id'>) => `${job.lane}:${job.id}`;
 
-function without(running: Context['running'], id: string): Context['running'] {
-  const { [id]: _gone, ...rest } = running;
-  return rest;
+/** Tells how a child ended, and forgets it. */
+function settle({ running }: Context, id: string, outcome: Outcome): void {
+  const child = running.get(id);
+  running.delete(id);
+  child?.settled(outcome);
 }
 
-export const tenant = setup({
-  types: { context: {} as Context, input: {} as TenantInput, events: {} as TenantEvent },
-  actors: { uploadPipeline, chatSession },
-}).createMachine({
-  id: 'tenant',
-  context: ({ input }) => ({ ...input, running: {} }),
-  initial: 'active',
-  states: {
-    active: {
-      on: {
-        DELIVER: {
-          actions: enqueueActions(({ context, event, enqueue }) => {
-            const id = childId(event.job);
-            // The same job is running here already: its own delivery will settle it.
-            if (context.running[id]) {
-              event.settled({ type: 'superseded' });
-              return;
-            }
-            enqueue.assign({
-              running: ({ context: now, spawn }) => {
-                const input = { job: event.job, scope: event.scope };
-                const ref =
-                  event.job.lane === 'ingest'
-                    ? spawn('uploadPipeline', { id, input })
-                    : spawn('chatSession', { id, input });
-                return { ...now.running, [id]: { ref, settled: event.settled } };
-              },
-            });
-          }),
-        },
-        CANCEL: {
-          actions: ({ context, event }) => {
-            context.running[`ingest:${event.id}`]?.ref.send({ type: 'CANCEL' });
-            context.running[`chat:${event.id}`]?.ref.send({ type: 'CANCEL' });
+/** What the children are made from; their effects are supplied with it. */
+export interface TenantChildren {
+  uploadPipeline: typeof uploadPipeline;
+  chatSession: typeof chatSession;
+}
+
+/**
+ * The machine of one process. Its children are made by an action, each with the tenant as its parent, and not by `spawn`:
+ * that copies what the machine knows of all of them for each, twice.
+ */
+export const createTenant = ({ uploadPipeline, chatSession }: TenantChildren) =>
+  setup({
+    types: { context: {} as Context, input: {} as TenantInput, events: {} as TenantEvent },
+  }).createMachine({
+    id: 'tenant',
+    context: ({ input }) => ({ ...input, running: new Map() }),
+    initial: 'active',
+    states: {
+      active: {
+        on: {
+          DELIVER: {
+            actions: ({ context, event, self }) => {
+              const id = childId(event.job);
+              // The same job is running here already: its own delivery will settle it.
+              if (context.running.has(id)) {
+                event.settled({ type: 'superseded' });
+                return;
+              }
+              const options = { id, parent: self, input: { job: event.job, scope: event.scope } };
+              const ref =
+                event.job.lane === 'ingest' ? createActor(uploadPipeline, options) : createActor(chatSession, options);
+              context.running.set(id, { ref, settled: event.settled });
+              ref.start();
+            },
           },
+          CANCEL: {
+            actions: ({ context, event }) => {
+              context.running.get(`ingest:${event.id}`)?.ref.send({ type: 'CANCEL' });
+              context.running.get(`chat:${event.id}`)?.ref.send({ type: 'CANCEL' });
+            },
+          },
+          RELEASE: 'draining',
         },
-        RELEASE: 'draining',
+      },
+      draining: {
+        entry: ({ context }) => {
+          for (const { ref } of context.running.values()) ref.send({ type: 'RELEASE' });
+        },
+        on: {
+          DELIVER: { actions: ({ event }) => event.settled({ type: 'abandoned' }) },
+        },
+        always: { guard: ({ context }) => context.running.size === 0, target: 'done' },
+      },
+      done: { type: 'final' },
+    },
+    on: {
+      'xstate.done.actor.*': { actions: ({ context, event }) => settle(context, event.actorId, event.output) },
+      // A child that threw has written nothing: its lease brings the job back.
+      'xstate.error.actor.*': {
+        actions: ({ context, event }) => settle(context, event.actorId, { type: 'abandoned' }),
       },
     },
-    draining: {
-      entry: ({ context }) => {
-        for (const { ref } of Object.values(context.running)) ref.send({ type: 'RELEASE' });
-      },
-      on: {
-        DELIVER: { actions: ({ event }) => event.settled({ type: 'abandoned' }) },
-      },
-      always: { guard: ({ context }) => Object.keys(context.running).length === 0, target: 'done' },
-    },
-    done: { type: 'final' },
-  },
-  on: {
-    'xstate.done.actor.*': {
-      actions: [
-        ({ context, event }) => context.running[event.actorId]?.settled(event.output),
-        assign({ running: ({ context, event }) => without(context.running, event.actorId) }),
-      ],
-    },
-    // A child that threw has written nothing: its lease brings the job back.
-    'xstate.error.actor.*': {
-      actions: [
-        ({ context, event }) => context.running[event.actorId]?.settled({ type: 'abandoned' }),
-        assign({ running: ({ context, event }) => without(context.running, event.actorId) }),
-      ],
-    },
-  },
-});
+  });
+
+export type Tenant = ReturnType<typeof createTenant>;

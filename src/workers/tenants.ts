@@ -3,7 +3,7 @@
  * its last one has ended, so a tenant without work costs nothing.
  */
 import { type ActorRefFrom, createActor } from 'xstate';
-import { tenant } from '../../actors/tenant.ts';
+import { createTenant, type Tenant } from '../../actors/tenant.ts';
 import type { Delivery, Lane } from '../contracts/index.ts';
 import { newTraceId, runDetached, type Scope } from '../kernel/context.ts';
 import { messageOf } from '../kernel/errors.ts';
@@ -31,8 +31,9 @@ export interface TenantActorsOptions {
 }
 
 interface Entry {
-  ref: ActorRefFrom<typeof tenant>;
-  jobs: number;
+  ref: ActorRefFrom<Tenant>;
+  /** Told how each job ended. */
+  jobs: Set<(outcome: Outcome) => void>;
 }
 
 function scopeOf({ job }: Delivery): Scope {
@@ -40,7 +41,7 @@ function scopeOf({ job }: Delivery): Scope {
 }
 
 export function createTenantActors({ ingestion, answering, logger }: TenantActorsOptions): TenantActors {
-  const machine = tenant.provide({ actors: { uploadPipeline: ingestion.machine, chatSession: answering.machine } });
+  const machine = createTenant({ uploadPipeline: ingestion.machine, chatSession: answering.machine });
   const entries = new Map<string, Entry>();
   let leaving = false;
 
@@ -49,22 +50,27 @@ export function createTenantActors({ ingestion, answering, logger }: TenantActor
     if (known) return known;
     // Not in the scope of whoever happens to deliver the first job; each effect enters its own job's.
     const ref = runDetached(() => createActor(machine, { input: { tenantId } }));
+    const entry: Entry = { ref, jobs: new Set() };
+    const abandon = () => {
+      for (const settled of entry.jobs) settled({ type: 'abandoned' });
+    };
     // An actor that errs with nobody listening would end the process.
     ref.subscribe({
+      complete: abandon,
       error: (error) => {
         logger.error({ err: error, tenant_id: tenantId }, `tenant actor failed: ${messageOf(error)}`);
-        entries.delete(tenantId);
+        if (entries.get(tenantId) === entry) entries.delete(tenantId);
+        abandon();
       },
     });
-    const entry = { ref, jobs: 0 };
     entries.set(tenantId, entry);
     runDetached(() => ref.start());
     return entry;
   }
 
-  function leave(tenantId: string, entry: Entry): void {
-    entry.jobs -= 1;
-    if (entry.jobs > 0 || entries.get(tenantId) !== entry) return;
+  function leave(tenantId: string, entry: Entry, settled: (outcome: Outcome) => void): void {
+    entry.jobs.delete(settled);
+    if (entry.jobs.size > 0 || entries.get(tenantId) !== entry) return;
     entries.delete(tenantId);
     entry.ref.stop();
   }
@@ -74,18 +80,13 @@ export function createTenantActors({ ingestion, answering, logger }: TenantActor
       if (leaving) return { type: 'abandoned' };
       const { job } = delivery;
       const entry = entryFor(job.tenantId);
-      entry.jobs += 1;
       const { promise, resolve } = Promise.withResolvers<Outcome>();
-      const stopped = entry.ref.subscribe({
-        complete: () => resolve({ type: 'abandoned' }),
-        error: () => resolve({ type: 'abandoned' }),
-      });
+      entry.jobs.add(resolve);
       runDetached(() => entry.ref.send({ type: 'DELIVER', job, scope: scopeOf(delivery), settled: resolve }));
       try {
         return await promise;
       } finally {
-        stopped.unsubscribe();
-        leave(job.tenantId, entry);
+        leave(job.tenantId, entry, resolve);
       }
     },
 

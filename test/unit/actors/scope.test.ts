@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from 'bun:test';
 import { createActor } from 'xstate';
 import { chatSession } from '../../../actors/chat-session.ts';
 import { effect, type Scoped } from '../../../actors/effect.ts';
-import { tenant } from '../../../actors/tenant.ts';
+import { createTenant } from '../../../actors/tenant.ts';
 import { type IngestAttempt, uploadPipeline } from '../../../actors/upload-pipeline.ts';
 import type { Job } from '../../../src/contracts/index.ts';
 import { currentScope, runAs, type Scope } from '../../../src/kernel/context.ts';
@@ -52,7 +52,7 @@ function actorThatNotes(seen: [string, string][], gate: Promise<void>) {
       }),
     },
   });
-  const ref = createActor(tenant.provide({ actors: { uploadPipeline: pipeline, chatSession } }), {
+  const ref = createActor(createTenant({ uploadPipeline: pipeline, chatSession }), {
     input: { tenantId: A.tenantId },
   });
   ref.subscribe({ error: () => undefined });
