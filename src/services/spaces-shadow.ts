@@ -69,7 +69,7 @@ export function agreementOf(live: readonly string[], other: readonly string[]): 
  * Names of chunks that were cut differently: one that overlaps a live chunk of its document takes its id, each id once, so
  * that the two lists can be compared. Places count in each pipeline's own text.
  */
-export function nameAlike(live: readonly ChunkPlace[], other: readonly ChunkPlace[]): string[] {
+function nameAlike(live: readonly ChunkPlace[], other: readonly ChunkPlace[]): string[] {
   const taken = new Set<string>();
   return other.map((chunk) => {
     const same = live.find(
