@@ -18,7 +18,7 @@ import type { ForwardIndex } from './forward-index.ts';
 import { inverseDocumentFrequency, termSaturation, type WeightedTerm } from './lexical.ts';
 
 /** So many of the best candidates are looked at. */
-export const LOOKED_AT = 60;
+export const LOOKED_AT = 100;
 
 /**
  * Shares of the document's score, and of the better neighbour's beside the chunk's own. A single turn says little without

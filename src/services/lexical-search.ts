@@ -59,6 +59,8 @@ const MEMBER_BYTES = 24;
 const FIRST_ASKED = 200;
 const MORE = 8;
 const MOST_ASKED = 10_000;
+/** So many times more than are wanted are weighed: a turn of a talk is often found by those around it. */
+const WEIGHED = 2;
 /** Kept between searches, in bytes and in terms. */
 const KEPT_SEGMENTS = 64 * 1024 * 1024;
 const KEPT_TERMS = 1_000_000;
@@ -193,17 +195,18 @@ export function createLexicalSearch({ metrics }: { metrics: Metrics }): LexicalS
     const documentScores = ranking.documentScores(candidates);
     const idf = (term: string) =>
       inverseDocumentFrequency(corpus.statistics.df.get(term) ?? 0, corpus.statistics.chunks);
+    const usual = usualKind([...looked.values()].map(({ kind }) => kind));
     const found = candidates.map(({ id, part, number, score }, at) => ({
       id,
       score: score + unreadScore(terms, corpus, { part, number }, looked.get(id)?.index, idf),
       documentScore: documentScores[at] ?? 0,
       neighbourScore: neighbourScore(corpus, ranking, part, number),
-      kind: looked.get(id)?.kind ?? ('prose' as const),
+      kind: looked.get(id)?.kind ?? usual,
       index: looked.get(id)?.index ?? null,
     }));
     const wanted = terms.reduce((sum, { term, weight }) => sum + weight * idf(term), 0);
     const met = Math.max(...found.map(({ score }) => score)) / Math.max(wanted, Number.MIN_VALUE);
-    return { hits: weighEvidence(terms, found, idf), met };
+    return { hits: weighEvidence(terms, found, idf).slice(0, limit), met };
   }
 
   return { find };
@@ -250,6 +253,12 @@ function corpusOf(
   };
 }
 
+/** What most of them are; what was not looked at is taken for that. */
+function usualKind(kinds: readonly ContentKind[]): ContentKind {
+  const counts = Map.groupBy(kinds, (kind) => kind);
+  return [...counts].sort(([, a], [, b]) => b.length - a.length)[0]?.[0] ?? 'prose';
+}
+
 /** The better of the scores of the chunks before and behind in the same document. */
 function neighbourScore({ parts }: Corpus, ranking: Ranking, part: number, number: number): number {
   const documents = parts[part]?.part.documents;
@@ -281,7 +290,10 @@ interface Findable extends Candidate {
   readonly id: string;
 }
 
-/** The best candidates that may be found now, under the filter: ever more are asked about until there are enough. */
+/**
+ * The best candidates that may be found now, under the filter, at most `WEIGHED` times the limit: ever more are asked
+ * about until there are enough.
+ */
 async function findable(
   sql: Sql,
   corpus: Corpus,
@@ -290,8 +302,7 @@ async function findable(
 ): Promise<Findable[]> {
   const kept: Findable[] = [];
   const uses = new Map<string, number>();
-  let counted = 0;
-  for (let [from, size] = [0, Math.max(FIRST_ASKED, 2 * limit)]; counted < limit && from < ranking.found; ) {
+  for (let [from, size] = [0, Math.max(FIRST_ASKED, WEIGHED * limit)]; kept.length < limit && from < ranking.found; ) {
     const asked = ranking.best(from + size).slice(from);
     if (asked.length === 0) break;
     const named = asked.map((candidate) => ({ ...candidate, id: corpus.idOf(candidate) }));
@@ -306,11 +317,10 @@ async function findable(
     );
     for (const candidate of named) {
       const document = live.get(candidate.id);
-      if (document === undefined || counted >= limit) continue;
+      if (document === undefined || kept.length >= WEIGHED * limit) continue;
       const use = (uses.get(document) ?? 0) + 1;
       uses.set(document, use);
       if (use > maxPerDocument) continue;
-      counted += 1;
       kept.push(candidate);
     }
     from += asked.length;

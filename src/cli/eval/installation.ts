@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 
 const MAIN = fileURLToPath(new URL('../../main.ts', import.meta.url));
 const START_TIMEOUT_MS = 120_000;
+const STOP_TIMEOUT_MS = 5_000;
 /** The end of its output, shown where it fails. */
 const KEPT_OUTPUT = 8_000;
 
@@ -63,7 +64,9 @@ export async function startInstallation(dataDir: string | undefined): Promise<In
   const timer = setTimeout(() => address.reject(new Error(`DreamHub does not start:\n${text}`)), START_TIMEOUT_MS);
   const stop = async () => {
     child.kill('SIGTERM');
-    await ended;
+    // What still waits for the pipeline is of no use to anybody: asked a second time, it ends at once.
+    const impatience = setTimeout(() => child.kill('SIGTERM'), STOP_TIMEOUT_MS);
+    await ended.finally(() => clearTimeout(impatience));
     if (dataDir === undefined) await rm(folder, { recursive: true, force: true });
   };
   try {
