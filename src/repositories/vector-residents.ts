@@ -39,15 +39,16 @@ export function uuidAt(bytes: Uint8Array, at: number): string {
 const generation = (sql: Sql) => sql`
   coalesce((select generation from corpus_generations where tenant_id = current_setting('app.tenant_id')::uuid), 0)`;
 
-/** Every document that the scope may find in the space, as of one moment. */
-export async function listDocuments(sql: Sql, spaceId: number): Promise<Listing> {
+/** Every document that the scope may find in the space, or those that its user alone may find, as of one moment. */
+export async function listDocuments(sql: Sql, spaceId: number, which: 'all' | 'own' = 'all'): Promise<Listing> {
   const [row] = await sql<(Omit<Listing, 'documents'> & { packed: Uint8Array | null })[]>`
     select ${generation(sql)} as generation, e.dimensions, coalesce(t.tier, 'exact') as tier,
       coalesce(t.candidates, 0) as candidates,
       (select string_agg(uuid_send(s.document_id) || int4send(s.version) || int4send(s.chunks)
           || case when s.private_to is null then '\\x00'::bytea else '\\x01'::bytea end, '')
         from document_spaces s
-        where s.tenant_id = current_setting('app.tenant_id')::uuid and s.space_id = ${spaceId}) as packed
+        where s.tenant_id = current_setting('app.tenant_id')::uuid and s.space_id = ${spaceId}
+          ${which === 'own' ? sql`and s.private_to is not null` : sql``}) as packed
     from embedding_spaces e
     left join vector_tiers t on t.tenant_id = current_setting('app.tenant_id')::uuid and t.space_id = e.id
     where e.id = ${spaceId}`;

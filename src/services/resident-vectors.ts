@@ -88,6 +88,9 @@ const SCANNED_AT_ONCE = { codes: 32_768, vectors: 2_048 } as const;
 const READ_AT_ONCE = 2;
 /** After each change the list of them is read and gone through: some microseconds each. */
 const MOST_DOCUMENTS = 50_000;
+/** What a document and a part take beside their rows, about. */
+const DOCUMENT_BYTES = 200;
+const PART_BYTES = 200;
 const MOST_TRIES = 3;
 
 /** What all of a tenant see, or what one user alone does. */
@@ -128,11 +131,20 @@ export function createResidentVectors(options: ResidentVectorsOptions): Resident
     return { shared, own };
   }
 
-  /** As it is now. One reads at a time for a tenant and space: who comes second finds most of it read. */
-  async function read(spaceId: number): Promise<Both | undefined> {
+  /**
+   * As it is now, or as somebody has read it since `stale`, which is no longer true: who looks for too little finds out. One
+   * reads at a time for a tenant and space, so a crowd that asks after a change waits for one list.
+   */
+  async function read(spaceId: number, stale?: Both): Promise<Both | undefined> {
     const { shared } = keys(spaceId);
-    for (let other = reading.get(shared); other; other = reading.get(shared)) await other.catch(() => undefined);
-    const mine = refresh(spaceId).finally(() => reading.delete(shared));
+    for (;;) {
+      const both = kept(spaceId);
+      if (both && both.shared.generation > (stale?.shared.generation ?? -1)) return both;
+      const other = reading.get(shared);
+      if (!other) break;
+      await other.catch(() => undefined);
+    }
+    const mine = refresh(spaceId, stale).finally(() => reading.delete(shared));
     reading.set(shared, mine);
     return mine;
   }
@@ -147,7 +159,22 @@ export function createResidentVectors(options: ResidentVectorsOptions): Resident
     return bytesOf(vectors, chunks) >= least && bytesOf(shape, chunks) <= capacity / 2 ? shape : undefined;
   }
 
-  async function refresh(spaceId: number): Promise<Both | undefined> {
+  async function refresh(spaceId: number, stale: Both | undefined): Promise<Both | undefined> {
+    return (await refreshOwn(spaceId, stale)) ?? refreshBoth(spaceId);
+  }
+
+  /** Where what all may see is as it was when it was read, and this user has not asked yet; else `undefined`. */
+  async function refreshOwn(spaceId: number, stale: Both | undefined): Promise<Both | undefined> {
+    const key = keys(spaceId);
+    const shared = parts.get(key.shared);
+    if (!shared || shared === stale?.shared || shared.until <= clock.now()) return undefined;
+    const listing = await database.tenant((sql) => listDocuments(sql, spaceId, 'own'));
+    if (listing.generation !== shared.generation) return undefined;
+    const own = await make({ spaceId, name: key.own, shape: shared.rows.shape, listing }, listing.documents);
+    return own && { shared, own };
+  }
+
+  async function refreshBoth(spaceId: number): Promise<Both | undefined> {
     const key = keys(spaceId);
     const listing = await database.tenant((sql) => listDocuments(sql, spaceId));
     const shape = shapeFor(listing);
@@ -155,24 +182,22 @@ export function createResidentVectors(options: ResidentVectorsOptions): Resident
       left.set(key.shared, clock.now() + LISTED_MS);
       return undefined;
     }
-    const make = async (name: string, documents: readonly ListedDocument[]): Promise<Part | undefined> => {
-      const before = parts.get(name);
-      const rows = await arrange(spaceId, shape, documents, before?.rows);
-      if (!rows) return undefined;
-      const { generation, candidates } = listing;
-      const part: Part = { rows, generation, candidates, until: clock.now() + LISTED_MS };
-      parts.set(name, part, bytesOf(shape, rows.rows) + documents.length * 200 + 200);
-      return part;
-    };
-    const shared = await make(
-      key.shared,
-      listing.documents.filter(({ isPrivate }) => !isPrivate),
-    );
-    const own = await make(
-      key.own,
-      listing.documents.filter(({ isPrivate }) => isPrivate),
-    );
+    const [all, mine] = [false, true].map((own) => listing.documents.filter(({ isPrivate }) => isPrivate === own));
+    const shared = await make({ spaceId, name: key.shared, shape, listing }, all ?? []);
+    const own = await make({ spaceId, name: key.own, shape, listing }, mine ?? []);
     return shared && own && { shared, own };
+  }
+
+  async function make(
+    { spaceId, name, shape, listing }: { spaceId: number; name: string; shape: RowShape; listing: Listing },
+    documents: readonly ListedDocument[],
+  ): Promise<Part | undefined> {
+    const rows = await arrange(spaceId, shape, documents, parts.get(name)?.rows);
+    if (!rows) return undefined;
+    const { generation, candidates } = listing;
+    const part: Part = { rows, generation, candidates, until: clock.now() + LISTED_MS };
+    parts.set(name, part, bytesOf(shape, rows.rows) + documents.length * DOCUMENT_BYTES + PART_BYTES);
+    return part;
   }
 
   async function arrange(
@@ -226,12 +251,13 @@ export function createResidentVectors(options: ResidentVectorsOptions): Resident
       if (!isKept || (left.get(key) ?? 0) > clock.now()) return undefined;
       let both = kept(question.spaceId);
       metrics.cacheRequests.inc({ cache: 'vectors', result: both ? 'hit' : 'miss' });
+      let stale: Both | undefined;
       for (let tries = 0; tries < MOST_TRIES; tries++) {
-        both ??= await read(question.spaceId);
+        both ??= await read(question.spaceId, stale);
         const found = both && (await answer(both, question));
         if (found) return found;
         if ((left.get(key) ?? 0) > clock.now()) break;
-        both = undefined;
+        [stale, both] = [both, undefined];
       }
       return undefined;
     },

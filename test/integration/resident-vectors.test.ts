@@ -190,6 +190,32 @@ describe.each(['vectors', 'codes'] as const)('by %s', (kind) => {
   });
 });
 
+test('reads a change once, whoever asks at that moment, and of a colleague only what is theirs', async () => {
+  const [who] = await load([300]);
+  const everybody = [who, ...Array.from({ length: 4 }, () => ({ tenantId: who.tenantId, userId: systemIds.uuid() }))];
+  let transactions = 0;
+  const counted: Database = {
+    ...database,
+    tenant: (fn) => {
+      transactions += 1;
+      return database.tenant(fn);
+    },
+  };
+  const { nearest } = node({ database: counted });
+  const vector = topics.vector();
+  const ask = () => Promise.all(everybody.flatMap((one) => [nearest(one, vector), nearest(one, vector)]));
+  for (const found of await ask()) expectSame(found, await exactly(who, vector));
+  // A list and its rows, and a list of each colleague's own.
+  expect(transactions).toBeLessThanOrEqual(2 + 4);
+  const [twin] = await publish(who, [vector]);
+  transactions = 0;
+  for (const found of await ask()) expect(idsOf(found)[0]).toBe(twin ?? '');
+  expect(transactions).toBeLessThanOrEqual(2 + 4);
+  transactions = 0;
+  await ask();
+  expect(transactions).toBe(0);
+});
+
 test('begins anew where a document goes while it is read', async () => {
   const [who] = await load([400]);
   const vector = topics.vector();
