@@ -12,6 +12,7 @@ interface Span {
 
 /** Means over questions; the union of what was retrieved counts once. */
 export interface ChunkFigures {
+  questions: number;
   chunks: number;
   /** Share of the evidence that was retrieved. */
   recall: number;
@@ -23,16 +24,22 @@ export interface ChunkFigures {
 
 const RETRIEVED = 5;
 
-/** `every`: asks each n-th question only. */
+/** `every`: asks each n-th question only; `within`: of the first so many characters of each corpus. */
 export async function measureChunking(
   chunking: Chunking,
   embeddings: EmbeddingProvider,
-  { every = 1, retrieved = RETRIEVED }: { every?: number; retrieved?: number } = {},
+  {
+    every = 1,
+    within = Number.POSITIVE_INFINITY,
+    retrieved = RETRIEVED,
+  }: { every?: number; within?: number; retrieved?: number } = {},
 ): Promise<ChunkFigures> {
-  const questions = (await readQuestions()).filter((_, at) => at % every === 0);
+  const questions = (await readQuestions())
+    .filter(({ evidence }) => evidence.every(({ end }) => end <= within))
+    .filter((_, at) => at % every === 0);
   const sums = { chunks: 0, recall: 0, precision: 0, iou: 0 };
   for (const [corpus, asked] of Map.groupBy(questions, (question) => question.corpus)) {
-    const text = await readCorpus(corpus);
+    const text = (await readCorpus(corpus)).slice(0, within);
     const stream = createChunkStream({ headings: markdownHeadings(text), pages: [] }, chunking, estimatingCounter);
     const chunks = stream.push(text).concat(stream.end());
     const passages = chunks.map(({ headings, text: own }) =>
@@ -63,7 +70,13 @@ export async function measureChunking(
     }
   }
   const mean = (sum: number) => Number((sum / questions.length).toFixed(3));
-  return { chunks: sums.chunks, recall: mean(sums.recall), precision: mean(sums.precision), iou: mean(sums.iou) };
+  return {
+    questions: questions.length,
+    chunks: sums.chunks,
+    recall: mean(sums.recall),
+    precision: mean(sums.precision),
+    iou: mean(sums.iou),
+  };
 }
 
 async function embedAll(
