@@ -20,10 +20,9 @@ export interface OpenTopic {
 
 export interface TopicEnds {
   /**
-   * Which of these have ended by their rows, and whose they are; `userId` is null where there is no row any more. Called in
-   * no scope.
+   * Which of these have ended by their rows, and whose they are; what has no row has not ended. Called in no scope.
    */
-  findEnded(topics: readonly OpenTopic[]): Promise<(OpenTopic & { userId: string | null })[]>;
+  findEnded(topics: readonly OpenTopic[]): Promise<(OpenTopic & { userId: string })[]>;
   /** Appends the end of a topic of the scope's user to its log. Rejects with `unavailable` when it could not. */
   announce(topic: LogTopic): Promise<void>;
 }
@@ -34,8 +33,6 @@ export interface FollowedTopic extends OpenTopic {
   waitingSince(): number | null;
   /** Everybody catches up from the log. */
   resync(): void;
-  /** Everybody is told the whole state anew, or that there is none for them any more. */
-  distrust(): void;
 }
 
 export interface EndWatchOptions {
@@ -99,9 +96,8 @@ export function createEndWatch(options: EndWatchOptions): EndWatch {
     return taken.map(({ topic }) => topic);
   }
 
-  async function end(followedTopic: FollowedTopic, userId: string | null): Promise<void> {
+  async function end(followedTopic: FollowedTopic, userId: string): Promise<void> {
     const { tenantId, topic } = followedTopic;
-    if (userId === null) return followedTopic.distrust();
     try {
       await runAs({ tenantId, userId, traceId: newTraceId() }, () => ends.announce(topic));
     } catch (error) {

@@ -55,8 +55,6 @@ export interface TopicLog {
   publish(events: readonly HubEvent[]): void;
   /** Messages were lost: everybody catches up. */
   resync(): void;
-  /** What readers have is not the log's any more: everybody is told the whole state. */
-  distrust(): void;
   /** When readers were last told something; null where none of them waits for the topic's end. */
   waitingSince(): number | null;
   readonly size: number;
@@ -328,7 +326,6 @@ export function createTopicLog(options: TopicLogOptions): TopicLog {
       for (const state of crowds.disperse()) alone.add(state);
       for (const state of [...readers]) if (state.live) fallBack(state);
     },
-    distrust,
     waitingSince() {
       for (const { live, ended } of readers) if (live && !ended) return toldAt;
       return null;

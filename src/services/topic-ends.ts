@@ -116,11 +116,10 @@ export function createTopicEnds({
         ),
       );
       const byKey = new Map(states.flat().map((state) => [keyOf(state), state]));
-      const found: (OpenTopic & { userId: string | null })[] = [];
+      const found: (OpenTopic & { userId: string })[] = [];
       for (const one of parsed) {
         const state = byKey.get(keyOf(one));
-        if (state && !hasEnded(state)) continue;
-        found.push({ tenantId: one.tenantId, topic: one.topic, userId: state?.userId ?? null });
+        if (state && hasEnded(state)) found.push({ tenantId: one.tenantId, topic: one.topic, userId: state.userId });
       }
       return found;
     },

@@ -52,6 +52,7 @@ const OPENING = 200;
 let connections: Connection[] = [];
 let latencies: number[] = [];
 let disorder = 0;
+let resets = 0;
 let firstAt = 0;
 let lastAt = 0;
 let frames = 0;
@@ -162,6 +163,7 @@ function other(connection: Connection, payload: Buffer): void {
         ),
       );
   } else if (text.includes('"ack"')) connection.follows.resolve();
+  else if (text.includes('"type":"reset"')) resets += 1;
   else connection.follows.reject(new Error(`unexpected: ${text}`));
 }
 
@@ -267,6 +269,7 @@ function expect(what: Tokens, one: boolean): void {
   frames = 0;
   tokens = 0;
   disorder = 0;
+  resets = 0;
   kindOfTokens = what;
   singly = one && what === 'numbers';
   width = WIDTH[what];
@@ -286,7 +289,7 @@ async function hear(each: number, withinMs: number): Promise<Heard> {
   if (tokens < wanted) lastAt = performance.now();
   latencies.sort((a, b) => a - b);
   const at = (share: number) => latencies[Math.floor((latencies.length - 1) * share)] ?? Number.NaN;
-  return { frames, tokens, ms: lastAt - firstAt, p50: at(0.5), p99: at(0.99), disorder };
+  return { frames, tokens, ms: lastAt - firstAt, p50: at(0.5), p99: at(0.99), disorder, resets };
 }
 
 async function begin({ kind, port, readers, after }: ReadersOrder): Promise<void> {

@@ -41,13 +41,11 @@ describe('the watch', () => {
   /** A hub and its watch in a time of their own; `rows` is what the database would say. */
   async function watching() {
     const clock = createManualClock();
-    const rows = new Map<string, 'running' | 'ended' | 'gone'>();
+    const rows = new Map<string, 'running' | 'ended'>();
     const asked: string[][] = [];
     /** What announcing does, once each. */
     const tell: (() => Promise<unknown>)[] = [];
-    const source = {
-      snapshot: async (topic: string) => (rows.get(topic) === 'gone' ? null : { snapshot: { status: 'running' } }),
-    };
+    const source = { snapshot: async () => ({ snapshot: { status: 'running' } }) };
     // Its connections live in real time.
     const hub = createHub({ ...node, clock: { ...systemClock, now: clock.now }, source });
     const ends: TopicEnds = {
@@ -55,7 +53,7 @@ describe('the watch', () => {
         asked.push(topics.map(({ topic }) => topic));
         return topics
           .filter(({ topic }) => rows.get(topic) !== 'running')
-          .map((one) => ({ ...one, userId: rows.get(one.topic) === 'gone' ? null : someone().userId }));
+          .map((one) => ({ ...one, userId: someone().userId }));
       },
       async announce() {
         await tell.shift()?.();
@@ -65,16 +63,15 @@ describe('the watch', () => {
     await hub.start();
 
     /** A topic with a log and a reader who has all of it. */
-    async function follow(state: 'running' | 'ended' | 'gone', ...events: EventOf[]) {
+    async function follow(state: 'running' | 'ended', ...events: EventOf[]) {
       const scope = someone();
       const topic = turnTopic();
       rows.set(topic, state);
       await append(node.publisher, scope, topic, 1, started(topic, 1), delta('a'), ...events);
-      const over = Promise.withResolvers<void>();
       const told = recorder();
-      await runAs(scope, () => hub.subscribe(topic, { ...told.reader, over: () => over.resolve() }));
+      await runAs(scope, () => hub.subscribe(topic, told.reader));
       await told.until(() => told.events.length === 2 + events.length);
-      return { scope, topic, told, over: over.promise };
+      return { scope, topic, told };
     }
     return { clock, hub, watch, asked, tell, follow };
   }
@@ -134,15 +131,6 @@ describe('the watch', () => {
     expect(tell).toEqual([]);
     await hub.stop();
   });
-
-  test('lets go whoever follows what is not there any more', async () => {
-    const { clock, hub, watch, follow } = await watching();
-    const { over } = await follow('gone');
-    clock.advance(QUIET_MS);
-    expect(await watch.look()).toBe(1);
-    await over;
-    await hub.stop();
-  });
 });
 
 describe('rows', () => {
@@ -169,20 +157,17 @@ describe('rows', () => {
     const { task_id: taskId } = (await rig.upload(two, 'a text')).receipt;
     await rig.deliver(one, 'chat', turn.turn_id);
     await rig.deliver(two, 'ingest', taskId);
-    const gone = crypto.randomUUID();
     const found = await ends.findEnded([
       named(one.tenantId, 'turn', turn.turn_id),
-      // The tenant is part of the name.
+      // The tenant is part of the name, and what is nowhere has not ended.
       named(two.tenantId, 'turn', turn.turn_id),
       named(two.tenantId, 'turn', waits.turn_id),
       named(two.tenantId, 'task', taskId),
-      named(one.tenantId, 'task', gone),
+      named(one.tenantId, 'task', crypto.randomUUID()),
     ]);
     expect(found).toEqual([
       { ...named(one.tenantId, 'turn', turn.turn_id), userId: one.userId },
-      { ...named(two.tenantId, 'turn', turn.turn_id), userId: null },
       { ...named(two.tenantId, 'task', taskId), userId: two.userId },
-      { ...named(one.tenantId, 'task', gone), userId: null },
     ]);
   });
 

@@ -167,9 +167,10 @@ export async function startSide(
         clients.order<Heard>({ do: 'hear', each, withinMs: PATIENCE_MS }),
       ]);
       const after = await used();
-      const { frames, tokens, ms, disorder } = heard;
+      const { frames, tokens, ms, disorder, resets } = heard;
       if (tokens !== each * readers.length || disorder > 0) {
-        throw new Error(`${kind}: ${tokens} of ${each * readers.length} tokens came, ${disorder} out of order`);
+        const came = `${tokens} of ${each * readers.length} tokens came`;
+        throw new Error(`${kind}: ${came}, ${disorder} out of order, ${resets} readers were told the state anew`);
       }
       const cpu = (after.own - before.own) / tokens;
       return {

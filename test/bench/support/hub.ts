@@ -43,6 +43,8 @@ export interface Heard {
   p99: number;
   /** Events and tokens that were not the next. */
   disorder: number;
+  /** Readers that were told the whole state instead: a log that could not be written to for seconds begins anew. */
+  resets: number;
 }
 
 export type ClientsOrder =
