@@ -32,12 +32,12 @@ afterAll(() => rig?.close());
 
 test("a single document's steps are next in turn beside fifty of another tenant", async () => {
   const { turns, log } = createTurnsOfOne();
-  rig = await createRig({ turns });
+  rig = await createRig({ turns, leaseMs: 600_000 });
   const here = rig;
   const [many, single] = [await here.newTenant(), await here.newTenant()];
   const flood = [];
-  for (let i = 0; i < FLOOD; i++) flood.push((await here.upload(many, linesOf(20, `flood ${i}`))).receipt.task_id);
-  const { receipt } = await here.upload(single, linesOf(20, 'single'));
+  for (let i = 0; i < FLOOD; i++) flood.push((await here.upload(many, linesOf(3, `flood ${i}`))).receipt.task_id);
+  const { receipt } = await here.upload(single, linesOf(3, 'single'));
 
   let ended = 0;
   const begun = Promise.withResolvers<void>();
@@ -67,4 +67,4 @@ test("a single document's steps are next in turn beside fifty of another tenant"
 
   expect(await Promise.all(floods)).toEqual(flood.map(() => ({ type: 'done' })));
   expect(turns.counts()).toEqual({ held: 0, waiting: 0 });
-}, 120_000);
+}, 240_000);
