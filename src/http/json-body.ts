@@ -3,6 +3,7 @@
  * promised. It is given route by route because a parser of a whole instance would lock the upload's stream.
  */
 import { AppError } from '../kernel/errors.ts';
+import { isStorable } from '../kernel/text/storable.ts';
 import { MAX_JSON_BYTES } from './plugins/body-limit.ts';
 
 /** Escapes that may stand for a NUL or half a surrogate pair: neither can be stored as text. */
@@ -18,15 +19,6 @@ export async function readAtMost(body: ReadableStream<Uint8Array>, most: number)
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, size);
-}
-
-function isStorable(value: unknown): boolean {
-  if (typeof value === 'string') return value.isWellFormed() && !value.includes('\0');
-  if (Array.isArray(value)) return value.every(isStorable);
-  if (value !== null && typeof value === 'object') {
-    return Object.entries(value).every(([key, entry]) => isStorable(key) && isStorable(entry));
-  }
-  return true;
 }
 
 function parse(bytes: Uint8Array): unknown {

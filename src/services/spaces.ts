@@ -222,6 +222,10 @@ export function createSpaces({ database, open, pipeline, clock, logger }: Spaces
         dimensions: model.dimensions ?? active?.dimensions ?? 0,
       };
       const newCut = wanted === 'current';
+      if (!newCut && model.model === undefined && model.dimensions === undefined) {
+        const errors = [{ path: '/model', message: 'another model, other dimensions or pipeline: current is needed' }];
+        throw new AppError('invalid_request', 'That would be the space that there is.', { errors });
+      }
       if (newCut && active?.pipeline === pipeline && isSame(active, identity)) {
         throw new AppError('conflict', `The active space is of this pipeline (${pipeline}) and model already.`);
       }

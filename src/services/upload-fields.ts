@@ -3,6 +3,7 @@ import type { Chunking, Visibility } from '../contracts/index.ts';
 import { VISIBILITIES } from '../contracts/index.ts';
 import { readChunking } from '../ingest/chunk-rules.ts';
 import { AppError, type FieldError } from '../kernel/errors.ts';
+import { isStorable } from '../kernel/text/storable.ts';
 
 export interface UploadFields {
   title: string | undefined;
@@ -50,11 +51,18 @@ export function parseUploadFields(fields: Record<string, string>): UploadFields 
   const wanted = fields['visibility']?.trim() || 'tenant';
   const visibility = VISIBILITIES.find((known) => known === wanted);
   if (!visibility) errors.push({ path: 'visibility', message: `one of ${VISIBILITIES.join(', ')}` });
-  const priority = fields['priority'] === undefined ? DEFAULT_PRIORITY : Number(fields['priority']);
+  const priority = numberIn(fields['priority']) ?? DEFAULT_PRIORITY;
   if (!Number.isInteger(priority) || priority < 0 || priority > 9) {
     errors.push({ path: 'priority', message: 'a whole number from 0 to 9' });
   }
   const metadata = parseMetadata(fields['metadata'], errors);
+  for (const [path, value] of Object.entries({
+    title,
+    metadata,
+    source_item: fields['source_item'] ?? fields['external_id'],
+  })) {
+    if (!isStorable(value)) errors.push({ path, message: 'no NUL and no half of a surrogate pair' });
+  }
   const item = (fields['source_item'] ?? fields['external_id'])?.trim() || null;
   if (item !== null && Buffer.byteLength(item) > MAX_ITEM_BYTES) {
     errors.push({ path: 'source_item', message: `at most ${MAX_ITEM_BYTES} bytes` });

@@ -394,6 +394,7 @@ describe('what is left', () => {
     expect(await next.builder.build()).toBe(1);
     await next.spaces.activate(again.id);
     await expect(build()).rejects.toThrow('already');
+    await expect(next.spaces.create({ shadow_share: 1 })).rejects.toThrow('the space that there is');
   }, 60_000);
 
   test('where a document is published anew is nothing of the versions beside', async () => {
