@@ -77,8 +77,8 @@ const MAX_BATCH = 128;
 const STAGE_PROGRESS = { extracting: 0.05, chunking: 0.15, embedding: 0.2, publishing: 0.95 } as const;
 type Stage = keyof typeof STAGE_PROGRESS;
 
-/** Publications that share a transaction: each has some statements. */
-const MAX_PUBLISHED_TOGETHER = 8;
+/** Publications that share a transaction: each has some statements, and meanwhile none of their leases can be renewed. */
+const MAX_PUBLISHED_TOGETHER = 4;
 
 interface Publication extends OwnAttempt {
   readonly work: Work;
@@ -288,12 +288,16 @@ export function createIngestion(options: IngestionOptions) {
       wish: work.begun.chunking,
       pipeline: options.pipeline,
     });
-    await deleteOtherVersions(sql, id, work.begun.document_version);
     const accepted = await options.embedded.accept(sql, work.document, work.children);
-    await appendOutbox(sql, 'document.ready', { ...namesOf(work), pages, chunks });
     const message = `Published ${chunks} chunks.`;
-    await appendTaskLog(sql, work.taskId, { attempt: work.attempt, level: 'info', message });
-    return { replaced, accepted, task: await getTask(sql, work.taskId) };
+    // Sent together: none of them needs what another one answers.
+    const [task] = await Promise.all([
+      getTask(sql, work.taskId),
+      deleteOtherVersions(sql, id, work.begun.document_version),
+      appendOutbox(sql, 'document.ready', { ...namesOf(work), pages, chunks }),
+      appendTaskLog(sql, work.taskId, { attempt: work.attempt, level: 'info', message }),
+    ]);
+    return { replaced, accepted, task };
   }
 
   async function publishAll(shared: SharedTransaction, members: readonly Member<Publication>[]) {
