@@ -1,10 +1,11 @@
 /**
  * The durable way of a job, one side a process: it waits in PostgreSQL, is worked on, and its row says that it ended.
  *
- * DreamHub: the feeder hands out windows to Redis, the dispatcher takes them in fair order, the attempt takes its fencing
- * number and lease (a transaction as the tenant, under row-level security), its end is fenced by that number and lowers the
- * tenant's counter (another), the entry is acknowledged and the feeder asked for the next. These are the product's own
- * functions with its numbers of connections and jobs at once; only the document's part of both transactions is left out.
+ * DreamHub: the feeder hands out windows to Redis, the dispatcher takes them in fair order, attempts take their fencing
+ * numbers and leases, their ends are fenced by those and lower the tenants' counters, the entries are acknowledged and the
+ * feeder asked for the next. Attempts that begin at about the same time share a transaction, and those that end do. These are
+ * the product's own functions with its numbers of connections and jobs at once; only the document's part of both
+ * transactions, which runs in its tenant's scope, is left out.
  *
  * graphile-worker: its queue as it comes, where a job is a call to get it and one to complete it. No tenants, no fairness
  * among them, no counter, no fence: what is completed is whatever the worker's id has locked.
