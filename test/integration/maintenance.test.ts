@@ -91,6 +91,9 @@ test('spaces are listed and changed from the command line', async () => {
     expect(await cli('activate', '2')).toMatchObject({ code: 0, out: expect.stringMatching(/^2\tactive\t/) });
     expect(asked).toEqual(['activate 2']);
     expect((await cli('create', '--model', 'm', '--dimensions', '8')).code).toBe(0);
+    expect((await cli('build', '--pipeline')).code).toBe(0);
+    expect((await cli('build')).code).toBe(2);
+    expect((await cli('failures', '2')).out).toContain('encrypted\tkeeps its chunks');
     expect((await cli('activate', 'x')).code).toBe(2);
     expect((await cli('create')).code).toBe(2);
     const refused = await run('spaces', [], { ...env, OPERATOR_TOKEN: 'wrong' });
