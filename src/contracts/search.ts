@@ -22,7 +22,7 @@ export interface SearchRequest {
   filter: SearchFilter;
   /** How words and vectors are joined: by normalised scores (`convex`, the default) or by reciprocal ranks. */
   fusion?: FusionMethod;
-  /** Share of the vector score in a hybrid search, 0…1; by default what fits the embedding model. */
+  /** Share of the vector score in a hybrid search, 0…1; by default what fits the embedding model and the question (`vectorShare`). */
   vector_weight?: number;
   /** Whether a reranker looks at the best hits; by default where a server for it is configured. */
   rerank?: boolean;

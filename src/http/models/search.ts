@@ -34,7 +34,11 @@ export const SearchBody = Type.Object(
       oneOf(FUSION_METHODS, { description: 'Words and vectors joined by normalised scores, or by reciprocal ranks' }),
     ),
     vector_weight: Type.Optional(
-      Type.Number({ minimum: 0, maximum: 1, description: 'Share of the vector score; by default what fits the model' }),
+      Type.Number({
+        minimum: 0,
+        maximum: 1,
+        description: 'Share of the vector score; by default what fits model and question',
+      }),
     ),
     rerank: Type.Optional(
       Type.Boolean({
