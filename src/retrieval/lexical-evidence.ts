@@ -10,8 +10,9 @@
  * by their own best, a long question's single pair would count as much as ten of its words. Grams know frequencies of the
  * candidates alone and have no common scale; they are divided by their best.
  *
- * Fitted on 17 sets (mean nDCG@10 of one half of each one's questions, of the other in brackets; both were looked at): words alone 0.643 (0.644),
- * with the document 0.646 (0.648), with pairs and closeness 0.649 (0.652), with grams 0.651 (0.655).
+ * Fitted on 17 sets (mean nDCG@10 of one half of each one's questions, of the other in brackets; both were looked at):
+ * words alone 0.643 (0.644), with the document 0.646 (0.648), with pairs and closeness 0.649 (0.652), with grams 0.651
+ * (0.655).
  */
 import type { ContentKind } from './content-kind.ts';
 import type { ForwardIndex } from './forward-index.ts';
