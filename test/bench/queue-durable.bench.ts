@@ -10,7 +10,8 @@ const JOBS = 4_000;
 const WARM_UP_JOBS = 2_000;
 
 const TITLES: Readonly<Record<DurableKind, string>> = {
-  dreamhub: 'DreamHub: fed in windows, fenced, finished, acknowledged',
+  'dreamhub-16': 'DreamHub: fed in windows, fenced, finished, acknowledged; 16 jobs at once, as it comes',
+  'dreamhub-128': 'DreamHub, 128 jobs at once: as many as the bare side has under way',
   graphile: 'graphile-worker as it comes',
   'graphile-16': 'graphile-worker, 16 jobs at once',
   'skip-locked': 'bare batches of SKIP LOCKED',
@@ -40,18 +41,26 @@ async function durable(rounds: number): Promise<Row[]> {
   try {
     for (const kind of DURABLE_KINDS) await drain(kind, WARM_UP_JOBS);
     const results = await interleave(rounds, {
-      dreamhub: () => drain('dreamhub', JOBS),
+      'dreamhub-16': () => drain('dreamhub-16', JOBS),
+      'dreamhub-128': () => drain('dreamhub-128', JOBS),
       graphile: () => drain('graphile', JOBS),
       'graphile-16': () => drain('graphile-16', JOBS),
       'skip-locked': () => drain('skip-locked', JOBS),
     });
     const rates = (kind: DurableKind) => results[kind].map(({ perSecond }) => perSecond);
-    const of = (kind: DurableKind, target?: Row['target']): Row => ({
-      label: `… DreamHub, of ${TITLES[kind]}`,
-      unit: 'ratio',
-      values: ratios(rates('dreamhub'), rates(kind)),
-      ...(target && { target }),
-    });
+    const of = (kind: DurableKind, target?: Row['target']): Row[] => [
+      {
+        label: `… DreamHub’s 16, of ${TITLES[kind]}`,
+        unit: 'ratio',
+        values: ratios(rates('dreamhub-16'), rates(kind)),
+      },
+      {
+        label: `… DreamHub’s 128, of ${TITLES[kind]}`,
+        unit: 'ratio',
+        values: ratios(rates('dreamhub-128'), rates(kind)),
+        ...(target && { target }),
+      },
+    ];
     return [
       ...DURABLE_KINDS.flatMap((kind): Row[] => [
         { label: TITLES[kind], unit: 'jobs/s', values: rates(kind) },
@@ -59,9 +68,9 @@ async function durable(rounds: number): Promise<Row[]> {
         { label: '… PostgreSQL’s', unit: 'µs', values: results[kind].map(({ server }) => server) },
         { label: '… transactions a job', unit: 'ratio', values: results[kind].map(({ transactions }) => transactions) },
       ]),
-      of('graphile', { atLeast: 2 }),
-      of('graphile-16'),
-      of('skip-locked', { atLeast: 0.2 }),
+      ...of('graphile', { atLeast: 2 }),
+      ...of('graphile-16'),
+      ...of('skip-locked', { atLeast: 0.2 }),
     ];
   } finally {
     for (const child of children.values()) await child[Symbol.asyncDispose]();

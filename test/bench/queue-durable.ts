@@ -4,7 +4,7 @@
  * DreamHub: the feeder hands out windows to Redis, the dispatcher takes them in fair order, attempts take their fencing
  * numbers and leases, their ends are fenced by those and lower the tenants' counters, the entries are acknowledged and the
  * feeder asked for the next. Attempts that begin at about the same time share a transaction, and those that end do. These are
- * the product's own functions with its numbers of connections and jobs at once; only the document's part of both
+ * the product's own functions with its number of connections; only the document's part of both
  * transactions, which runs in its tenant's scope, is left out.
  *
  * graphile-worker: its queue as it comes, where a job is a call to get it and one to complete it. No tenants, no fairness
@@ -33,10 +33,11 @@ import { BATCH } from './support/queue.ts';
 import type { Drained, DurableKind, DurableOrder } from './support/queue-durable.ts';
 
 const { DATABASE_URL = '', ADMIN_URL = '', REDIS_URL = '', KIND = '' } = process.env;
-/** The product's: jobs at once in a worker and of one tenant in it, connections of a process. */
-const CONCURRENCY = 16;
-const TENANT_CONCURRENCY = 4;
+/** The product's number of connections of a process. */
 const CONNECTIONS = 20;
+/** `WORKER_CONCURRENCY` and `TENANT_CONCURRENCY`: as they come, and for jobs as small as these. */
+const AS_IT_COMES = { concurrency: 16, tenantConcurrency: 4 };
+const FOR_SMALL_JOBS = { concurrency: 128, tenantConcurrency: 32 };
 const LEASE_MS = 24_000;
 /** Batches under way at once, on the bare side. */
 const LOOPS = 4;
@@ -70,7 +71,7 @@ function countdown(jobs: number) {
   return { promise, one: () => void (--left === 0 && resolve()) };
 }
 
-async function dreamhub(): Promise<DurableSide> {
+async function dreamhub(atOnce: typeof AS_IT_COMES): Promise<DurableSide> {
   const logger = silentLogger;
   const clock = systemClock;
   const database = createDatabase({ url: DATABASE_URL, max: CONNECTIONS, embedded: false });
@@ -118,8 +119,7 @@ async function dreamhub(): Promise<DurableSide> {
         keys,
         lane: 'ingest',
         consumer: 'bench',
-        concurrency: CONCURRENCY,
-        tenantConcurrency: TENANT_CONCURRENCY,
+        ...atOnce,
         visibilityMs: 30_000,
         clock,
         logger,
@@ -201,9 +201,10 @@ async function skipLocked(): Promise<DurableSide> {
 }
 
 function open(kind: DurableKind): Promise<DurableSide> {
-  if (kind === 'dreamhub') return dreamhub();
+  if (kind === 'dreamhub-16') return dreamhub(AS_IT_COMES);
+  if (kind === 'dreamhub-128') return dreamhub(FOR_SMALL_JOBS);
   if (kind === 'skip-locked') return skipLocked();
-  return graphile(kind === 'graphile' ? undefined : CONCURRENCY);
+  return graphile(kind === 'graphile' ? undefined : AS_IT_COMES.concurrency);
 }
 
 const side = await open(KIND as DurableKind);

@@ -1,7 +1,10 @@
 /** What the processes of the queue's durable benchmark say to each other. */
 
-/** graphile-worker as it comes, one job at a time; the same with as many at once as DreamHub; bare batches. */
-export const DURABLE_KINDS = ['dreamhub', 'graphile', 'graphile-16', 'skip-locked'] as const;
+/**
+ * DreamHub with as many jobs at once as it comes with, and with as many as the bare side has under way; graphile-worker as it
+ * comes, one job at a time, and with 16; bare batches.
+ */
+export const DURABLE_KINDS = ['dreamhub-16', 'dreamhub-128', 'graphile', 'graphile-16', 'skip-locked'] as const;
 export type DurableKind = (typeof DURABLE_KINDS)[number];
 
 export interface DurableOrder {
