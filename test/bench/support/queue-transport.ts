@@ -8,9 +8,9 @@ import { BATCH, KINDS, type Kind, type QueueOrder } from './queue.ts';
 import { interleave, median, ratios } from './rounds.ts';
 
 const TENANTS = 10;
-const JOBS = 10_000;
+const JOBS = 20_000;
 /** Of each side, before anything counts: the JIT compiles meanwhile. */
-const WARM_UP_JOBS = 8_000;
+const WARM_UP_JOBS = 30_000;
 const PICKUPS = 200;
 const FILLED = 20_000;
 const KNOWN = 10_000;
