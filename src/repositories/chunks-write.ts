@@ -30,8 +30,13 @@ export interface WrittenVersion {
 }
 
 /** Where every batch ends: chunks that are there already (of an attempt cut off after its commit) stay as they are. */
-const insertBatch = (sql: Sql, batch: string, { documentId, version, privateTo, spaceId }: WrittenVersion) => sql`
-  with new_chunks as (
+const insertBatch = (
+  sql: Sql,
+  batch: string,
+  { documentId, version, privateTo, spaceId }: WrittenVersion,
+  made = sql``,
+) => sql`
+  with ${made} new_chunks as (
     insert into chunks (id, document_id, version, ordinal, private_to, text, start_offset, end_offset, page, headings,
       tokens, terms, tsv)
     select id, ${documentId}, ${version}, ordinal, ${privateTo}, text, start_offset, end_offset, page, headings, tokens,
@@ -94,8 +99,7 @@ function encodeRow(rows: BinaryRows, chunk: IndexedChunk): void {
 
 async function unnestBatch(sql: Sql, version: WrittenVersion, chunks: readonly IndexedChunk[]): Promise<void> {
   const column = <T>(pick: (chunk: IndexedChunk) => T) => chunks.map(pick);
-  await sql`
-    create temporary table batch on commit drop as
+  const made = sql`batch as materialized (
     select id, ordinal, text, start_offset, end_offset, page,
       array(select jsonb_array_elements_text(headings::jsonb)) as headings, tokens, terms, tsv::tsvector as tsv,
       decode(content_hash, 'hex') as content_hash, embedding::halfvec as embedding
@@ -106,8 +110,9 @@ async function unnestBatch(sql: Sql, version: WrittenVersion, chunks: readonly I
       ${column((c) => c.index.length)}::real[], ${column((c) => tsvectorText(c.index))}::text[],
       ${column((c) => Buffer.from(c.contentHash).toString('hex'))}::text[],
       ${column((c) => halfvecText(c.embedding))}::text[]
-    ) as b(id, ordinal, text, start_offset, end_offset, page, headings, tokens, terms, tsv, content_hash, embedding)`;
-  await insertBatch(sql, 'batch', version);
+    ) as b(id, ordinal, text, start_offset, end_offset, page, headings, tokens, terms, tsv, content_hash, embedding)
+  ),`;
+  await insertBatch(sql, 'batch', version, made);
 }
 
 /**

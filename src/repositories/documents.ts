@@ -264,6 +264,9 @@ export async function requeueDocument(sql: Sql, id: string, taskId: string): Pro
   return rows.length > 0;
 }
 
+/** Nothing can be there of an earlier version, nor bytes that it replaces. */
+export const FIRST_VERSION = 1;
+
 /** A version and how it was made. */
 export interface PublishedVersion {
   number: number;
@@ -277,26 +280,32 @@ export interface PublishedVersion {
   pipeline: string;
 }
 
+/** What is there of other versions goes by a trigger. */
+const showVersion = (sql: Sql, id: string, version: PublishedVersion) => sql`
+  with made as (
+    insert into document_versions (document_id, version, private_to, pipeline, pages, chunks, chunking, wish)
+    select id, ${version.number}, private_to, ${version.pipeline}, ${version.pages}::int, ${version.chunks},
+      ${sql.json(version.chunking)}, ${version.wish && sql.json(version.wish)}::jsonb
+    from documents where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}
+    on conflict (tenant_id, document_id, version) do nothing
+  )
+  update documents set live_version = ${version.number}, status = 'ready', pages = ${version.pages},
+    chunks = ${version.chunks}, chunking = ${sql.json(version.chunking)}, error_code = null, error_message = null, updated_at = now()
+  where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
+
 /** Makes a version the one that searches see. Returns the blobs that nobody needs any more once this is committed. */
 export async function publishVersion(sql: Sql, id: string, version: PublishedVersion): Promise<ReplacedVersion> {
+  if (version.number === FIRST_VERSION) {
+    await showVersion(sql, id, version);
+    return { original: null, versions: [] };
+  }
   const [before] = await sql<{ original: string; live_version: number | null; versions: number[] }[]>`
     select coalesce(original_id, id) as original, live_version, array(
       select v.version from document_versions v
       where v.tenant_id = current_setting('app.tenant_id')::uuid and v.document_id = ${id}) as versions
     from documents
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} for update`;
-  // What there is of other versions goes by a trigger.
-  await sql`
-    with made as (
-      insert into document_versions (document_id, version, private_to, pipeline, pages, chunks, chunking, wish)
-      select id, ${version.number}, private_to, ${version.pipeline}, ${version.pages}::int, ${version.chunks},
-        ${sql.json(version.chunking)}, ${version.wish && sql.json(version.wish)}::jsonb
-      from documents where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}
-      on conflict (tenant_id, document_id, version) do nothing
-    )
-    update documents set live_version = ${version.number}, status = 'ready', pages = ${version.pages},
-      chunks = ${version.chunks}, chunking = ${sql.json(version.chunking)}, error_code = null, error_message = null, updated_at = now()
-    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
+  await showVersion(sql, id, version);
   const revised = await sql`
     with revision as (
       delete from document_revisions

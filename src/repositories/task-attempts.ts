@@ -96,11 +96,3 @@ export async function openDocument(sql: Sql, id: string, begun: Attempt): Promis
       on r.tenant_id = d.tenant_id and r.document_id = d.id and r.version = ${document_version}`;
   return row;
 }
-
-/** Holds a task for the rest of the transaction; false where another attempt owns it by now. */
-export async function holdAttempt(sql: Sql, { id, attempt }: OwnAttempt): Promise<boolean> {
-  const rows = await sql`
-    select 1 from tasks where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and attempt = ${attempt}
-      and status = 'running' for no key update`;
-  return rows.length > 0;
-}

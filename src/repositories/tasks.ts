@@ -100,14 +100,22 @@ export interface ProgressUpdate {
   chunksTotal: number | null;
 }
 
-/** Records progress; false where another attempt owns the task by now. */
-export async function recordProgress(sql: Sql, id: string, attempt: number, update: ProgressUpdate): Promise<boolean> {
-  const rows = await sql`
-    update tasks set stage = ${update.stage}, progress = ${update.progress}, chunks_done = ${update.chunksDone},
+/**
+ * Records progress, and holds the task for the rest of the transaction. The task as it is then; undefined where another
+ * attempt owns it by now.
+ */
+export async function recordProgress(
+  sql: Sql,
+  id: string,
+  attempt: number,
+  update: ProgressUpdate,
+): Promise<TaskResource | undefined> {
+  const [row] = await sql<TaskRow[]>`
+    update tasks t set stage = ${update.stage}, progress = ${update.progress}, chunks_done = ${update.chunksDone},
       chunks_total = ${update.chunksTotal}
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and attempt = ${attempt} and status = 'running'
-    returning 1`;
-  return rows.length > 0;
+    returning ${columns(sql)}`;
+  return row && toResource(row);
 }
 
 /** Ends a task for this attempt; undefined where another one owns it by now. */

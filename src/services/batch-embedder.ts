@@ -35,18 +35,23 @@ export function embeddedText({ headings, text: own }: Pick<Chunk, 'headings' | '
   return { text, hash, key: hash.toString('hex') };
 }
 
+/** Reads which of the keys have vectors in a space, in a transaction. */
+export type Lookup = (spaceId: number, keys: readonly string[]) => Promise<Map<string, Uint8Array>>;
+
 /**
  * The vectors of texts in a space, by key, as `encodeHalfvec` gives them. Bought only where the tenant has not bought the
- * same text before. Rejects with `provider_unavailable` and whatever else the provider rejects with; then nothing was bought.
+ * same text before; `lookup` is how that is found out for the space itself. Rejects with `provider_unavailable` and
+ * whatever else the provider rejects with; then nothing was bought.
  */
 export function createTextVectors({ database, metrics }: TextVectorsOptions) {
   return async (
     { id, embeddings, siblings = [] }: Buyer,
     texts: readonly EmbeddedText[],
     signal: AbortSignal,
+    lookup: Lookup = (spaceId, keys) => database.tenant((sql) => knownEmbeddings(sql, spaceId, keys)),
   ): Promise<Map<string, Uint8Array>> => {
     const byKey = new Map(texts.map(({ key, text }) => [key, text]));
-    const vectors = await database.tenant((sql) => knownEmbeddings(sql, id, [...byKey.keys()]));
+    const vectors = await lookup(id, [...byKey.keys()]);
     for (const sibling of siblings) {
       const unknown = [...byKey.keys()].filter((key) => !vectors.has(key));
       if (unknown.length === 0) break;
@@ -74,9 +79,14 @@ export function createTextVectors({ database, metrics }: TextVectorsOptions) {
 /** Rejects as `createTextVectors` does. */
 export function createBatchEmbedder({ ids, ...options }: TextVectorsOptions & { ids: Ids }) {
   const vectorsOf = createTextVectors(options);
-  return async (buyer: Buyer, chunks: readonly Chunk[], signal: AbortSignal): Promise<IndexedChunk[]> => {
+  return async (
+    buyer: Buyer,
+    chunks: readonly Chunk[],
+    signal: AbortSignal,
+    lookup?: Lookup,
+  ): Promise<IndexedChunk[]> => {
     const texts = chunks.map(embeddedText);
-    const vectors = await vectorsOf(buyer, texts, signal);
+    const vectors = await vectorsOf(buyer, texts, signal, lookup);
     return chunks.map((chunk, at): IndexedChunk => {
       const { text, hash, key } = texts[at] ?? embeddedText(chunk);
       const embedding = vectors.get(key);

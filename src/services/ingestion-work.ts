@@ -1,11 +1,13 @@
 /** What an attempt at an upload carries from step to step, and how it is named. */
 import type { IngestAttempt } from '../../actors/upload-pipeline.ts';
 import type { TextStructure } from '../contracts/index.ts';
+import type { IndexedChunk } from '../repositories/chunks-write.ts';
 import type { DocumentWork } from '../repositories/documents.ts';
 import type { Attempt } from '../repositories/tasks.ts';
 import type { ChunkPlan } from './chunk-plan.ts';
 import type { DocumentText } from './document-text.ts';
 import type { Child } from './embedded-files.ts';
+import type { OpenSpace } from './spaces.ts';
 
 /** Everything an attempt has made so far. */
 export interface Work extends IngestAttempt {
@@ -18,8 +20,14 @@ export interface Work extends IngestAttempt {
   plan: ChunkPlan;
   /** Files inside of it that become documents when it is published. */
   children: Child[];
-  /** Chunks that are written, of this attempt and earlier ones. */
+  /** Chunks that are written, of this attempt and earlier ones, or held. */
   written: number;
+  /** The only space that this attempt has written chunks to, all of them; undefined where it was not alone in that. */
+  space: OpenSpace | undefined;
+  /** That embedding begins is recorded. */
+  embeds: boolean;
+  /** All chunks of a small document, until the transaction that publishes it writes them. */
+  held: readonly IndexedChunk[] | undefined;
 }
 
 export const namesOf = (work: Work) => ({

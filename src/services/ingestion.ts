@@ -22,17 +22,17 @@ import { done, type Outcome, superseded } from '../kernel/outcome.ts';
 import { breathe, type Turns } from '../kernel/turns.ts';
 import { renewLease } from '../repositories/attempts.ts';
 import { deleteOtherVersions, deleteVersion, writtenChunks } from '../repositories/chunks.ts';
-import { insertChunks } from '../repositories/chunks-write.ts';
-import { type DocumentWork, getDocumentWork, publishVersion, type ReplacedVersion } from '../repositories/documents.ts';
-import { appendOutbox } from '../repositories/outbox.ts';
+import { type IndexedChunk, insertChunks, knownEmbeddings } from '../repositories/chunks-write.ts';
 import {
-  beginAttempts,
-  holdAttempt,
-  type OwnAttempt,
-  openDocument,
-  succeedAttempts,
-} from '../repositories/task-attempts.ts';
-import { type Attempt, appendTaskLog, getTask, recordProgress } from '../repositories/tasks.ts';
+  type DocumentWork,
+  FIRST_VERSION,
+  getDocumentWork,
+  publishVersion,
+  type ReplacedVersion,
+} from '../repositories/documents.ts';
+import { appendOutbox } from '../repositories/outbox.ts';
+import { beginAttempts, type OwnAttempt, openDocument, succeedAttempts } from '../repositories/task-attempts.ts';
+import { type Attempt, appendTaskLog, recordProgress } from '../repositories/tasks.ts';
 import { originalKey, textKey } from '../storage/blob-keys.ts';
 import type { Announcer } from './announcer.ts';
 import { createBatchEmbedder } from './batch-embedder.ts';
@@ -43,7 +43,7 @@ import { createIngestionAnnouncements } from './ingestion-announcements.ts';
 import { createIngestionEndings } from './ingestion-endings.ts';
 import { keyOf, namesOf, Superseded, type Work } from './ingestion-work.ts';
 import { keepLease } from './lease.ts';
-import type { Spaces } from './spaces.ts';
+import type { OpenSpace, Spaces } from './spaces.ts';
 import type { SpaceBuilder } from './spaces-build.ts';
 
 export interface IngestionOptions {
@@ -53,7 +53,7 @@ export interface IngestionOptions {
   chunker: Chunker;
   /** What reads and cuts here (`pipelineVersion`): recorded with each version. */
   pipeline: string;
-  spaces: Pick<Spaces, 'current'>;
+  spaces: Pick<Spaces, 'current' | 'written'>;
   /** Writes a version into the spaces beside the active one before it is published. */
   alsoWrite: SpaceBuilder['alsoWrite'];
   /** Files inside of documents. */
@@ -77,8 +77,13 @@ const MAX_BATCH = 128;
 const STAGE_PROGRESS = { extracting: 0.05, chunking: 0.15, embedding: 0.2, publishing: 0.95 } as const;
 type Stage = keyof typeof STAGE_PROGRESS;
 
+/** Milliseconds of a stage after which whoever asks for the task is told of it; who listens is told at once. */
+const STAGE_LASTS_MS = 500;
+
 /** Publications that share a transaction: each has some statements, and meanwhile none of their leases can be renewed. */
 const MAX_PUBLISHED_TOGETHER = 4;
+/** Chunks of one of them that it writes in that transaction. */
+const MAX_WRITTEN_TOGETHER = 32;
 
 interface Publication extends OwnAttempt {
   readonly work: Work;
@@ -102,9 +107,14 @@ export function createIngestion(options: IngestionOptions) {
   /** As its uploader asked for, else as everybody's. */
   const chunkingOf = (work: Work) => work.begun.chunking ?? options.chunker.defaults;
 
-  /** Records that a stage begins, for readers of the task and of its topic alike. */
+  /** Records that a stage begins, for readers of the task and of its topic alike, and writes what is held. */
   async function enter(work: Work, stage: Stage): Promise<void> {
-    await database.tenant((sql) => recordStage(sql, work, stage));
+    const { held, space } = work;
+    await database.tenant(async (sql) => {
+      await recordStage(sql, work, stage);
+      if (held && space) await writeChunks(sql, work, space, held);
+    });
+    work.held = undefined;
     await announceStage(work, stage);
   }
 
@@ -114,8 +124,9 @@ export function createIngestion(options: IngestionOptions) {
     return { stage, progress, chunksDone: work.written, chunksTotal };
   }
 
-  async function recordStage(sql: Sql, work: Work, stage: Stage): Promise<void> {
-    if (!(await recordProgress(sql, work.taskId, work.attempt, stageOf(work, stage)))) throw new Superseded();
+  /** Whatever is written of an attempt comes after this in one transaction: a newer attempt begins after it, or fails it. */
+  async function recordStage(sql: Sql, work: Work, stage: Stage, update = stageOf(work, stage)): Promise<void> {
+    if (!(await recordProgress(sql, work.taskId, work.attempt, update))) throw new Superseded();
   }
 
   const announceStage = (work: Work, stage: Stage) => announceProgress(work, stageOf(work, stage));
@@ -158,6 +169,9 @@ export function createIngestion(options: IngestionOptions) {
       plan: createChunkPlan(),
       children: [],
       written: 0,
+      space: undefined,
+      embeds: false,
+      held: undefined,
     };
     works.set(work, work);
     return work;
@@ -200,34 +214,36 @@ export function createIngestion(options: IngestionOptions) {
   }
 
   async function chunk(work: Work, signal: AbortSignal): Promise<void> {
-    await enter(work, 'chunking');
+    await announceStage(work, 'chunking');
     if (!work.text) throw new Error('chunking came before extracting');
     const stop = metrics.taskSeconds.startTimer({ stage: 'chunking' });
     const stream = await options.chunker.stream(work.structure, chunkingOf(work));
+    const plan = createChunkPlan();
+    let lasts = clock.now() + STAGE_LASTS_MS;
     for await (const piece of work.text.pieces()) {
-      for (const made of stream.push(piece)) work.plan.add(made);
+      for (const made of stream.push(piece)) plan.add(made);
       await breathe();
       signal.throwIfAborted();
+      if (clock.now() < lasts) continue;
+      lasts = Number.POSITIVE_INFINITY;
+      await database.tenant((sql) => recordStage(sql, work, 'chunking'));
     }
-    for (const made of stream.end()) work.plan.add(made);
+    for (const made of stream.end()) plan.add(made);
+    work.plan = plan;
     stop();
     if (work.plan.size === 0) throw new ExtractError('empty', 'The document has no text.');
-    await resume(work, work.text);
-    await announceStage(work, 'embedding');
+    // A version is one task's: its first attempt finds nothing of an earlier one.
+    if (work.attempt > 1) await resume(work, work.text);
   }
 
   /**
-   * Goes on behind the chunks that an earlier attempt has bought and written, and records that embedding begins. Rows
+   * Goes on behind the chunks that an earlier attempt has bought and written, and records that embedding goes on. Rows
    * that this text would not give are thrown away.
    */
   async function resume(work: Work, text: DocumentText): Promise<void> {
     const { id } = work.document;
     const version = work.begun.document_version;
-    const { count, lastText } = await database.tenant(async (sql) => {
-      const found = await writtenChunks(sql, id, version);
-      if (found.count === 0) await recordStage(sql, work, 'embedding');
-      return found;
-    });
+    const { count, lastText } = await database.tenant((sql) => writtenChunks(sql, id, version));
     if (count === 0) return;
     const [last] = await work.plan.read(text, count - 1, count);
     work.written = last?.text === lastText ? count : 0;
@@ -235,7 +251,38 @@ export function createIngestion(options: IngestionOptions) {
       await recordStage(sql, work, 'embedding');
       if (work.written === 0) await deleteVersion(sql, id, version);
     });
+    work.embeds = true;
+    await announceStage(work, 'embedding');
   }
+
+  /** Whose vectors need not be bought. The first batch records with it that embedding begins, before anything is bought. */
+  async function lookUp(work: Work, spaceId: number, keys: readonly string[]) {
+    const isFirst = !work.embeds;
+    const known = await database.tenant(async (sql) => {
+      const recorded = isFirst ? recordStage(sql, work, 'embedding') : undefined;
+      const [found] = await Promise.all([knownEmbeddings(sql, spaceId, keys), recorded]);
+      return found;
+    });
+    if (isFirst) {
+      work.embeds = true;
+      await announceStage(work, 'embedding');
+    }
+    return known;
+  }
+
+  /** Writes a batch of the version, in the caller's transaction, which holds the task. */
+  const writeChunks = (sql: Sql, work: Work, space: OpenSpace, rows: readonly IndexedChunk[]) =>
+    insertChunks(
+      sql,
+      {
+        documentId: work.document.id,
+        version: work.begun.document_version,
+        privateTo: work.document.private_to,
+        spaceId: space.id,
+      },
+      rows,
+      database.copies,
+    );
 
   async function embedBatch(work: Work, signal: AbortSignal): Promise<{ done: number; total: number }> {
     const total = work.plan.size;
@@ -245,28 +292,24 @@ export function createIngestion(options: IngestionOptions) {
     const batch = await work.plan.read(work.text, work.written, work.written + size);
     if (batch.length === 0) return { done: work.written, total };
     const stop = metrics.taskSeconds.startTimer({ stage: 'embedding' });
-    const rows = await embedChunks(space, batch, signal);
+    const rows = await embedChunks(space, batch, signal, (id, keys) => lookUp(work, id, keys));
     const written = work.written + batch.length;
+    work.space = work.written === 0 || work.space?.id === space.id ? space : undefined;
+    if (batch.length === total) {
+      work.held = rows;
+      work.written = written;
+      stop();
+      return { done: written, total };
+    }
     const update = {
-      stage: 'embedding',
+      stage: 'embedding' as const,
       progress: embeddingProgress({ ...work, written }),
       chunksDone: written,
       chunksTotal: total,
     };
     await database.tenant(async (sql) => {
-      // Also locks the task: a newer attempt begins after this batch or makes this one fail, never in between.
-      if (!(await recordProgress(sql, work.taskId, work.attempt, update))) throw new Superseded();
-      await insertChunks(
-        sql,
-        {
-          documentId: work.document.id,
-          version: work.begun.document_version,
-          privateTo: work.document.private_to,
-          spaceId: space.id,
-        },
-        rows,
-        database.copies,
-      );
+      await recordStage(sql, work, 'embedding', update);
+      await writeChunks(sql, work, space, rows);
     });
     work.written = written;
     stop();
@@ -275,13 +318,16 @@ export function createIngestion(options: IngestionOptions) {
   }
 
   /** The document's part of its publication; undefined where another attempt owns the task by now. */
-  async function publishDocument(sql: Sql, { work, ...attempt }: Publication) {
-    if (!(await holdAttempt(sql, attempt))) return undefined;
+  async function publishDocument(sql: Sql, { work, id: taskId, attempt }: Publication) {
+    const task = await recordProgress(sql, taskId, attempt, stageOf(work, 'publishing'));
+    if (!task) return undefined;
     const { id } = work.document;
     const { size: chunks } = work.plan;
     const pages = pagesOf(work);
+    const number = work.begun.document_version;
+    if (work.held && work.space) await writeChunks(sql, work, work.space, work.held);
     const replaced = await publishVersion(sql, id, {
-      number: work.begun.document_version,
+      number,
       pages,
       chunks,
       chunking: chunkingOf(work),
@@ -291,9 +337,8 @@ export function createIngestion(options: IngestionOptions) {
     const accepted = await options.embedded.accept(sql, work.document, work.children);
     const message = `Published ${chunks} chunks.`;
     // Sent together: none of them needs what another one answers.
-    const [task] = await Promise.all([
-      getTask(sql, work.taskId),
-      deleteOtherVersions(sql, id, work.begun.document_version),
+    await Promise.all([
+      number === FIRST_VERSION ? undefined : deleteOtherVersions(sql, id, number),
       appendOutbox(sql, 'document.ready', { ...namesOf(work), pages, chunks }),
       appendTaskLog(sql, work.taskId, { attempt: work.attempt, level: 'info', message }),
     ]);
@@ -314,20 +359,24 @@ export function createIngestion(options: IngestionOptions) {
 
   /** What takes its time would make the others wait, and what brings more documents counts them first. */
   async function publishAmongOthers(publication: Publication) {
-    const { plan, children } = publication.work;
-    if (plan.size <= MAX_BATCH && children.length === 0) return publishTogether(publication);
+    const { plan, children, held } = publication.work;
+    const isShort = plan.size <= (held ? MAX_WRITTEN_TOGETHER : MAX_BATCH);
+    if (isShort && children.length === 0) return publishTogether(publication);
     const member = { item: publication, scope: currentScope() };
     const [published] = await database.together((shared) => publishAll(shared, [member]), { patient: true });
     return published;
   }
 
   async function publish(work: Work, signal: AbortSignal): Promise<Outcome> {
-    await enter(work, 'publishing');
     const stop = metrics.taskSeconds.startTimer({ stage: 'publishing' });
     const { id } = work.document;
     const version = work.begun.document_version;
-    await options.alsoWrite({ documentId: id, version }, signal);
-    await options.embedded.removeOthers(work.document, work.children);
+    const { space } = work;
+    const isOnly = space !== undefined && (await spaces.written()).every((written) => written.id === space.id);
+    if (work.held && isOnly) await announceStage(work, 'publishing');
+    else await enter(work, 'publishing');
+    if (!isOnly) await options.alsoWrite({ documentId: id, version }, signal);
+    if (version !== FIRST_VERSION) await options.embedded.removeOthers(work.document, work.children);
     const published = await publishAmongOthers({ id: work.taskId, attempt: work.attempt, work });
     if (!published) {
       await forgetTextOfDeleted(work);
