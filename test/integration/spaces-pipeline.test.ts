@@ -136,7 +136,9 @@ test('a switch of pipelines and the way back under load fail no search and leave
       counts.asked += 1;
       if (!found) counts.failed += 1;
       else if (found.length === 0) counts.empty += 1;
-      else if (new Set(found.map(({ text }) => linesIn(text))).size > 1) counts.mixed += 1;
+      // What the next release uploads meanwhile is cut by it, whichever cut is asked.
+      const both = found?.filter(({ document_id }) => documents.includes(document_id)) ?? [];
+      if (new Set(both.map(({ text }) => linesIn(text))).size > 1) counts.mixed += 1;
     }
   };
   let uploaded = 0;
