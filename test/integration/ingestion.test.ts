@@ -138,6 +138,34 @@ describe('a document', () => {
     expect(await rig.outstanding(who)).toBe(0);
   });
 
+  test('of one batch is written by the transaction that publishes it, or not at all', async () => {
+    const { provider, state } = shop();
+    const rig = await rigWith({ embeddings: provider });
+    const who = await rig.newTenant();
+    const { receipt } = await rig.upload(who, linesOf(5));
+    const stages: unknown[] = [];
+    state.before = async () => {
+      stages.push((await rig.as(who, () => rig.tasks.get(receipt.task_id))).stage);
+      // Somebody else begins while this one buys.
+      if (stages.length === 1) {
+        await rig.as(who, () =>
+          rig.database.tenant((sql) => sql`update tasks set attempt = attempt + 1, leased_until = now()`),
+        );
+      }
+    };
+    expect((await rig.deliver(who, 'ingest', receipt.task_id)).type).toBe('superseded');
+    expect(await rowsOf(rig, who.tenantId)).toEqual({ documents: 1, tasks: 1, chunks: 0, vectors: 0 });
+    expect(await rig.outstanding(who)).toBe(1);
+    const task = () => rig.as(who, () => rig.tasks.get(receipt.task_id));
+    expect(await task()).toMatchObject({ status: 'running', chunks_done: 0 });
+
+    expect(await rig.deliver(who, 'ingest', receipt.task_id)).toEqual({ type: 'done' });
+    expect(await rowsOf(rig, who.tenantId)).toEqual({ documents: 1, tasks: 1, chunks: 5, vectors: 5 });
+    expect(await task()).toMatchObject({ status: 'succeeded', stage: 'done', chunks_done: 5, chunks_total: 5 });
+    expect(stages).toEqual(['embedding', 'embedding']);
+    expect(await rig.outstanding(who)).toBe(0);
+  });
+
   test('whose attempts run out is dead, is told why, and lives again when asked to', async () => {
     const { provider, state } = shop();
     const rig = await rigWith({ embeddings: provider, maxAttempts: 2 });

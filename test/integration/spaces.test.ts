@@ -206,6 +206,29 @@ describe('building', () => {
   }, 30_000);
 });
 
+test('a space that comes up while a small document is embedded is written before it is published', async () => {
+  const mine = otherModel(64);
+  const other = otherModel();
+  const rig = await createRig({ embeddings: mine.provider, others: [other.provider] });
+  const sql = postgres(rig.db.adminUrl, { max: 1, onnotice: () => {} });
+  rigs.push({ rig, sql });
+  const who = await rig.newTenant();
+  const { receipt } = await rig.upload(who, linesOf(4));
+  const seen: unknown[] = [];
+  mine.state.before = async () => {
+    await rig.spaces.create({ provider: 'builtin', model: other.provider.model, dimensions: 96, shadow_share: 0 });
+    await rig.spaces.written();
+  };
+  other.state.before = async () => {
+    const rows = await sql`select live_version from documents where id = ${receipt.document_id}`;
+    seen.push(rows[0]?.['live_version']);
+  };
+  expect(await rig.deliver(who, 'ingest', receipt.task_id)).toEqual({ type: 'done' });
+  expect(seen).toEqual([null]);
+  const counts = await sql<{ n: number }[]>`select count(*)::int as n from chunk_vectors group by space_id`;
+  expect(counts.map(({ n }) => n)).toEqual([4, 4]);
+});
+
 test('a space whose provider is away keeps no document from being published', async () => {
   const { rig, create, ingest, other, find } = await installation();
   const who = await rig.newTenant();
