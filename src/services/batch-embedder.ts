@@ -36,7 +36,7 @@ export function embeddedText({ headings, text: own }: Pick<Chunk, 'headings' | '
 }
 
 /** Reads which of the keys have vectors in a space, in a transaction. */
-export type Lookup = (spaceId: number, keys: readonly string[]) => Promise<Map<string, Uint8Array>>;
+type Lookup = (spaceId: number, keys: readonly string[]) => Promise<Map<string, Uint8Array>>;
 
 /**
  * The vectors of texts in a space, by key, as `encodeHalfvec` gives them. Bought only where the tenant has not bought the
