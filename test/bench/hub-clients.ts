@@ -33,6 +33,7 @@ interface Connection {
   token: number;
   /** Resolves when it follows its topic. */
   follows: PromiseWithResolvers<void>;
+  isFollowing: boolean;
   socket: Socket<Connection> | undefined;
   expectsEnd: boolean;
 }
@@ -144,25 +145,30 @@ function heard(more: number): void {
   enough.resolve();
 }
 
+function follow(connection: Connection): void {
+  connection.isFollowing = true;
+  connection.follows.resolve();
+}
+
 /** Whatever is no event: greetings and answers, of each side its own. */
 function other(connection: Connection, payload: Buffer): void {
   const { kind, reader, socket, last, epoch } = connection;
   const text = payload.toString();
-  if (kind === 'bun') connection.follows.resolve();
+  if (kind === 'bun') follow(connection);
   else if (kind !== 'dreamhub') {
     if (text === '2') socket?.write(frameOf('3'));
     else if (text.startsWith('0{')) socket?.write(frameOf('40'));
     else if (text.startsWith('40')) socket?.write(frameOf(JSON.stringify(['join', reader.topic]).replace(/^/, '42')));
-    else connection.follows.resolve();
+    else follow(connection);
   } else if (text.includes('"hello"')) {
-    if (reader.topic === '') connection.follows.resolve();
+    if (reader.topic === '') follow(connection);
     else
       socket?.write(
         frameOf(
           JSON.stringify({ type: 'subscribe', id: 1, topic: reader.topic, after: last, ...(epoch && { epoch }) }),
         ),
       );
-  } else if (text.includes('"ack"')) connection.follows.resolve();
+  } else if (text.includes('"ack"')) follow(connection);
   else if (text.includes('"type":"reset"')) resets += 1;
   else connection.follows.reject(new Error(`unexpected: ${text}`));
 }
@@ -170,7 +176,7 @@ function other(connection: Connection, payload: Buffer): void {
 function takeFrames(connection: Connection): void {
   const { received } = connection;
   const { length } = received;
-  const counts = singly && connection.seqAt > 0;
+  const counts = singly && connection.isFollowing && connection.seqAt > 0;
   let at = 0;
   let count = 0;
   let lastStart = 0;
@@ -189,7 +195,7 @@ function takeFrames(connection: Connection): void {
     const end = start + size;
     if (length < end) break;
     const opcode = (received[at] ?? 0) & 0x0f;
-    // Only events are so long once a connection is open.
+    // Only events are so long once a connection follows its topic.
     if (counts && opcode === 1 && short === 126) {
       count += 1;
       lastStart = start;
@@ -227,7 +233,13 @@ const handlers: Bun.SocketHandler<Connection> = {
 
 async function open(connection: Connection): Promise<void> {
   const { kind, port, reader } = connection;
-  Object.assign(connection, { received: EMPTY, upgraded: false, expectsEnd: false, follows: Promise.withResolvers() });
+  Object.assign(connection, {
+    received: EMPTY,
+    upgraded: false,
+    expectsEnd: false,
+    follows: Promise.withResolvers(),
+    isFollowing: false,
+  });
   const path = {
     dreamhub: '/ws',
     bun: `/?topic=${reader.topic}`,
@@ -306,6 +318,7 @@ async function begin({ kind, port, readers, after }: ReadersOrder): Promise<void
     tail: 0,
     token: 0,
     follows: Promise.withResolvers(),
+    isFollowing: false,
     socket: undefined,
     expectsEnd: false,
   }));
