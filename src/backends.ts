@@ -9,7 +9,7 @@ import { createDatabase, type Database } from './db/database.ts';
 import { type EmbeddedDatabase, startEmbeddedDatabase } from './db/embedded.ts';
 import { assertIsolated } from './db/guard.ts';
 import { migrate, sessionRoleFor } from './db/migrate.ts';
-import { isPooled } from './db/pooler.ts';
+import { describeServer } from './db/server.ts';
 import type { Clock } from './kernel/clock.ts';
 import type { Ids } from './kernel/ids.ts';
 import type { Logger } from './kernel/logger.ts';
@@ -53,8 +53,9 @@ async function openDatabase({
   }
   const url = config.databaseUrl;
   const ownerUrl = config.databaseOwnerUrl ?? url;
-  const ownerPooled = await isPooled(ownerUrl);
-  const pooled = ownerUrl === url ? ownerPooled : await isPooled(url);
+  const owner = await describeServer(ownerUrl);
+  const { pooled, limitsTransactions } = ownerUrl === url ? owner : await describeServer(url);
+  const ownerPooled = owner.pooled;
   if (pooled || ownerPooled) logger.info({ database: pooled, owner: ownerPooled }, 'PostgreSQL is behind a pooler');
   await migrate({ url: ownerUrl, embedded: false, pooled: ownerPooled, logger });
   const sessionRole = await sessionRoleFor(url, pooled);
@@ -70,6 +71,7 @@ async function openDatabase({
     embedded: false,
     pooled,
     ownerPooled,
+    limitsTransactions,
     clock,
     ...(sessionRole && { sessionRole }),
   });

@@ -5,7 +5,7 @@
  */
 import { createDatabase } from '../db/database.ts';
 import { migrate, sessionRoleFor } from '../db/migrate.ts';
-import { isPooled } from '../db/pooler.ts';
+import { describeServer } from '../db/server.ts';
 import { systemClock } from '../kernel/clock.ts';
 import { systemIds } from '../kernel/ids.ts';
 import { createLogger } from '../kernel/logger.ts';
@@ -25,7 +25,8 @@ export async function runMaintenance(config: MaintenanceEnvironment): Promise<vo
     throw new Error('DATABASE_URL is needed: the embedded database is looked after by the process that uses it.');
   }
   const logger = createLogger({ level: config.logLevel, destination: process.stderr });
-  const [pooled, ownerPooled] = [await isPooled(url), await isPooled(ownerUrl)];
+  const { pooled } = await describeServer(url);
+  const { pooled: ownerPooled } = await describeServer(ownerUrl);
   await migrate({ url: ownerUrl, embedded: false, pooled: ownerPooled, logger });
   const sessionRole = await sessionRoleFor(url, pooled);
   const database = createDatabase({

@@ -63,9 +63,13 @@ export interface DatabaseOptions {
   max: number;
   /** The embedded server has one backend: server-side timeouts are not set there (they hang it). */
   embedded: boolean;
-  /** `isPooled(url)` of each. Default: false. */
+  /** As `describeServer` tells of each address. Default: false. */
   pooled?: boolean;
   ownerPooled?: boolean;
+  /** As `describeServer` tells: whether `transactionSeconds` can be kept. Default: false. */
+  limitsTransactions?: boolean;
+  /** How long a transaction may take, in seconds; more than one of its statements may. Default: 40. */
+  transactionSeconds?: number;
   /** The role each session has outside our transactions, where the login itself has rights. */
   sessionRole?: string;
   /** Seconds of silence after which a server is taken for gone; more than it lets a statement take. Default: 75. */
@@ -75,8 +79,9 @@ export interface DatabaseOptions {
 
 /**
  * In milliseconds. Nobody waits for anything but the database inside a transaction, so one that is idle belongs to a
- * process that stands still, and whoever takes over waits for its locks. A process that stands still between the parts of
- * a statement's message is not idle to the server: there the statement's own limit ends the wait.
+ * process that stands still, and whoever takes over waits for its locks. A process that stands still between the messages
+ * of one statement is not idle to the server, which cancels nothing either while it waits for a message: only the limit of
+ * the whole transaction ends that, where the server has one.
  */
 const LIMITS = { statement_timeout: 30_000, lock_timeout: 20_000, idle_in_transaction_session_timeout: 10_000 };
 
@@ -87,6 +92,7 @@ const LIMITS = { statement_timeout: 30_000, lock_timeout: 20_000, idle_in_transa
 const SHARED_LIMITS = { lock_timeout: 100, plan_cache_mode: 'force_generic_plan' };
 
 const SILENCE_SECONDS = 75;
+const TRANSACTION_SECONDS = 40;
 
 /** int8 comes back as a number: sizes and counts stay far below 2^53. */
 const types = {
@@ -105,6 +111,13 @@ export interface ConnectOptions {
   pooled?: boolean | undefined;
   sessionRole?: string | undefined;
   silenceSeconds?: number | undefined;
+  limitsTransactions?: boolean | undefined;
+  transactionSeconds?: number | undefined;
+}
+
+/** What each session, or behind a pooler each transaction, is limited to. */
+function limitsOf({ limitsTransactions = false, transactionSeconds = TRANSACTION_SECONDS }: ConnectOptions): Settings {
+  return { ...LIMITS, ...(limitsTransactions && { transaction_timeout: transactionSeconds * 1_000 }) };
 }
 
 export function connect(url: string, options: ConnectOptions): postgres.Sql<{ bigint: number }> {
@@ -122,7 +135,7 @@ export function connect(url: string, options: ConnectOptions): postgres.Sql<{ bi
     connection: {
       application_name: 'dreamhub',
       // A pooler refuses whoever asks for these at the start.
-      ...(!embedded && !pooled && { ...LIMITS, ...(sessionRole && { role: sessionRole }) }),
+      ...(!embedded && !pooled && { ...limitsOf(options), ...(sessionRole && { role: sessionRole }) }),
     },
   }) as postgres.Sql<{ bigint: number }>;
 }
@@ -142,9 +155,8 @@ interface Who {
 type Settings = Readonly<Record<string, string | number>>;
 
 /** What each transaction begins with; not sent yet. */
-function enter(tx: Sql, role: Role, who: Who | undefined, pooled: boolean, settings: Settings = {}) {
-  if (pooled || Object.keys(settings).length > 0)
-    return enterPlainly(tx, role, who, pooled ? { ...LIMITS, ...settings } : settings);
+function enter(tx: Sql, role: Role, who: Who | undefined, settings: Settings) {
+  if (Object.keys(settings).length > 0) return enterPlainly(tx, role, who, settings);
   return who
     ? tx`select set_config('role', ${role}, true), set_config('app.tenant_id', ${who.tenantId}, true),
          set_config('app.user_id', ${who.userId}, true)`
@@ -199,7 +211,7 @@ function shareTransaction(tx: Sql): SharedTransaction & { settled(): Promise<voi
 
 /** Codes of postgres.js and of the server for a connection that is gone or cannot be had; the outcome may be unknown. */
 const AWAY =
-  /^(CONNECTION_(CLOSED|ENDED|DESTROYED|SILENT)|CONNECT_TIMEOUT|ECONNREFUSED|ECONNRESET|EPIPE|ENOENT|ETIMEDOUT|08\w{3}|57P0[123]|25P03|53300)$/;
+  /^(CONNECTION_(CLOSED|ENDED|DESTROYED|SILENT)|CONNECT_TIMEOUT|ECONNREFUSED|ECONNRESET|EPIPE|ENOENT|ETIMEDOUT|08\w{3}|57P0[123]|25P0[34]|53300)$/;
 
 function isAway(error: unknown): boolean {
   return error instanceof Error && 'code' in error && AWAY.test(String(error.code));
@@ -228,6 +240,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     options.ownerUrl === undefined || options.ownerUrl === options.url
       ? pool
       : connect(options.ownerUrl, { max: 1, embedded: options.embedded, pooled: options.ownerPooled });
+  const limits = limitsOf(options);
   const isPooled = (on: typeof pool) => (on === pool ? options.pooled : options.ownerPooled) ?? false;
 
   async function transaction<T>(
@@ -247,7 +260,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       .run(true, () =>
         on.begin(readsOnly ? 'read only' : '', async (sql) => {
           const tx = sql as unknown as Sql;
-          const entered = enter(tx, role, scope, isPooled(on), settings);
+          const entered = enter(tx, role, scope, isPooled(on) ? { ...limits, ...settings } : settings);
           // Sent now, awaited with the first query: if it fails, the transaction is aborted and so is the query.
           const settled = entered.execute().then(
             () => undefined,

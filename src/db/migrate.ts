@@ -102,7 +102,7 @@ export function assertUnchanged(migrations: readonly Migration[], known: Readonl
 export interface MigrateOptions {
   url: string;
   embedded: boolean;
-  /** `isPooled(url)`. Default: false. */
+  /** As `describeServer` tells. Default: false. */
   pooled?: boolean;
   logger: Logger;
   migrations?: Migration[];

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { connectPlainly, createDatabase, type Database } from '../../src/db/database.ts';
 import { assertIsolated } from '../../src/db/guard.ts';
 import { migrate, sessionRoleFor } from '../../src/db/migrate.ts';
-import { isPooled } from '../../src/db/pooler.ts';
+import { describeServer } from '../../src/db/server.ts';
 import { newTraceId, runAs } from '../../src/kernel/context.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import { eventually } from '../support/eventually.ts';
@@ -34,10 +34,10 @@ describe.skipIf(!isThere)('behind PgBouncer in transaction mode', () => {
   });
 
   test('nobody has to say that it is there', async () => {
-    expect(await isPooled(url)).toBe(true);
-    expect(await isPooled(ownerUrl)).toBe(true);
-    expect(await isPooled(plain.url)).toBe(false);
-    expect(await isPooled(plain.adminUrl)).toBe(false);
+    expect(await describeServer(url)).toMatchObject({ pooled: true });
+    expect(await describeServer(ownerUrl)).toMatchObject({ pooled: true });
+    expect(await describeServer(plain.url)).toMatchObject({ pooled: false });
+    expect(await describeServer(plain.adminUrl)).toMatchObject({ pooled: false });
   });
 
   test('the database is migrated, and isolation holds', async () => {
