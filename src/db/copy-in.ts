@@ -13,7 +13,8 @@ export interface TemporaryTable {
  *
  * The table stays in the session, empty between transactions: to make it, to drop it, and to plan anew what reads it took
  * a sixth of what inserting a batch took. Its name tells its columns, so that no two definitions ever meet in a session,
- * whoever has used it before (a pooler gives it to many).
+ * whoever has used it before (a pooler gives it to many). It is emptied first: a transaction may copy more than once, in
+ * scopes of several tenants.
  *
  * When the server refuses the rows, the client library tells nobody: whatever is sent next in the transaction fails. So
  * whoever calls this must send something next, as whoever wants the rows does.
@@ -23,7 +24,7 @@ export async function copyIn(sql: Sql, { name, columns }: TemporaryTable, rows: 
   // By the simple protocol: after a failed COPY of the extended one, the server would wait for a Sync.
   const writer = await sql
     .unsafe(
-      `create temporary table if not exists ${table} (${columns}) with (toast_tuple_target = 8160) on commit delete rows; copy pg_temp.${table} from stdin with (format binary)`,
+      `create temporary table if not exists ${table} (${columns}) with (toast_tuple_target = 8160) on commit delete rows; delete from pg_temp.${table}; copy pg_temp.${table} from stdin with (format binary)`,
     )
     .simple()
     .writable();

@@ -34,6 +34,8 @@ export interface GroupCommitOptions<Item, Result> {
   patienceMs?: number;
   /** Most items of a batch. */
   most?: number;
+  /** Tenants share no batch: for what writes their content. Default: false. */
+  apart?: boolean;
 }
 
 /** In the ambient scope. Items of one id never share a batch: a later one sees what the earlier one did. */
@@ -45,7 +47,7 @@ const MOST = 64;
 export function createGroupCommit<Item extends { readonly id: string }, Result>(
   options: GroupCommitOptions<Item, Result>,
 ): GroupCommit<Item, Result> {
-  const { database, clock, run, patienceMs = PATIENCE_MS, most = MOST } = options;
+  const { database, clock, run, patienceMs = PATIENCE_MS, most = MOST, apart = false } = options;
   interface Waiting extends Member<Item> {
     resolve(result: Result | undefined | Promise<Result | undefined>): void;
   }
@@ -57,9 +59,11 @@ export function createGroupCommit<Item extends { readonly id: string }, Result>(
   function nextBatch(): Waiting[] {
     const batch = new Map<string, Waiting>();
     const left: Waiting[] = [];
+    const first = waiting[0]?.scope.tenantId;
     for (const member of waiting) {
       const key = keyOf(member);
-      if (batch.size < most && !batch.has(key)) batch.set(key, member);
+      const isOfBatch = !apart || member.scope.tenantId === first;
+      if (isOfBatch && batch.size < most && !batch.has(key)) batch.set(key, member);
       else left.push(member);
     }
     waiting = left;

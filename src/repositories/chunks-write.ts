@@ -49,20 +49,27 @@ const insertBatch = (
   select id, ${spaceId}, ${documentId}, ${version}, ${privateTo}, content_hash, embedding
   from ${sql(batch)} join new_chunks using (id)`;
 
-/** Writes a batch of a version that is not live, in the caller's transaction. `copies`: the server can COPY. */
+/**
+ * Writes a batch of a version that is not live, in the caller's transaction; false where `hold` says that it is not to be
+ * written. `copies`: the server can COPY. `hold` takes the locks that the write needs, once the rows are at the server: in
+ * the middle of a COPY no limit ends a transaction whose process stands still, so nothing is held by then.
+ */
 export async function insertChunks(
   sql: Sql,
   version: WrittenVersion,
   chunks: readonly IndexedChunk[],
   copies: boolean,
-): Promise<void> {
-  if (chunks.length === 0) return;
-  if (copies) await copyBatch(sql, version, chunks);
-  else await unnestBatch(sql, version, chunks);
+  hold: () => Promise<boolean> = async () => true,
+): Promise<boolean> {
+  const batch = copies && chunks.length > 0 ? await copyBatch(sql, chunks) : undefined;
+  if (!(await hold())) return false;
+  if (batch !== undefined) await insertBatch(sql, batch, version);
+  else if (chunks.length > 0) await unnestBatch(sql, version, chunks);
+  return true;
 }
 
-async function copyBatch(sql: Sql, version: WrittenVersion, chunks: readonly IndexedChunk[]): Promise<void> {
-  const batch = await copyIn(
+function copyBatch(sql: Sql, chunks: readonly IndexedChunk[]): Promise<string> {
+  return copyIn(
     sql,
     {
       name: 'batch',
@@ -71,7 +78,6 @@ async function copyBatch(sql: Sql, version: WrittenVersion, chunks: readonly Ind
     },
     encode(chunks),
   );
-  await insertBatch(sql, batch, version);
 }
 
 function encode(chunks: readonly IndexedChunk[]): Uint8Array {

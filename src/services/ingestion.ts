@@ -111,8 +111,12 @@ export function createIngestion(options: IngestionOptions) {
   async function enter(work: Work, stage: Stage): Promise<void> {
     const { held, space } = work;
     await database.tenant(async (sql) => {
-      await recordStage(sql, work, stage);
-      if (held && space) await writeChunks(sql, work, space, held);
+      const record = async () => {
+        await recordStage(sql, work, stage);
+        return true;
+      };
+      if (held && space) await writeChunks(sql, work, space, held, record);
+      else await record();
     });
     work.held = undefined;
     await announceStage(work, stage);
@@ -270,8 +274,14 @@ export function createIngestion(options: IngestionOptions) {
     return known;
   }
 
-  /** Writes a batch of the version, in the caller's transaction, which holds the task. */
-  const writeChunks = (sql: Sql, work: Work, space: OpenSpace, rows: readonly IndexedChunk[]) =>
+  /** Writes a batch of the version, in the caller's transaction, if `hold` holds the task. */
+  const writeChunks = (
+    sql: Sql,
+    work: Work,
+    space: OpenSpace,
+    rows: readonly IndexedChunk[],
+    hold: () => Promise<boolean>,
+  ) =>
     insertChunks(
       sql,
       {
@@ -282,6 +292,7 @@ export function createIngestion(options: IngestionOptions) {
       },
       rows,
       database.copies,
+      hold,
     );
 
   async function embedBatch(work: Work, signal: AbortSignal): Promise<{ done: number; total: number }> {
@@ -307,10 +318,12 @@ export function createIngestion(options: IngestionOptions) {
       chunksDone: written,
       chunksTotal: total,
     };
-    await database.tenant(async (sql) => {
-      await recordStage(sql, work, 'embedding', update);
-      await writeChunks(sql, work, space, rows);
-    });
+    await database.tenant((sql) =>
+      writeChunks(sql, work, space, rows, async () => {
+        await recordStage(sql, work, 'embedding', update);
+        return true;
+      }),
+    );
     work.written = written;
     stop();
     await announceProgress(work, update);
@@ -319,13 +332,17 @@ export function createIngestion(options: IngestionOptions) {
 
   /** The document's part of its publication; undefined where another attempt owns the task by now. */
   async function publishDocument(sql: Sql, { work, id: taskId, attempt }: Publication) {
-    const task = await recordProgress(sql, taskId, attempt, stageOf(work, 'publishing'));
-    if (!task) return undefined;
+    let task: Awaited<ReturnType<typeof recordProgress>>;
+    const hold = async () => {
+      task = await recordProgress(sql, taskId, attempt, stageOf(work, 'publishing'));
+      return task !== undefined;
+    };
+    const isOwn = work.held && work.space ? await writeChunks(sql, work, work.space, work.held, hold) : await hold();
+    if (!isOwn) return undefined;
     const { id } = work.document;
     const { size: chunks } = work.plan;
     const pages = pagesOf(work);
     const number = work.begun.document_version;
-    if (work.held && work.space) await writeChunks(sql, work, work.space, work.held);
     const replaced = await publishVersion(sql, id, {
       number,
       pages,
@@ -355,12 +372,22 @@ export function createIngestion(options: IngestionOptions) {
     return published;
   }
 
-  const publishTogether = createGroupCommit({ database, clock, run: publishAll, most: MAX_PUBLISHED_TOGETHER });
+  const publishTogether = createGroupCommit({
+    database,
+    clock,
+    run: publishAll,
+    most: MAX_PUBLISHED_TOGETHER,
+    apart: true,
+  });
 
-  /** What takes its time would make the others wait, and what brings more documents counts them first. */
+  /**
+   * What takes its time would make the others wait, what is copied must be at the server before anything is held, and what
+   * brings more documents counts them first.
+   */
   async function publishAmongOthers(publication: Publication) {
     const { plan, children, held } = publication.work;
-    const isShort = plan.size <= (held ? MAX_WRITTEN_TOGETHER : MAX_BATCH);
+    const most = held ? (database.copies ? 0 : MAX_WRITTEN_TOGETHER) : MAX_BATCH;
+    const isShort = plan.size <= most;
     if (isShort && children.length === 0) return publishTogether(publication);
     const member = { item: publication, scope: currentScope() };
     const [published] = await database.together((shared) => publishAll(shared, [member]), { patient: true });

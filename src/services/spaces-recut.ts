@@ -117,11 +117,11 @@ export function createRecut({ database, blobs, extractor, chunker, ids, metrics 
       signal.throwIfAborted();
       const batch = await plan.read(text, written, written + Math.min(MAX_BATCH, space.embeddings.maxBatch));
       const rows = await embedChunks(space, batch, signal);
-      const held = await database.tenant(async (sql) => {
-        if (!(await holdVersion(sql, document.id, version))) return false;
-        await insertChunks(sql, target, rows, database.copies);
-        return true;
-      });
+      const held = await database.tenant((sql) =>
+        insertChunks(sql, target, rows, database.copies, async () => {
+          return (await holdVersion(sql, document.id, version)) !== undefined;
+        }),
+      );
       if (!held) return false;
       written += batch.length;
     }

@@ -202,6 +202,22 @@ describe('on a server', () => {
     });
   });
 
+  test('two batches of one transaction do not mix, whatever tenants they are of', async () => {
+    const [mine, theirs] = [newScope(), newScope()];
+    const [documentId, other] = [await newDocument(server, mine), await newDocument(server, theirs)];
+    await server.database.together(async (shared) => {
+      for (const [scope, id, text] of [
+        [mine, documentId, 'mine'],
+        [theirs, other, 'theirs'],
+      ] as const) {
+        const target = { documentId: id, version: 1, privateTo: null, spaceId: server.spaceId };
+        await shared.within(scope, (sql) => insertChunks(sql, target, [chunkOf(text, 0)], true));
+      }
+    });
+    expect(await runAs(mine, () => rowsOf(server, documentId))).toMatchObject([{ text: 'mine' }]);
+    expect(await runAs(theirs, () => rowsOf(server, other))).toMatchObject([{ text: 'theirs' }]);
+  });
+
   test('a server that goes away before a COPY is told as such, and the next batch is written', async () => {
     const scope = newScope();
     const documentId = await newDocument(server, scope);

@@ -245,3 +245,18 @@ test('a batch that stands still holds up the next for a moment only', async () =
   stuck.resolve();
   expect((await waiting)?.attempt).toBe(1);
 });
+
+test('what is to be apart shares no batch with another tenant, and misses none', async () => {
+  const tenantsOf: number[] = [];
+  const begin = createGroupCommit<{ id: string }, Attempt>({
+    database,
+    clock: systemClock,
+    apart: true,
+    run: (shared, members) => {
+      tenantsOf.push(new Set(members.map(({ scope }) => scope.tenantId)).size);
+      return shared.system((sql) => beginAttempts(sql, members, LEASE));
+    },
+  });
+  expect((await beginAll(begin)).map((begun) => begun?.attempt)).toEqual(tasks.map(() => 1));
+  expect(tenantsOf).toEqual(Array.from({ length: TENANTS }, () => 1));
+});
