@@ -202,6 +202,7 @@ export async function createShared(env: Environment) {
     feeder,
     search,
     chunker,
+    pipeline,
     health,
     limits,
     /** What accepts uploads, those of people and those of sources alike. */

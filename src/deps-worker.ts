@@ -1,7 +1,6 @@
 /** The worker's side of the wiring, top to bottom. */
 import type { Extractor, Lane } from './contracts/index.ts';
 import { type Shared, webhookSealer } from './deps-shared.ts';
-import { pipelineVersion } from './ingest/pipeline-version.ts';
 import { createSandboxedExtractor } from './ingest/sandbox.ts';
 import { newTraceId, runAs } from './kernel/context.ts';
 import type { Service } from './kernel/service.ts';
@@ -53,6 +52,7 @@ export function createWorkerSide(
     feeder,
     search,
     chunker,
+    pipeline,
     accepting,
     documents,
   }: Shared,
@@ -66,7 +66,7 @@ export function createWorkerSide(
   const sealer = env.encryptionKeys.length > 0 ? webhookSealer(env.encryptionKeys) : undefined;
   if (!sealer)
     logger.warn('there is no key to open the secrets of webhooks with: they are left to workers that have it');
-  const reading = { blobs, extractor, chunker, pipeline: pipelineVersion(chunker) };
+  const reading = { blobs, extractor, chunker, pipeline };
   const builder = createSpaceBuilder({ database, spaces, ...reading, clock, ids, logger, metrics });
   const { maxUploadBytes, malware } = accepting;
   const inside = { database, blobs, documents, malware, feeder, announcer, ids, maxUploadBytes };

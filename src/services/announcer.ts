@@ -8,6 +8,7 @@ import type {
   EventPublisher,
   EventType,
   HintTopic,
+  LogAppend,
   LogTopic,
   TaskResource,
 } from '../contracts/index.ts';
@@ -15,7 +16,9 @@ import { messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 
 export interface Announcer {
-  /** Appends one event to a topic's log; false where a newer attempt has fenced it off. Never rejects. */
+  /** Appends to a topic's log; false where a newer attempt has fenced it off. Never rejects. */
+  append(what: LogAppend): Promise<boolean>;
+  /** As `append`, of one event. */
   log<T extends EventType>(
     topic: LogTopic,
     attempt: number,
@@ -29,17 +32,23 @@ export interface Announcer {
 }
 
 export function createAnnouncer({ publisher, logger }: { publisher: EventPublisher; logger: Logger }): Announcer {
+  async function append(what: LogAppend): Promise<boolean> {
+    try {
+      const [appended] = await publisher.append([what]);
+      return appended ?? false;
+    } catch (error) {
+      const { topic, event } = what;
+      logger.warn({ err: error, topic, type: event.type }, `event not announced: ${messageOf(error)}`);
+      return true;
+    }
+  }
+
   return {
-    async log(topic, attempt, type, data, audience) {
-      try {
-        // The pair is well typed by the signature; TypeScript cannot follow it into the union.
-        const event = { type, data } as EventOf;
-        const [appended] = await publisher.append([{ topic, attempt, event, ...(audience && { audience }) }]);
-        return appended ?? false;
-      } catch (error) {
-        logger.warn({ err: error, topic, type }, `event not announced: ${messageOf(error)}`);
-        return true;
-      }
+    append,
+    log(topic, attempt, type, data, audience) {
+      // The pair is well typed by the signature; TypeScript cannot follow it into the union.
+      const event = { type, data } as EventOf;
+      return append({ topic, attempt, event, ...(audience && { audience }) });
     },
     async hint(topic, type, data) {
       try {

@@ -1,27 +1,16 @@
 /** What readers of a task are told of it and of the attempts at it. */
 import type { TaskResource } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
-import { getDocumentWork } from '../repositories/documents.ts';
 import { getTask } from '../repositories/tasks.ts';
-import { type Announcer, progressOf } from './announcer.ts';
+import type { Announcer } from './announcer.ts';
 import type { Work } from './ingestion-work.ts';
-
-type Audience = 'tenant' | 'user';
-
-/** Everything about a private document is told to its owner alone. */
-const audienceOf = ({ private_to }: { private_to: string | null }): Audience =>
-  private_to === null ? 'tenant' : 'user';
+import { type Audience, audienceOf, eventOfTask, findTold } from './task-events.ts';
 
 export function createIngestionAnnouncements({ database, announcer }: { database: Database; announcer: Announcer }) {
   /** The event that its status names; none while it runs, of which its attempt tells. */
   async function tell(task: TaskResource, audience: Audience): Promise<void> {
-    const topic = `task:${task.id}` as const;
-    const data = progressOf(task);
-    if (task.status === 'running') return;
-    if (task.status === 'failed' || task.status === 'dead') {
-      const error = task.error ?? { code: 'internal', message: '' };
-      await announcer.log(topic, task.attempt, `task.${task.status}`, { ...data, error }, audience);
-    } else await announcer.log(topic, task.attempt, `task.${task.status}`, data, audience);
+    const event = eventOfTask(task);
+    if (event) await announcer.append({ topic: `task:${task.id}`, attempt: task.attempt, event, audience });
   }
 
   return {
@@ -51,12 +40,8 @@ export function createIngestionAnnouncements({ database, announcer }: { database
 
     /** A worker that died between its commit and its last event: the log drops a final event that it has already. */
     async announceEnd(taskId: string): Promise<void> {
-      const found = await database.tenant(async (sql) => {
-        const task = await getTask(sql, taskId);
-        const document = task?.document_id && (await getDocumentWork(sql, task.document_id));
-        return task && document ? { task, document } : undefined;
-      });
-      if (found && found.task.status !== 'queued') await tell(found.task, audienceOf(found.document));
+      const found = await findTold(database, taskId);
+      if (found && found.task.status !== 'queued') await tell(found.task, found.audience);
     },
   };
 }

@@ -82,7 +82,7 @@ const STAGE_LASTS_MS = 500;
 
 /** Publications that share a transaction: each has some statements, and meanwhile none of their leases can be renewed. */
 const MAX_PUBLISHED_TOGETHER = 4;
-/** Chunks of one of them that it writes in that transaction. */
+/** Chunks of one of them that it writes in that transaction, where there is no COPY: in the embedded database. */
 const MAX_WRITTEN_TOGETHER = 32;
 
 interface Publication extends OwnAttempt {

@@ -3,18 +3,16 @@
  * is appended is what the attempt itself would have told, so whoever comes second is refused by the log and nobody hears
  * it twice. Where the log has not all of the text, because Redis lost some, it begins anew with all of it.
  */
-import type { EventOf, EventPublisher, LogAppend, LogTopic, TaskResource } from '../contracts/index.ts';
+import type { EventOf, EventPublisher, LogAppend, LogTopic } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
 import { currentScope } from '../kernel/context.ts';
 import type { OpenTopic, TopicEnds } from '../realtime/end-watch.ts';
 import type { LogReader } from '../realtime/log-reader.ts';
 import { foldLog, hasEnded } from '../realtime/log-state.ts';
 import { parseTopic } from '../realtime/topics.ts';
-import { getDocumentWork } from '../repositories/documents.ts';
-import { getTask } from '../repositories/tasks.ts';
 import { readTopicStates } from '../repositories/topic-states.ts';
 import { getTurn, type TurnRecord } from '../repositories/turns.ts';
-import { progressOf } from './announcer.ts';
+import { eventOfTask, findTold } from './task-events.ts';
 
 /** The event that ends a turn, as its row says; undefined while it has not ended. */
 export function endOfTurn(turn: TurnRecord): EventOf | undefined {
@@ -28,24 +26,6 @@ export function endOfTurn(turn: TurnRecord): EventOf | undefined {
       return {
         type: 'turn.failed',
         data: { ...(turn.error ?? { code: 'internal', message: '' }), retryable: true },
-      };
-    default:
-      return undefined;
-  }
-}
-
-/** The event that ends a task, as its row says; undefined while it has not ended. */
-function endOfTask(task: TaskResource): EventOf | undefined {
-  const data = progressOf(task);
-  switch (task.status) {
-    case 'succeeded':
-    case 'cancelled':
-      return { type: `task.${task.status}`, data };
-    case 'failed':
-    case 'dead':
-      return {
-        type: `task.${task.status}`,
-        data: { ...data, error: task.error ?? { code: 'internal', message: '' } },
       };
     default:
       return undefined;
@@ -86,15 +66,11 @@ export function createTopicEnds({
   }
 
   async function appendsForTask(topic: LogTopic, id: string): Promise<LogAppend[]> {
-    const found = await database.tenant(async (sql) => {
-      const task = await getTask(sql, id);
-      const document = task?.document_id && (await getDocumentWork(sql, task.document_id));
-      return task && document ? { task, document } : undefined;
-    });
-    const event = found && endOfTask(found.task);
-    if (!event) return [];
-    const audience = found.document.private_to === null ? 'tenant' : 'user';
-    return [{ topic, attempt: found.task.attempt, event, audience }];
+    const found = await findTold(database, id);
+    if (!found || !hasEnded(found.task)) return [];
+    const { task, audience } = found;
+    const event = eventOfTask(task);
+    return event ? [{ topic, attempt: task.attempt, event, audience }] : [];
   }
 
   return {
