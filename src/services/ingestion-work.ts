@@ -1,6 +1,6 @@
 /** What an attempt at an upload carries from step to step, and how it is named. */
 import type { IngestAttempt } from '../../actors/upload-pipeline.ts';
-import type { TextStructure } from '../contracts/index.ts';
+import type { Chunker, TextStructure } from '../contracts/index.ts';
 import type { IndexedChunk } from '../repositories/chunks-write.ts';
 import type { DocumentWork } from '../repositories/documents.ts';
 import type { Attempt } from '../repositories/tasks.ts';
@@ -37,6 +37,9 @@ export const namesOf = (work: Work) => ({
 });
 
 export const keyOf = ({ taskId, attempt }: Work) => ({ table: 'tasks' as const, id: taskId, attempt });
+
+/** How the document is cut: as its uploader asked for, else as everybody's. */
+export const chunkingOf = (work: Work, { defaults }: Pick<Chunker, 'defaults'>) => work.begun.chunking ?? defaults;
 
 /** Another attempt owns the task, or it is gone. */
 export class Superseded extends Error {}

@@ -8,31 +8,22 @@ import { effect, type Scoped } from '../../actors/effect.ts';
 import type { IngestAttempt } from '../../actors/upload-pipeline.ts';
 import { uploadPipeline } from '../../actors/upload-pipeline.ts';
 import type { BlobStore, Chunker, EmbeddedFile, Extractor, Job } from '../contracts/index.ts';
-import type { Database, SharedTransaction, Sql } from '../db/database.ts';
-import { createGroupCommit, type Member } from '../db/group-commit.ts';
+import type { Database } from '../db/database.ts';
+import { createGroupCommit } from '../db/group-commit.ts';
 import { ExtractError } from '../ingest/extract-error.ts';
 import { textPieces } from '../ingest/text-pieces.ts';
 import type { Clock } from '../kernel/clock.ts';
-import { currentScope } from '../kernel/context.ts';
-import { messageOf } from '../kernel/errors.ts';
 import type { Ids } from '../kernel/ids.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
-import { done, type Outcome, superseded } from '../kernel/outcome.ts';
+import { type Outcome, superseded } from '../kernel/outcome.ts';
 import { breathe, type Turns } from '../kernel/turns.ts';
 import { renewLease } from '../repositories/attempts.ts';
-import { deleteOtherVersions, deleteVersion, writtenChunks } from '../repositories/chunks.ts';
-import { type IndexedChunk, insertChunks, knownEmbeddings } from '../repositories/chunks-write.ts';
-import {
-  type DocumentWork,
-  FIRST_VERSION,
-  getDocumentWork,
-  publishVersion,
-  type ReplacedVersion,
-} from '../repositories/documents.ts';
-import { appendOutbox } from '../repositories/outbox.ts';
-import { beginAttempts, type OwnAttempt, openDocument, succeedAttempts } from '../repositories/task-attempts.ts';
-import { type Attempt, appendTaskLog, recordProgress } from '../repositories/tasks.ts';
+import { deleteVersion, writtenChunks } from '../repositories/chunks.ts';
+import { knownEmbeddings } from '../repositories/chunks-write.ts';
+import type { DocumentWork } from '../repositories/documents.ts';
+import { beginAttempts, openDocument } from '../repositories/task-attempts.ts';
+import { type Attempt, appendTaskLog } from '../repositories/tasks.ts';
 import { originalKey, textKey } from '../storage/blob-keys.ts';
 import type { Announcer } from './announcer.ts';
 import { createBatchEmbedder } from './batch-embedder.ts';
@@ -41,9 +32,11 @@ import { type DocumentText, storeText } from './document-text.ts';
 import type { EmbeddedFiles } from './embedded-files.ts';
 import { createIngestionAnnouncements } from './ingestion-announcements.ts';
 import { createIngestionEndings } from './ingestion-endings.ts';
-import { keyOf, namesOf, Superseded, type Work } from './ingestion-work.ts';
+import { createIngestionPublication } from './ingestion-publication.ts';
+import { chunkingOf, keyOf, type Work } from './ingestion-work.ts';
+import { createIngestionWrites, MAX_BATCH, STAGE_PROGRESS, stageOf } from './ingestion-writes.ts';
 import { keepLease } from './lease.ts';
-import type { OpenSpace, Spaces } from './spaces.ts';
+import type { Spaces } from './spaces.ts';
 import type { SpaceBuilder } from './spaces-build.ts';
 
 export interface IngestionOptions {
@@ -71,73 +64,23 @@ export interface IngestionOptions {
   turns: Pick<Turns, 'take'>;
 }
 
-/** The most chunks of one batch: what a crash may buy twice. */
-const MAX_BATCH = 128;
-/** How far a task is when a stage begins; embedding moves through the span up to publishing. */
-const STAGE_PROGRESS = { extracting: 0.05, chunking: 0.15, embedding: 0.2, publishing: 0.95 } as const;
-type Stage = keyof typeof STAGE_PROGRESS;
-
 /** Milliseconds of a stage after which whoever asks for the task is told of it; who listens is told at once. */
 const STAGE_LASTS_MS = 500;
-
-/** Publications that share a transaction: each has some statements, and meanwhile none of their leases can be renewed. */
-const MAX_PUBLISHED_TOGETHER = 4;
-/** Chunks of one of them that it writes in that transaction, where there is no COPY: in the embedded database. */
-const MAX_WRITTEN_TOGETHER = 32;
-
-interface Publication extends OwnAttempt {
-  readonly work: Work;
-}
-
-const pagesOf = ({ structure }: Work) => (structure.pages.length > 0 ? structure.pages.length : null);
 
 export function createIngestion(options: IngestionOptions) {
   const { database, blobs, spaces, announcer, clock, ids, logger, metrics, leaseMs, turns } = options;
   const works = new WeakMap<IngestAttempt, Work>();
   const embedChunks = createBatchEmbedder({ database, ids, metrics });
   const announcements = createIngestionAnnouncements({ database, announcer });
-  const { announceTask, announceProgress, announceEnd } = announcements;
+  const { announceProgress, announceEnd } = announcements;
+  const writes = createIngestionWrites({ database, announcements });
+  const { recordStage, announceStage, writeChunks } = writes;
+  const { publish, forgetTextOfDeleted } = createIngestionPublication({ ...options, announcements, writes });
 
   function workOf(attempt: IngestAttempt): Work {
     const work = works.get(attempt);
     if (!work) throw new Error('an attempt that did not begin here');
     return work;
-  }
-
-  /** As its uploader asked for, else as everybody's. */
-  const chunkingOf = (work: Work) => work.begun.chunking ?? options.chunker.defaults;
-
-  /** Records that a stage begins, for readers of the task and of its topic alike, and writes what is held. */
-  async function enter(work: Work, stage: Stage): Promise<void> {
-    const { held, space } = work;
-    await database.tenant(async (sql) => {
-      const record = async () => {
-        await recordStage(sql, work, stage);
-        return true;
-      };
-      if (held && space) await writeChunks(sql, work, space, held, record);
-      else await record();
-    });
-    work.held = undefined;
-    await announceStage(work, stage);
-  }
-
-  function stageOf(work: Work, stage: Stage) {
-    const chunksTotal = work.plan.size > 0 ? work.plan.size : null;
-    const progress = stage === 'embedding' ? embeddingProgress(work) : STAGE_PROGRESS[stage];
-    return { stage, progress, chunksDone: work.written, chunksTotal };
-  }
-
-  /** Whatever is written of an attempt comes after this in one transaction: a newer attempt begins after it, or fails it. */
-  async function recordStage(sql: Sql, work: Work, stage: Stage, update = stageOf(work, stage)): Promise<void> {
-    if (!(await recordProgress(sql, work.taskId, work.attempt, update))) throw new Superseded();
-  }
-
-  const announceStage = (work: Work, stage: Stage) => announceProgress(work, stageOf(work, stage));
-
-  function embeddingProgress(work: Work): number {
-    const share = work.plan.size === 0 ? 1 : work.written / work.plan.size;
-    return STAGE_PROGRESS.embedding + share * (STAGE_PROGRESS.publishing - STAGE_PROGRESS.embedding);
   }
 
   /** Attempts that begin at about the same time take their fencing numbers in one transaction. */
@@ -221,7 +164,7 @@ export function createIngestion(options: IngestionOptions) {
     await announceStage(work, 'chunking');
     if (!work.text) throw new Error('chunking came before extracting');
     const stop = metrics.taskSeconds.startTimer({ stage: 'chunking' });
-    const stream = await options.chunker.stream(work.structure, chunkingOf(work));
+    const stream = await options.chunker.stream(work.structure, chunkingOf(work, options.chunker));
     const plan = createChunkPlan();
     let lasts = clock.now() + STAGE_LASTS_MS;
     for await (const piece of work.text.pieces()) {
@@ -274,27 +217,6 @@ export function createIngestion(options: IngestionOptions) {
     return known;
   }
 
-  /** Writes a batch of the version, in the caller's transaction, if `hold` holds the task. */
-  const writeChunks = (
-    sql: Sql,
-    work: Work,
-    space: OpenSpace,
-    rows: readonly IndexedChunk[],
-    hold: () => Promise<boolean>,
-  ) =>
-    insertChunks(
-      sql,
-      {
-        documentId: work.document.id,
-        version: work.begun.document_version,
-        privateTo: work.document.private_to,
-        spaceId: space.id,
-      },
-      rows,
-      database.copies,
-      hold,
-    );
-
   async function embedBatch(work: Work, signal: AbortSignal): Promise<{ done: number; total: number }> {
     const total = work.plan.size;
     const space = await spaces.current();
@@ -312,12 +234,7 @@ export function createIngestion(options: IngestionOptions) {
       stop();
       return { done: written, total };
     }
-    const update = {
-      stage: 'embedding' as const,
-      progress: embeddingProgress({ ...work, written }),
-      chunksDone: written,
-      chunksTotal: total,
-    };
+    const update = stageOf({ ...work, written }, 'embedding');
     await database.tenant((sql) =>
       writeChunks(sql, work, space, rows, async () => {
         await recordStage(sql, work, 'embedding', update);
@@ -328,122 +245,6 @@ export function createIngestion(options: IngestionOptions) {
     stop();
     await announceProgress(work, update);
     return { done: work.written, total };
-  }
-
-  /** The document's part of its publication; undefined where another attempt owns the task by now. */
-  async function publishDocument(sql: Sql, { work, id: taskId, attempt }: Publication) {
-    let task: Awaited<ReturnType<typeof recordProgress>>;
-    const hold = async () => {
-      task = await recordProgress(sql, taskId, attempt, stageOf(work, 'publishing'));
-      return task !== undefined;
-    };
-    const isOwn = work.held && work.space ? await writeChunks(sql, work, work.space, work.held, hold) : await hold();
-    if (!isOwn) return undefined;
-    const { id } = work.document;
-    const { size: chunks } = work.plan;
-    const pages = pagesOf(work);
-    const number = work.begun.document_version;
-    const replaced = await publishVersion(sql, id, {
-      number,
-      pages,
-      chunks,
-      chunking: chunkingOf(work),
-      wish: work.begun.chunking,
-      pipeline: options.pipeline,
-    });
-    const accepted = await options.embedded.accept(sql, work.document, work.children);
-    const message = `Published ${chunks} chunks.`;
-    // Sent together: none of them needs what another one answers.
-    await Promise.all([
-      number === FIRST_VERSION ? undefined : deleteOtherVersions(sql, id, number),
-      appendOutbox(sql, 'document.ready', { ...namesOf(work), pages, chunks }),
-      appendTaskLog(sql, work.taskId, { attempt: work.attempt, level: 'info', message }),
-    ]);
-    return { replaced, accepted, task };
-  }
-
-  async function publishAll(shared: SharedTransaction, members: readonly Member<Publication>[]) {
-    const published = await Promise.all(
-      members.map(({ scope, item }) => shared.within(scope, (sql) => publishDocument(sql, item))),
-    );
-    const own = members.filter((_, place) => published[place]);
-    // Last: every upload of their tenants waits for the counters until we commit.
-    if (own.length > 0) await shared.system((sql) => succeedAttempts(sql, own));
-    return published;
-  }
-
-  const publishTogether = createGroupCommit({
-    database,
-    clock,
-    run: publishAll,
-    most: MAX_PUBLISHED_TOGETHER,
-    apart: true,
-  });
-
-  /**
-   * What takes its time would make the others wait, what is copied must be at the server before anything is held, and what
-   * brings more documents counts them first.
-   */
-  async function publishAmongOthers(publication: Publication) {
-    const { plan, children, held } = publication.work;
-    const most = held ? (database.copies ? 0 : MAX_WRITTEN_TOGETHER) : MAX_BATCH;
-    const isShort = plan.size <= most;
-    if (isShort && children.length === 0) return publishTogether(publication);
-    const member = { item: publication, scope: currentScope() };
-    const [published] = await database.together((shared) => publishAll(shared, [member]), { patient: true });
-    return published;
-  }
-
-  async function publish(work: Work, signal: AbortSignal): Promise<Outcome> {
-    const stop = metrics.taskSeconds.startTimer({ stage: 'publishing' });
-    const { id } = work.document;
-    const version = work.begun.document_version;
-    const { space } = work;
-    const isOnly = space !== undefined && (await spaces.written()).every((written) => written.id === space.id);
-    if (work.held && isOnly) await announceStage(work, 'publishing');
-    else await enter(work, 'publishing');
-    if (!isOnly) await options.alsoWrite({ documentId: id, version }, signal);
-    if (version !== FIRST_VERSION) await options.embedded.removeOthers(work.document, work.children);
-    const published = await publishAmongOthers({ id: work.taskId, attempt: work.attempt, work });
-    if (!published) {
-      await forgetTextOfDeleted(work);
-      return superseded;
-    }
-    await forgetReplaced(work, published.replaced);
-    stop();
-    metrics.tasks.inc({ kind: 'ingest', status: 'succeeded' });
-    if (published.task)
-      await announceTask(work, { ...published.task, status: 'succeeded', stage: 'done', progress: 1 });
-    await options.embedded.announce(work.document, published.accepted);
-    await announcer.hint('user', 'document.ready', {
-      document_id: id,
-      task_id: work.taskId,
-      title: work.document.title,
-    });
-    return done;
-  }
-
-  /** Bytes and text of the version before go after the rows: a leftover blob harms nobody. */
-  async function forgetReplaced({ document }: Work, { original, versions }: ReplacedVersion): Promise<void> {
-    const keys = [
-      ...(original === null ? [] : [originalKey(original)]),
-      ...versions.map((version) => textKey(document.id, version)),
-    ];
-    for (const key of keys) {
-      try {
-        await blobs.remove(key);
-      } catch (error) {
-        logger.error({ err: error, key }, `a replaced version's blob stays: ${messageOf(error)}`);
-      }
-    }
-  }
-
-  /** A document that was deleted while it was read leaves no text behind. */
-  async function forgetTextOfDeleted(work: Work): Promise<void> {
-    const still = await database.tenant((sql) => getDocumentWork(sql, work.document.id));
-    if (still) return;
-    await blobs.remove(textKey(work.document.id, work.begun.document_version));
-    await options.embedded.forget(work.children);
   }
 
   const { fail, finishFailed, cancel, release } = createIngestionEndings({

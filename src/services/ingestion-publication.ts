@@ -1,0 +1,195 @@
+/**
+ * Publication of a version: in one transaction its document shows it, its task ends and its event leaves, beside those of
+ * other attempts where they are short. What a small document holds is written by the same transaction.
+ */
+import type { BlobStore, Chunker } from '../contracts/index.ts';
+import type { Database, SharedTransaction, Sql } from '../db/database.ts';
+import { createGroupCommit, type Member } from '../db/group-commit.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { currentScope } from '../kernel/context.ts';
+import { messageOf } from '../kernel/errors.ts';
+import type { Logger } from '../kernel/logger.ts';
+import type { Metrics } from '../kernel/metrics.ts';
+import { done, type Outcome, superseded } from '../kernel/outcome.ts';
+import { deleteOtherVersions } from '../repositories/chunks.ts';
+import { getDocumentWork } from '../repositories/documents.ts';
+import { FIRST_VERSION, publishVersion, type ReplacedVersion } from '../repositories/documents-versions.ts';
+import { appendOutbox } from '../repositories/outbox.ts';
+import { type OwnAttempt, succeedAttempts } from '../repositories/task-attempts.ts';
+import { appendTaskLog, recordProgress } from '../repositories/tasks.ts';
+import { originalKey, textKey } from '../storage/blob-keys.ts';
+import type { Announcer } from './announcer.ts';
+import type { EmbeddedFiles } from './embedded-files.ts';
+import type { IngestionAnnouncements } from './ingestion-announcements.ts';
+import { chunkingOf, namesOf, type Work } from './ingestion-work.ts';
+import { type IngestionWrites, MAX_BATCH, stageOf } from './ingestion-writes.ts';
+import type { Spaces } from './spaces.ts';
+import type { SpaceBuilder } from './spaces-build.ts';
+
+export interface IngestionPublicationOptions {
+  database: Database;
+  blobs: Pick<BlobStore, 'remove'>;
+  chunker: Pick<Chunker, 'defaults'>;
+  /** What reads and cuts here: recorded with each version. */
+  pipeline: string;
+  spaces: Pick<Spaces, 'written'>;
+  /** Writes a version into the spaces beside the active one before it is published. */
+  alsoWrite: SpaceBuilder['alsoWrite'];
+  embedded: EmbeddedFiles;
+  announcer: Announcer;
+  announcements: Pick<IngestionAnnouncements, 'announceTask'>;
+  writes: IngestionWrites;
+  clock: Clock;
+  logger: Logger;
+  metrics: Metrics;
+}
+
+/** Publications that share a transaction: each has some statements, and meanwhile none of their leases can be renewed. */
+const MAX_PUBLISHED_TOGETHER = 4;
+/** Chunks of one of them that it writes in that transaction, where there is no COPY: in the embedded database. */
+const MAX_WRITTEN_TOGETHER = 32;
+
+interface Publication extends OwnAttempt {
+  readonly work: Work;
+}
+
+const pagesOf = ({ structure }: Work) => (structure.pages.length > 0 ? structure.pages.length : null);
+
+export function createIngestionPublication(options: IngestionPublicationOptions) {
+  const { database, blobs, spaces, announcer, clock, logger, metrics } = options;
+  const { announceTask } = options.announcements;
+  const { recordStage, announceStage, writeChunks } = options.writes;
+
+  /** Records that publishing begins, for readers of the task and of its topic alike, and writes what is held. */
+  async function enter(work: Work): Promise<void> {
+    const { held, space } = work;
+    await database.tenant(async (sql) => {
+      const record = async () => {
+        await recordStage(sql, work, 'publishing');
+        return true;
+      };
+      if (held && space) await writeChunks(sql, work, space, held, record);
+      else await record();
+    });
+    work.held = undefined;
+    await announceStage(work, 'publishing');
+  }
+
+  /** The document's part of its publication; undefined where another attempt owns the task by now. */
+  async function publishDocument(sql: Sql, { work, id: taskId, attempt }: Publication) {
+    let task: Awaited<ReturnType<typeof recordProgress>>;
+    const hold = async () => {
+      task = await recordProgress(sql, taskId, attempt, stageOf(work, 'publishing'));
+      return task !== undefined;
+    };
+    const isOwn = work.held && work.space ? await writeChunks(sql, work, work.space, work.held, hold) : await hold();
+    if (!isOwn) return undefined;
+    const { id } = work.document;
+    const { size: chunks } = work.plan;
+    const pages = pagesOf(work);
+    const number = work.begun.document_version;
+    const replaced = await publishVersion(sql, id, {
+      number,
+      pages,
+      chunks,
+      chunking: chunkingOf(work, options.chunker),
+      wish: work.begun.chunking,
+      pipeline: options.pipeline,
+    });
+    const accepted = await options.embedded.accept(sql, work.document, work.children);
+    const message = `Published ${chunks} chunks.`;
+    // Sent together: none of them needs what another one answers.
+    await Promise.all([
+      number === FIRST_VERSION ? undefined : deleteOtherVersions(sql, id, number),
+      appendOutbox(sql, 'document.ready', { ...namesOf(work), pages, chunks }),
+      appendTaskLog(sql, work.taskId, { attempt: work.attempt, level: 'info', message }),
+    ]);
+    return { replaced, accepted, task };
+  }
+
+  async function publishAll(shared: SharedTransaction, members: readonly Member<Publication>[]) {
+    const published = await Promise.all(
+      members.map(({ scope, item }) => shared.within(scope, (sql) => publishDocument(sql, item))),
+    );
+    const own = members.filter((_, place) => published[place]);
+    // Last: every upload of their tenants waits for the counters until we commit.
+    if (own.length > 0) await shared.system((sql) => succeedAttempts(sql, own));
+    return published;
+  }
+
+  const publishTogether = createGroupCommit({
+    database,
+    clock,
+    run: publishAll,
+    most: MAX_PUBLISHED_TOGETHER,
+    apart: true,
+  });
+
+  /**
+   * What takes its time would make the others wait, what is copied must be at the server before anything is held, and what
+   * brings more documents counts them first.
+   */
+  async function publishAmongOthers(publication: Publication) {
+    const { plan, children, held } = publication.work;
+    const most = held ? (database.copies ? 0 : MAX_WRITTEN_TOGETHER) : MAX_BATCH;
+    const isShort = plan.size <= most;
+    if (isShort && children.length === 0) return publishTogether(publication);
+    const member = { item: publication, scope: currentScope() };
+    const [published] = await database.together((shared) => publishAll(shared, [member]), { patient: true });
+    return published;
+  }
+
+  async function publish(work: Work, signal: AbortSignal): Promise<Outcome> {
+    const stop = metrics.taskSeconds.startTimer({ stage: 'publishing' });
+    const { id } = work.document;
+    const version = work.begun.document_version;
+    const { space } = work;
+    const isOnly = space !== undefined && (await spaces.written()).every((written) => written.id === space.id);
+    if (work.held && isOnly) await announceStage(work, 'publishing');
+    else await enter(work);
+    if (!isOnly) await options.alsoWrite({ documentId: id, version }, signal);
+    if (version !== FIRST_VERSION) await options.embedded.removeOthers(work.document, work.children);
+    const published = await publishAmongOthers({ id: work.taskId, attempt: work.attempt, work });
+    if (!published) {
+      await forgetTextOfDeleted(work);
+      return superseded;
+    }
+    await forgetReplaced(work, published.replaced);
+    stop();
+    metrics.tasks.inc({ kind: 'ingest', status: 'succeeded' });
+    if (published.task)
+      await announceTask(work, { ...published.task, status: 'succeeded', stage: 'done', progress: 1 });
+    await options.embedded.announce(work.document, published.accepted);
+    await announcer.hint('user', 'document.ready', {
+      document_id: id,
+      task_id: work.taskId,
+      title: work.document.title,
+    });
+    return done;
+  }
+
+  /** Bytes and text of the version before go after the rows: a leftover blob harms nobody. */
+  async function forgetReplaced({ document }: Work, { original, versions }: ReplacedVersion): Promise<void> {
+    const keys = [
+      ...(original === null ? [] : [originalKey(original)]),
+      ...versions.map((version) => textKey(document.id, version)),
+    ];
+    for (const key of keys) {
+      try {
+        await blobs.remove(key);
+      } catch (error) {
+        logger.error({ err: error, key }, `a replaced version's blob stays: ${messageOf(error)}`);
+      }
+    }
+  }
+
+  /** A document that was deleted while it was read leaves no text behind. */
+  async function forgetTextOfDeleted(work: Work): Promise<void> {
+    const still = await database.tenant((sql) => getDocumentWork(sql, work.document.id));
+    if (still) return;
+    await blobs.remove(textKey(work.document.id, work.begun.document_version));
+    await options.embedded.forget(work.children);
+  }
+
+  return { publish, forgetTextOfDeleted };
+}
