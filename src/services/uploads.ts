@@ -27,10 +27,8 @@ import {
   type ItemKey,
   type KnownDocument,
   lockItem,
-  type NewBytes,
-  reviseDocument,
-  startNewVersion,
-} from '../repositories/documents.ts';
+} from '../repositories/documents-accept.ts';
+import { type NewBytes, reviseDocument, startNewVersion } from '../repositories/documents-versions.ts';
 import { appendOutbox } from '../repositories/outbox.ts';
 import {
   admitTask,

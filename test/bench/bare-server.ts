@@ -10,7 +10,7 @@
 import { type FileHandle, mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connect, type Sql } from '../../src/db/database.ts';
-import { acceptUpload } from '../../src/repositories/documents.ts';
+import { acceptUpload } from '../../src/repositories/documents-accept.ts';
 import { getTask } from '../../src/repositories/tasks.ts';
 
 const { DATABASE_URL = '', BLOB_FOLDER = '', POOL = '20' } = process.env;
