@@ -30,6 +30,8 @@ export class ProviderFailure extends Error {
 
 /** An account without credit stays so for a while; asking again each second helps nobody. */
 const NO_CREDIT_MS = 600_000;
+/** Whatever a provider says: it is asked again after a day. */
+const LONGEST_REST_MS = 86_400_000;
 
 /** `now` in milliseconds since the epoch: a `Retry-After` may be a date. */
 export function classify(error: unknown, now: number): ProviderFailure {
@@ -81,16 +83,21 @@ function fromStatus(error: InstanceType<typeof APIError>, now: number): Provider
   }
 }
 
-/** Milliseconds from `Retry-After` (seconds or a date) or OpenAI's `retry-after-ms`; `undefined` where there is none. */
+/**
+ * Milliseconds from `Retry-After` (seconds or a date) or OpenAI's `retry-after-ms`; `undefined` where there is none. Between
+ * nothing and a day: a number beyond all days is a mistake, and would be none that a clock or a database can add.
+ */
 function retryAfter(headers: Headers | undefined, now: number): number | undefined {
   const exact = Number.parseFloat(headers?.get('retry-after-ms') ?? '');
-  if (exact >= 0) return exact;
+  if (exact >= 0) return bounded(exact);
   const value = headers?.get('retry-after') ?? '';
   const seconds = Number(value);
-  if (value.trim() !== '' && Number.isFinite(seconds)) return Math.max(0, seconds * 1000);
+  if (value.trim() !== '' && !Number.isNaN(seconds)) return bounded(seconds * 1000);
   const date = Date.parse(value);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+  return Number.isNaN(date) ? undefined : bounded(date - now);
 }
+
+const bounded = (ms: number): number => Math.min(Math.max(0, ms), LONGEST_REST_MS);
 
 /** What callers see. `retryAfterMs` of a failure that says none is left to the caller's own policy. */
 export function toAppError(failure: ProviderFailure): AppError {

@@ -157,6 +157,9 @@ function waitIn(bucket: Bucket | undefined, need: number, now: number): number {
   return lacking > 0 ? Math.ceil(lacking / bucket.perMs) : 0;
 }
 
+/** Of what is counted by the day, with room to spare. */
+const LONGEST_RESET_MS = 172_800_000;
+
 /** `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`; what is missing or makes no sense limits nothing. */
 export function readRateLimits(headers: Headers | undefined): LearntLimits {
   const limits: Partial<Record<LimitKind, LearntLimit>> = {};
@@ -165,7 +168,9 @@ export function readRateLimits(headers: Headers | undefined): LearntLimits {
     const remaining = amount(headers?.get(`x-ratelimit-remaining-${kind}`));
     if (limit === undefined || limit === 0 || remaining === undefined) continue;
     const resetMs = readDuration(headers?.get(`x-ratelimit-reset-${kind}`) ?? '');
-    limits[kind] = { limit, remaining: Math.min(remaining, limit), resetMs };
+    // A moment instead of a span, as some gateways say, would be half a century.
+    const isSpan = resetMs !== undefined && resetMs <= LONGEST_RESET_MS;
+    limits[kind] = { limit, remaining: Math.min(remaining, limit), resetMs: isSpan ? resetMs : undefined };
   }
   return limits;
 }

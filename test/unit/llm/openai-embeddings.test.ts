@@ -125,6 +125,23 @@ describe('embeddings from an OpenAI-compatible server', () => {
     await expect(embed(create({ clock }))).rejects.toMatchObject({ retryAfterMs: 600_000 });
   });
 
+  test.each([
+    ['1e300', 86_400_000],
+    ['Infinity', 86_400_000],
+    ['99999999999999999999', 86_400_000],
+    ['Fri, 31 Dec 9999 23:59:59 GMT', 86_400_000],
+    ['0', 1_000],
+    ['-5', 1_000],
+    ['Fri, 31 Dec 1999 23:59:59 GMT', 1_000],
+    ['soon', 1_000],
+  ])('takes a Retry-After of %s for one between a moment and a day', async (retryAfter, ms) => {
+    const clock = createManualClock(Date.parse('2030-01-01T00:00:00Z'));
+    fake.always('embeddings', { type: 'status', status: 429, retryAfter });
+    const policy = { attempts: 1, maxWaitMs: 0 };
+    await expect(embed(create({ clock, policy }))).rejects.toMatchObject({ retryAfterMs: ms });
+    expect(fake.requests.length).toBeLessThanOrEqual(2);
+  });
+
   test('says that every key is refused', async () => {
     fake.always('embeddings', { type: 'status', status: 401 });
     await expect(embed(create({ apiKeys: ['k1', 'k2'] }))).rejects.toMatchObject({

@@ -41,6 +41,15 @@ describe('rate-limit headers', () => {
     });
   });
 
+  test('that name a moment where a span belongs are not waited for until then', () => {
+    const headers = new Headers({
+      'x-ratelimit-limit-requests': '60',
+      'x-ratelimit-remaining-requests': '0',
+      'x-ratelimit-reset-requests': '1893456000',
+    });
+    expect(readRateLimits(headers)).toEqual(requests(60, 0, undefined));
+  });
+
   test('limit nothing where they are missing, half there or nonsense', () => {
     expect(readRateLimits(undefined)).toEqual({});
     expect(readRateLimits(new Headers())).toEqual({});
