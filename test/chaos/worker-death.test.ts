@@ -7,6 +7,7 @@ import { type Installation, startInstallation } from '../support/chaos-installat
 import type { Supervised } from '../support/chaos-processes.ts';
 import { chaosReply, TOKEN_MS } from '../support/chaos-run.ts';
 import { say } from '../support/chaos-say.ts';
+import { expectWhole } from '../support/chaos-whole.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Person, register, type Socket } from '../support/person.ts';
 
@@ -53,16 +54,6 @@ async function busyWorker(): Promise<Supervised> {
   return found;
 }
 
-/** Exactly its chunks, once, each with its vector. */
-async function expectWhole(documentId: string, input: Input): Promise<void> {
-  const rows = await installation.sql<{ ordinal: number; text: string; start: number; end: number; vectors: number }[]>`
-    select ordinal, text, start_offset as start, end_offset as "end",
-      (select count(*)::int from chunk_vectors v where v.tenant_id = c.tenant_id and v.chunk_id = c.id) as vectors
-    from chunks c where document_id = ${documentId} order by version, ordinal`;
-  expect(rows.map(({ vectors: _, ...chunk }) => chunk)).toEqual(await expectedChunks(input));
-  expect(rows.every(({ vectors }) => vectors === 1)).toBe(true);
-}
-
 async function untilSucceeded(taskId: string): Promise<Record<string, unknown>> {
   const end = await socket.until(
     ({ topic, type }) => topic === `task:${taskId}` && /succeeded|failed|dead|cancelled/.test(type),
@@ -100,7 +91,7 @@ test('killed in the middle of 1,000 chunks, is followed by another that goes on,
   expect(tookMs).toBeLessThan(visibilityMs + TAKEOVER_MS);
   expect(again).toBeLessThanOrEqual(BATCH);
   expect(task).toMatchObject({ attempt: 2, retry_count: 0 });
-  await expectWhole(documentId, input);
+  await expectWhole(installation, documentId, input);
 }, 100_000);
 
 describe.each(['extracting', 'chunking', 'embedding', 'publishing'] as const)('a worker at %s', (stage) => {
@@ -121,7 +112,7 @@ describe.each(['extracting', 'chunking', 'embedding', 'publishing'] as const)('a
     const task = await untilSucceeded(taskId);
     expect(task).toMatchObject({ retry_count: 0 });
     expect(bought(input).length - 150).toBeLessThanOrEqual(BATCH * (Number(task['attempt']) - 1));
-    await expectWhole(documentId, input);
+    await expectWhole(installation, documentId, input);
   }, 100_000);
 
   test('that stands still for longer than its claim cannot write when it comes back', async () => {
@@ -138,7 +129,7 @@ describe.each(['extracting', 'chunking', 'embedding', 'publishing'] as const)('a
     }
     await eventually('the one that came back serves', async () => (await fetch(`${frozen?.url()}/readyz`)).ok);
     await eventually('its claims are given up', async () => (await installation.redis.keys('dh:*:q:*')).length === 0);
-    await expectWhole(documentId, input);
+    await expectWhole(installation, documentId, input);
   }, 100_000);
 });
 

@@ -7,6 +7,7 @@ import Redis from 'ioredis';
 import postgres from 'postgres';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { type Crash, type Supervised, supervise } from './chaos-processes.ts';
+import { createSaboteur, type Saboteur } from './chaos-sabotage.ts';
 import type { Env } from './dreamhub.ts';
 import { type FakeOpenAi, type FakeRequest, startFakeOpenAi } from './fake-openai.ts';
 import { freePort } from './free-port.ts';
@@ -45,6 +46,10 @@ export interface Installation {
   alarms(): string[];
   /** Ends backends that serve DreamHub, each with this probability; returns how many. */
   killBackends(share?: number): Promise<number>;
+  /** Sessions that may be at once, the superuser's not counted; -1: any number. */
+  limitConnections(limit: number): Promise<void>;
+  /** Statements and commits that fail. */
+  readonly sabotage: Saboteur;
   /** Every network passes, every provider answers, every process runs and is ready. */
   heal(): Promise<void>;
   stop(): Promise<void>;
@@ -137,6 +142,9 @@ export async function startInstallation({
     cleaners.push(() => sql.end({ timeout: 5 }));
     const redis = new Redis({ path: redisServer.socketPath });
     cleaners.push(() => redis.disconnect());
+    const sabotage = await createSaboteur(sql);
+    const limitConnections = async (limit: number) =>
+      void (await sql.unsafe(`alter database ${database.name} connection limit ${limit}`));
     const all = [server, ...workers];
     const seen: FakeRequest[] = [];
 
@@ -158,12 +166,18 @@ export async function startInstallation({
           where datname = current_database() and application_name = 'dreamhub' and random() < ${share}`;
         return rows.length;
       },
+      limitConnections,
+      sabotage,
       async heal() {
         seen.push(...provider.requests);
         provider.reset();
         for (const proxy of Object.values(network)) await proxy.set({ type: 'pass' });
-        // What hangs at the provider would end with its own deadline, after a minute.
+        // What hangs at the provider or at PostgreSQL would end with its own deadline, after a minute.
         network.provider.cut('frozen');
+        network.postgres.cut('frozen');
+        await sabotage.end();
+        await limitConnections(-1);
+        await redis.config('SET', 'maxmemory', '0');
         for (const process of all) process.thaw();
         await Promise.all(all.map((process) => process.up()));
         await untilReady(all);

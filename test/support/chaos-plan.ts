@@ -1,5 +1,6 @@
 /** What happens in one seeded run, and when: decided by the seed alone, before anything happens. */
 import { createRandom, type Random } from './chaos-random.ts';
+import { SABOTAGE_CODES, SABOTAGED, type Sabotage } from './chaos-sabotage.ts';
 import type { Fault } from './fake-openai.ts';
 import type { ProxyMode } from './tcp-proxy.ts';
 
@@ -12,12 +13,21 @@ export type Use =
   | { type: 'ask'; tenant: number; conversation: number; copies: number };
 
 export type Break =
-  | { type: 'kill' | 'terminate'; worker: number }
+  | { type: 'kill' | 'terminate' | 'terminate-twice'; worker: number }
   | { type: 'freeze'; worker: number; ms: number }
   | { type: 'kill-server' }
   | { type: 'flush-redis' }
   | { type: 'delete-streams' | 'destroy-groups' }
+  /** Redis is again what it was so many milliseconds ago, knows no script, and has dropped everybody. */
+  | { type: 'redis-fails-over'; ms: number }
+  /** Redis has no memory left: it refuses what would need some. */
+  | { type: 'redis-full'; ms: number }
   | { type: 'kill-backends'; share: number }
+  /** PostgreSQL lets nobody in beyond so many, after all were thrown out. */
+  | { type: 'few-connections'; limit: number; ms: number }
+  | ({ type: 'sabotage'; ms: number } & Sabotage)
+  /** Somebody holds rows, or the whole table as a migration would. */
+  | { type: 'lock'; table: (typeof LOCKED)[number]; whole: boolean; ms: number }
   | { type: 'network'; to: 'redis' | 'postgres' | 'provider'; mode: ProxyMode; ms: number }
   | { type: 'provider'; route: 'chat' | 'embeddings'; faults: Fault[] };
 
@@ -44,9 +54,12 @@ export interface PlanOptions {
   lengthMs?: number;
 }
 
+export const LOCKED = ['tasks', 'documents', 'tenant_load', 'turns', 'conversations'] as const;
+
 const TENANTS = 3;
 const CONVERSATIONS = 2;
 const INPUTS = 6;
+const LONG_AGO = 'Fri, 31 Dec 1999 23:59:59 GMT';
 
 export function isBreak(what: Use | Break): what is Break {
   return !('tenant' in what);
@@ -70,6 +83,8 @@ function providerFault(random: Random): Break {
   const faults: Fault[] = Array.from({ length: random.between(1, 3) }, () =>
     random.weighted<Fault>([
       [3, { type: 'status', status: 429, retryAfter: '1' }],
+      // As nobody should say it: at once, before now, as a date that is over, in words.
+      [1, { type: 'status', status: 429, retryAfter: random.pick(['0', '-5', LONG_AGO, 'soon']) }],
       [2, { type: 'status', status: 500 }],
       [1, { type: 'html' }],
       [1, { type: 'hang' }],
@@ -105,10 +120,21 @@ function networkFault(random: Random): Break {
     { type: 'cut-mid-reply' },
     { type: 'reset' },
     { type: 'refuse' },
-    // A half-open PostgreSQL has a test of its own: nothing but a deadline of a minute ends it.
-    ...(to === 'postgres' ? [] : [{ type: 'half-open' } as const]),
+    // Of PostgreSQL nothing but a deadline of a minute would end it: what is frozen is cut when all is healed.
+    { type: 'half-open' },
   ]);
   return { type: 'network', to, mode, ms };
+}
+
+function sabotage(random: Random): Break {
+  return {
+    type: 'sabotage',
+    table: random.pick(SABOTAGED),
+    atCommit: random.chance(0.3),
+    code: random.pick(SABOTAGE_CODES),
+    share: random.pick([0.1, 0.3, 1]),
+    ms: random.between(200, 1_500),
+  };
 }
 
 function breakage(random: Random, workers: number): Break {
@@ -116,11 +142,25 @@ function breakage(random: Random, workers: number): Break {
   return random.weighted<() => Break>([
     [5, () => ({ type: 'kill', worker })],
     [2, () => ({ type: 'terminate', worker })],
+    [1, () => ({ type: 'terminate-twice', worker })],
     [3, () => ({ type: 'freeze', worker, ms: random.between(500, 5_000) })],
     [1, () => ({ type: 'kill-server' })],
     [2, () => ({ type: 'flush-redis' })],
     [2, () => ({ type: random.pick(['delete-streams', 'destroy-groups']) })],
+    [2, () => ({ type: 'redis-fails-over', ms: random.between(100, 2_000) })],
+    [2, () => ({ type: 'redis-full', ms: random.between(300, 2_500) })],
     [3, () => ({ type: 'kill-backends', share: random.pick([0.3, 1]) })],
+    [1, () => ({ type: 'few-connections', limit: random.between(1, 6), ms: random.between(300, 2_000) })],
+    [4, () => sabotage(random)],
+    [
+      2,
+      () => ({
+        type: 'lock',
+        table: random.pick(LOCKED),
+        whole: random.chance(0.3),
+        ms: random.between(100, 2_500),
+      }),
+    ],
     [4, () => networkFault(random)],
     [3, () => providerFault(random)],
   ])();

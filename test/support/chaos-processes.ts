@@ -32,8 +32,11 @@ export interface Supervised {
   up(): Promise<void>;
   /** SIGKILL; the supervisor starts another one. */
   kill(): void;
-  /** SIGTERM, as before a deploy; resolves with the exit code. The supervisor starts another one. */
-  terminate(): Promise<number>;
+  /**
+   * SIGTERM, as before a deploy; resolves with the exit code. The supervisor starts another one. `again`: and a second
+   * one in the middle of what the first has begun.
+   */
+  terminate(options?: { again?: boolean }): Promise<number>;
   /** SIGSTOP and SIGCONT: alive for the kernel and for its peers, dead for its leases. */
   freeze(): void;
   thaw(): void;
@@ -148,10 +151,14 @@ export function supervise({ name, env, onCrash }: SupervisedOptions): Supervised
       doom();
       signal('SIGKILL');
     },
-    async terminate() {
+    async terminate({ again = false } = {}) {
       const own = doom();
       if (frozen) signal('SIGCONT');
       signal('SIGTERM');
+      if (again) {
+        await systemClock.sleep(PAUSE_MS);
+        own?.child.kill('SIGTERM');
+      }
       return own ? own.child.exited : 0;
     },
     freeze() {

@@ -8,6 +8,7 @@ import { followTurn, type TurnView } from './chaos-follow.ts';
 import type { Installation } from './chaos-installation.ts';
 import { type Break, isBreak, type Plan, type Use } from './chaos-plan.ts';
 import { type Answer, type Person, register } from './person.ts';
+import { rememberAll } from './redis-rollback.ts';
 
 export interface Upload {
   readonly input: Input;
@@ -230,6 +231,8 @@ export async function runPlan(installation: Installation, plan: Plan): Promise<H
         return workers[what.worker]?.kill();
       case 'terminate':
         return void (await workers[what.worker]?.terminate());
+      case 'terminate-twice':
+        return void (await workers[what.worker]?.terminate({ again: true }));
       case 'freeze':
         workers[what.worker]?.freeze();
         await systemClock.sleep(what.ms);
@@ -244,8 +247,34 @@ export async function runPlan(installation: Installation, plan: Plan): Promise<H
       case 'destroy-groups':
         for (const key of await streams()) await redis.xgroup('DESTROY', key, 'workers').catch(() => undefined);
         return;
+      case 'redis-fails-over': {
+        const goBack = await rememberAll(redis);
+        await systemClock.sleep(what.ms);
+        // The other server has memory, whatever the first one lacks at this moment.
+        await Promise.all([redis.config('SET', 'maxmemory', '0'), goBack(), redis.script('FLUSH')]);
+        return network.redis.cut();
+      }
+      case 'redis-full':
+        await redis.config('SET', 'maxmemory', '1');
+        await systemClock.sleep(what.ms);
+        return void (await redis.config('SET', 'maxmemory', '0'));
       case 'kill-backends':
         return void (await installation.killBackends(what.share));
+      case 'few-connections':
+        await installation.limitConnections(what.limit);
+        await installation.killBackends();
+        await systemClock.sleep(what.ms);
+        return installation.limitConnections(-1);
+      case 'sabotage':
+        await installation.sabotage.begin(what);
+        await systemClock.sleep(what.ms);
+        return installation.sabotage.end();
+      case 'lock':
+        return void (await installation.sql.begin(async (tx) => {
+          if (what.whole) await tx`lock table ${tx(what.table)} in access exclusive mode`;
+          else await tx`select 1 from ${tx(what.table)} order by random() limit 5 for update`;
+          await systemClock.sleep(what.ms);
+        }));
       case 'network':
         await network[what.to].set(what.mode);
         await systemClock.sleep(what.ms);
