@@ -15,6 +15,7 @@ import { createAnswering } from './services/answering.ts';
 import { createCounterCheck } from './services/counter-check.ts';
 import { createEmbeddedFiles } from './services/embedded-files.ts';
 import { createIngestion } from './services/ingestion.ts';
+import { createKeptTextsSweep } from './services/kept-texts.ts';
 import { createLexicalCompactor } from './services/lexical-compactor.ts';
 import { createOutboxRelay } from './services/outbox-relay.ts';
 import { createSpaceBuilder } from './services/spaces-build.ts';
@@ -174,6 +175,7 @@ export function createWorkerSide(
     }),
     createVectorTiers({ database, clock, ids, random, logger }),
     builder,
+    createKeptTextsSweep({ database, blobs, clock, logger }),
     createSyncs({
       database,
       blobs,

@@ -56,8 +56,8 @@ export interface Client {
     upload: Upload;
     list(query?: DocumentQuery): Promise<Page<KnowledgeDocument>>;
     get(id: string): Promise<KnowledgeDocument>;
-    /** The extracted text, which every offset counts in. */
-    text(id: string, signal?: AbortSignal): Promise<string>;
+    /** The extracted text, which every offset counts in: of the version that a source names, or that searches see. */
+    text(id: string, of?: { version?: number | null; signal?: AbortSignal }): Promise<string>;
     chunks(id: string, query?: PageQuery): Promise<Page<DocumentChunk>>;
     remove(id: string): Promise<void>;
   };
@@ -131,9 +131,10 @@ export function createClient(options: ClientOptions): Client {
       upload: createUpload({ http, session, XMLHttpRequest: globalThis.XMLHttpRequest }),
       list: (query = {}) => json('GET', '/documents', { query: { ...query } }),
       get: (id) => json('GET', `/documents/${part(id)}`),
-      async text(id, signal) {
+      async text(id, { version, signal } = {}) {
         const response = await http.call('GET', `/documents/${part(id)}/text`, {
-          signal,
+          ...(signal && { signal }),
+          query: { ...(version != null && { version }) },
           headers: { accept: 'text/plain, application/json' },
         });
         if (!response.headers.get('content-type')?.includes('json')) return response.text();

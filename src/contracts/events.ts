@@ -13,11 +13,20 @@ export interface Usage {
   cost: number;
 }
 
-/** A place in a document that an answer rests on. `start`/`end`: UTF-16 offsets of `quote` in the document's text. */
+/**
+ * What has become of the text that a source counts in: searches still show it; a newer version is shown in its place, and it
+ * is kept; it is not kept any more; its document was deleted.
+ */
+export const SOURCE_STATES = ['current', 'replaced', 'unavailable', 'deleted'] as const;
+export type SourceState = (typeof SOURCE_STATES)[number];
+
+/** A place in a document that an answer rests on. `start`/`end`: UTF-16 offsets of `quote` in the text of this version of it. */
 export interface Source {
   n: number;
   document_id: string;
   chunk_id: string;
+  /** Null where the chunk had gone before versions were written down. */
+  version: number | null;
   title: string;
   page: number | null;
   start: number;
@@ -25,6 +34,8 @@ export interface Source {
   quote: string;
   /** The quote stands word for word in the stored chunk. */
   verified: boolean;
+  /** When this was read. */
+  state: SourceState;
 }
 
 export interface TaskProgress {

@@ -1,6 +1,7 @@
 /** The resources of the REST API as TypeBox schemas: one source for their types, the validation and the Swagger page. */
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { Chunking } from './chunking.ts';
+import { SOURCE_STATES } from './events.ts';
 
 export const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 const Literals = <const T extends readonly string[]>(values: T, options: { description?: string } = {}) =>
@@ -103,12 +104,22 @@ export const SourceResource = Type.Object({
   n: Type.Integer({ description: 'The number by which the answer cites it' }),
   document_id: Id,
   chunk_id: Id,
+  version: Nullable(
+    Type.Integer({
+      description:
+        'The version of the document in whose text (`GET /documents/{id}/text?version=`) start and end count',
+    }),
+  ),
   title: Type.String(),
   page: Nullable(Type.Integer()),
-  start: Type.Integer(),
-  end: Type.Integer(),
+  start: Type.Integer({ description: 'UTF-16 offset of the quote in that text' }),
+  end: Type.Integer({ description: 'Exclusive' }),
   quote: Type.String(),
   verified: Type.Boolean({ description: 'The quote stands word for word in the stored chunk' }),
+  state: Literals(SOURCE_STATES, {
+    description:
+      'What has become of that text: searches show it; a newer version is shown in its place, and it is kept; it is kept no longer; its document was deleted',
+  }),
 });
 
 const UsageResource = Type.Object({
@@ -157,6 +168,7 @@ export type MessageResource = Static<typeof MessageResource>;
 export const SearchResult = Type.Object({
   chunk_id: Id,
   document_id: Id,
+  version: Type.Integer({ description: 'The version of the document in whose text start and end count' }),
   title: Type.String(),
   page: Nullable(Type.Integer()),
   start: Type.Integer(),

@@ -44,6 +44,8 @@ export type Degradation = (typeof DEGRADATIONS)[number];
 export interface SearchHit {
   chunk_id: string;
   document_id: string;
+  /** The version of the document in whose text `start` and `end` count. */
+  version: number;
   title: string;
   page: number | null;
   start: number;

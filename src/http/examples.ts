@@ -1,12 +1,16 @@
 /** One small world that all examples of the documentation tell of. */
 import type {
+  ApiKeyResource,
   ChunkPreview,
   ChunkResource,
   ConversationResource,
   DeadLetter,
   DocumentResource,
   Me,
+  MemberResource,
   MessageResource,
+  NewApiKey,
+  NewMember,
   QueueState,
   Quotas,
   ResumableUpload,
@@ -48,6 +52,37 @@ export const session: Session = {
   expires_in: 900,
   ...me,
 };
+
+export const member: MemberResource = {
+  id: '01985f2a-9c40-7d22-8b1e-3c4d5e6f7001',
+  email: 'grace@example.com',
+  role: 'member',
+  status: 'active',
+  created_at: '2026-07-31T09:20:00.000Z',
+  last_seen_at: '2026-07-31T10:05:00.000Z',
+  expires_at: null,
+};
+
+export const newMember: NewMember = {
+  ...member,
+  status: 'invited',
+  last_seen_at: null,
+  expires_at: '2026-08-07T09:20:00.000Z',
+  invite: 'pX3s9K…',
+  link: 'https://dreamhub.example/#/join?tenant=Analytical+Engines&email=grace%40example.com&invite=pX3s9K…',
+};
+
+export const apiKey: ApiKeyResource = {
+  id: '01985f2a-b7e1-7f08-9a2d-6b7c8d9e0001',
+  name: 'nightly import',
+  prefix: 'dhk_4Zk0Vb9Q',
+  scopes: ['read', 'write'],
+  created_at: '2026-07-31T09:25:00.000Z',
+  expires_at: '2027-01-01T00:00:00.000Z',
+  last_used_at: '2026-07-31T10:00:00.000Z',
+};
+
+export const newApiKey: NewApiKey = { ...apiKey, last_used_at: null, key: 'dhk_4Zk0Vb9Q…' };
 
 export const resumableUpload: ResumableUpload = {
   id: '01985f2b-0fd2-7d11-8f5e-7c6b5a493001',
@@ -170,6 +205,7 @@ export const logLine: TaskLogLine = {
 export const result: SearchResult = {
   chunk_id: CHUNK,
   document_id: DOCUMENT,
+  version: 1,
   title: 'Staff handbook',
   page: 3,
   start: 5_120,
@@ -183,12 +219,14 @@ export const source: Source = {
   n: 1,
   document_id: DOCUMENT,
   chunk_id: CHUNK,
+  version: 1,
   title: 'Staff handbook',
   page: 3,
   start: 5_120,
   end: 5_175,
   quote: QUOTE,
   verified: true,
+  state: 'current',
 };
 
 export const conversation: ConversationResource = {

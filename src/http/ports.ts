@@ -88,8 +88,8 @@ export interface DocumentsPort {
   list(query: DocumentQuery): Promise<Page<DocumentResource>>;
   get(id: string): Promise<DocumentResource>;
   content(id: string): Promise<DocumentContent>;
-  /** UTF-8. */
-  text(id: string): Promise<ReadableStream<Uint8Array>>;
+  /** UTF-8; of the version that searches see unless another one is named. */
+  text(id: string, version?: number): Promise<ReadableStream<Uint8Array>>;
   chunks(id: string, page: PageRequest): Promise<Page<ChunkResource>>;
   remove(id: string): Promise<void>;
 }

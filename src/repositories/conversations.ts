@@ -1,5 +1,6 @@
 import type { ConversationResource, MessageResource, Source } from '../contracts/index.ts';
 import type { Sql } from '../db/database.ts';
+import { withStates } from './document-texts.ts';
 
 type ConversationRow = Omit<ConversationResource, 'created_at' | 'updated_at'> & { created_at: Date; updated_at: Date };
 
@@ -105,7 +106,8 @@ export async function listMessages(
     where tenant_id = current_setting('app.tenant_id')::uuid and conversation_id = ${conversationId}
       and position > ${page.after}
     order by position limit ${page.limit}`;
-  return rows.map((row) => ({ ...row, created_at: row.created_at.toISOString() }));
+  const messages = rows.map((row) => ({ ...row, created_at: row.created_at.toISOString() }));
+  return withStates(sql, messages);
 }
 
 /** The last messages before a position, newest first. */

@@ -1,6 +1,7 @@
 /** Versions of a document: new bytes that wait for theirs, and the publication that makes one the one that searches see. */
 import type { Chunking } from '../contracts/index.ts';
 import type { Sql } from '../db/database.ts';
+import { keepTexts } from './document-texts.ts';
 
 /** Nothing can be there of an earlier version, nor bytes that it replaces. */
 export const FIRST_VERSION = 1;
@@ -37,10 +38,13 @@ export async function publishVersion(sql: Sql, id: string, version: PublishedVer
     await showVersion(sql, id, version);
     return { original: null, versions: [] };
   }
-  const [before] = await sql<{ original: string; live_version: number | null; versions: number[] }[]>`
-    select coalesce(original_id, id) as original, live_version, array(
-      select v.version from document_versions v
-      where v.tenant_id = current_setting('app.tenant_id')::uuid and v.document_id = ${id}) as versions
+  const [before] = await sql<{ original: string; shown: number[]; made: number[] }[]>`
+    select coalesce(original_id, id) as original,
+      array(select live_version where live_version is not null union
+        select l.version from lexical_documents l join embedding_spaces e on e.cut = l.cut and e.activated_at is not null
+        where l.tenant_id = current_setting('app.tenant_id')::uuid and l.document_id = ${id}) as shown,
+      array(select v.version from document_versions v
+        where v.tenant_id = current_setting('app.tenant_id')::uuid and v.document_id = ${id}) as made
     from documents
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} for update`;
   await showVersion(sql, id, version);
@@ -54,16 +58,17 @@ export async function publishVersion(sql: Sql, id: string, version: PublishedVer
       size = r.size, sha256 = r.sha256, metadata = r.metadata
     from revision r where d.tenant_id = r.tenant_id and d.id = r.document_id
     returning 1`;
-  const replaced = new Set([before?.live_version ?? version.number, ...(before?.versions ?? [])]);
-  replaced.delete(version.number);
-  return { original: revised.length > 0 ? (before?.original ?? null) : null, versions: [...replaced] };
+  const shown = new Set(before?.shown).difference(new Set([version.number]));
+  if (shown.size > 0) await keepTexts(sql, id, [...shown]);
+  const unseen = new Set(before?.made).difference(shown).difference(new Set([version.number]));
+  return { original: revised.length > 0 ? (before?.original ?? null) : null, versions: [...unseen] };
 }
 
 /** What published versions leave behind. */
 export interface ReplacedVersion {
   /** Name of the blob of bytes that were replaced. */
   original: string | null;
-  /** The versions whose text was replaced: the one that was live, and those that were cut beside it. */
+  /** The versions whose text searches have never shown: those that were cut beside the live one, for a space to come. */
   versions: number[];
 }
 

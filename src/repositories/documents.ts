@@ -11,7 +11,7 @@ type DocumentRow = Omit<DocumentResource, 'created_at' | 'error'> & {
  * Documents `d` with their version `s` that searches see where that is not the live one: it was cut beside it by another
  * pipeline, whose space is active now (`sql/0150_pipeline_versions.sql`).
  */
-const documentsAsShown = (sql: Sql) => sql`documents d left join lateral (
+export const documentsAsShown = (sql: Sql) => sql`documents d left join lateral (
     select v.version, v.pages, v.chunks, v.chunking
     from embedding_spaces e
     join lexical_documents l on l.tenant_id = d.tenant_id and l.document_id = d.id and l.cut = e.cut

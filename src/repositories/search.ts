@@ -12,6 +12,8 @@ const isShown = (sql: Sql, c: string) => sql`exists (
 export interface HitRow {
   chunk_id: string;
   document_id: string;
+  /** In whose text the offsets count. */
+  version: number;
   title: string;
   page: number | null;
   start: number;
@@ -24,8 +26,8 @@ export interface HitRow {
 /** Those of these chunks that are still there, in no order. */
 export async function getHits(sql: Sql, ids: readonly string[]): Promise<HitRow[]> {
   return sql<HitRow[]>`
-    select c.id as chunk_id, c.document_id, d.title, c.page, c.start_offset as start, c.end_offset as "end", c.text,
-      c.headings, c.ordinal
+    select c.id as chunk_id, c.document_id, c.version, d.title, c.page, c.start_offset as start, c.end_offset as "end",
+      c.text, c.headings, c.ordinal
     from chunks c
     join documents d on d.tenant_id = c.tenant_id and d.id = c.document_id
     where c.tenant_id = current_setting('app.tenant_id')::uuid and c.id = any(${[...ids]}::uuid[])
@@ -35,8 +37,8 @@ export async function getHits(sql: Sql, ids: readonly string[]): Promise<HitRow[
 /** The chunks before and behind these in their documents, with the id that each is next to. */
 export async function getNeighbours(sql: Sql, ids: readonly string[]): Promise<(HitRow & { of: string })[]> {
   return sql<(HitRow & { of: string })[]>`
-    select o.id as of, c.id as chunk_id, c.document_id, d.title, c.page, c.start_offset as start, c.end_offset as "end",
-      c.text, c.headings, c.ordinal
+    select o.id as of, c.id as chunk_id, c.document_id, c.version, d.title, c.page, c.start_offset as start,
+      c.end_offset as "end", c.text, c.headings, c.ordinal
     from chunks o
     join documents d on d.tenant_id = o.tenant_id and d.id = o.document_id
     join chunks c on c.tenant_id = o.tenant_id and c.document_id = o.document_id and c.version = o.version

@@ -8,6 +8,7 @@ import type { Chunking } from '../contracts/index.ts';
 import type { Sql } from '../db/database.ts';
 import type { Space } from '../db/spaces.ts';
 import { deleteVersion } from './chunks.ts';
+import { keepTexts } from './document-texts.ts';
 
 export interface VersionChoice {
   live: number;
@@ -140,13 +141,16 @@ export async function forgetFailure(sql: Sql, documentId: string, spaceId: numbe
 
 /**
  * Takes a document out of a cut that no space uses any more, and its version with it if no other cut shows that. Where it
- * was the live one, what searches have seen since the switch becomes it; the old text stays, because answers from before
- * cite it. Returns the version whose text nobody was ever shown.
+ * was the live one, what searches have seen since the switch becomes it. A text that searches have shown is kept for the
+ * answers that cite it. Returns the version whose text nobody was ever shown.
  */
 export async function leaveCut(sql: Sql, documentId: string, cut: number): Promise<number | undefined> {
   await sql`select set_config('app.clearing', 'on', true)`;
-  const [row] = await sql<{ version: number | null; live: number; active: number | null; shared: boolean }[]>`
+  const [row] = await sql<
+    { version: number | null; live: number; active: number | null; shared: boolean; seen: boolean }[]
+  >`
     select l.version, d.live_version as live, a.version as active, exists (
+        select from embedding_spaces e where e.cut = ${cut} and e.activated_at is not null) as seen, exists (
         select from lexical_documents o
         where o.tenant_id = d.tenant_id and o.document_id = d.id and o.cut <> ${cut} and o.version = l.version) as shared
     from documents d
@@ -156,14 +160,16 @@ export async function leaveCut(sql: Sql, documentId: string, cut: number): Promi
     where d.tenant_id = current_setting('app.tenant_id')::uuid and d.id = ${documentId}
     for update of d`;
   if (!row || row.version === null) return undefined;
-  const { version, live, active, shared } = row;
+  const { version, live, active, shared, seen } = row;
   await sql`
     delete from lexical_documents
     where tenant_id = current_setting('app.tenant_id')::uuid and document_id = ${documentId} and cut = ${cut}`;
   if (shared) return undefined;
   if (version !== live) {
     await dropVersion(sql, documentId, version);
-    return version;
+    if (!seen) return version;
+    await keepTexts(sql, documentId, [version]);
+    return undefined;
   }
   // A live version that nothing else shows stays: there is none to take its place.
   if (active === null) return undefined;
@@ -172,7 +178,8 @@ export async function leaveCut(sql: Sql, documentId: string, cut: number): Promi
     from document_versions v
     where d.tenant_id = current_setting('app.tenant_id')::uuid and d.id = ${documentId}
       and v.tenant_id = d.tenant_id and v.document_id = d.id and v.version = ${active}`;
-  await deleteVersion(sql, documentId, version);
+  await dropVersion(sql, documentId, version);
+  await keepTexts(sql, documentId, [version]);
   return undefined;
 }
 

@@ -1,5 +1,6 @@
 import type { SearchFilter, Source, TurnReceipt, TurnResource, TurnStatus, Usage } from '../contracts/index.ts';
 import type { Sql } from '../db/database.ts';
+import { withStates } from './document-texts.ts';
 
 type TurnRow = Omit<TurnResource, 'error'> & { error_code: string | null; error_message: string | null };
 
@@ -14,8 +15,13 @@ export async function getTurn(sql: Sql, id: string): Promise<TurnRecord | undefi
       status, attempt, text, sources, usage, error_code, error_message
     from turns where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
   if (!row) return undefined;
-  const { error_code, error_message, ...turn } = row;
-  return { ...turn, error: error_code === null ? null : { code: error_code, message: error_message ?? '' } };
+  const { error_code, error_message, sources, ...turn } = row;
+  const [told] = await withStates(sql, [{ sources }]);
+  return {
+    ...turn,
+    sources: told?.sources ?? [],
+    error: error_code === null ? null : { code: error_code, message: error_message ?? '' },
+  };
 }
 
 /** The turn that a client's message made before, if it was sent already. */
@@ -91,14 +97,23 @@ export interface TurnEnd {
   error: { code: string; message: string } | null;
 }
 
-/** Ends a turn for this attempt; false where another one owns it by now. */
+/** Ends a turn for this attempt, and records which texts its answer cites; false where another one owns it by now. */
 export async function endTurn(sql: Sql, id: string, attempt: number, end: TurnEnd): Promise<boolean> {
+  const cited = end.sources.filter(({ version }) => version !== null);
   const rows = await sql`
+    with ended as (
     update turns set status = ${end.status}, text = ${end.text}, sources = ${sql.json(end.sources as never)},
       usage = ${sql.json(end.usage as never)}, error_code = ${end.error?.code ?? null},
       error_message = ${end.error?.message ?? null}, finished_at = now(), leased_until = null
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and attempt = ${attempt} and status = 'running'
-    returning 1`;
+    returning id
+    ), citing as (
+      insert into turn_citations (turn_id, document_id, version)
+      select distinct ended.id, c.document_id, c.version from ended
+      cross join unnest(${cited.map(({ document_id }) => document_id)}::uuid[],
+        ${cited.map(({ version }) => version)}::int[]) as c(document_id, version)
+    )
+    select 1 from ended`;
   return rows.length > 0;
 }
 

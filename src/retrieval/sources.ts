@@ -15,6 +15,8 @@ export interface CitableChunk {
 export interface CitablePassage {
   readonly n: number;
   readonly document_id: string;
+  /** Of the document: all chunks are of one. */
+  readonly version: number;
   readonly title: string;
   /** The one that was found first. */
   readonly chunks: readonly [CitableChunk, ...CitableChunk[]];
@@ -27,7 +29,7 @@ const SUPPORTS = 0.5;
 const OWN_QUOTE = /["\u201c]([^"\u201c\u201d\n]{16,600})["\u201d]|\u300c([^\u300c\u300d\n]{8,600})\u300d/g;
 
 /** A source whose quote is the part of the passage's chunks that best supports a claim; the found chunk where none does. */
-export function sourceFor({ n, document_id, title, chunks }: CitablePassage, claim: string): Source {
+export function sourceFor({ n, document_id, version, title, chunks }: CitablePassage, claim: string): Source {
   let best: { chunk: CitableChunk; quote: Quote | null } = {
     chunk: chunks[0],
     quote: bestQuote(claim, chunks[0].text),
@@ -43,12 +45,14 @@ export function sourceFor({ n, document_id, title, chunks }: CitablePassage, cla
     n,
     document_id,
     chunk_id: chunk.chunk_id,
+    version,
     title,
     page: chunk.page,
     start: chunk.start + (place?.start ?? 0),
     end: chunk.start + (place?.end ?? chunk.text.length),
     quote: text,
     verified: place !== null && quotesStand(claim, chunks),
+    state: 'current',
   };
 }
 
@@ -89,12 +93,16 @@ export function sourcesOf(answer: string, passages: readonly CitablePassage[]): 
   });
 }
 
-/** Holds sources against what is stored now, `chunk id → text`: what is gone says nothing any more, what differs is not verified. */
+/**
+ * Holds sources, with their states of now, against what is stored, `chunk id → text`. A deleted document says nothing any
+ * more; a chunk that made room for a newer version's still stands in the text that is kept; what differs is not verified.
+ */
 export function recheck(sources: readonly Source[], stored: ReadonlyMap<string, string>): Source[] {
   return sources.map((source) => {
+    if (source.state === 'deleted') return { ...source, quote: '', verified: false };
     const text = stored.get(source.chunk_id);
-    if (text === undefined) return { ...source, quote: '', verified: false };
-    return text.includes(source.quote) ? source : { ...source, verified: false };
+    const stands = text === undefined ? source.state === 'replaced' : text.includes(source.quote);
+    return stands ? source : { ...source, verified: false };
   });
 }
 

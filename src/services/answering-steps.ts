@@ -7,6 +7,7 @@ import type { Metrics } from '../kernel/metrics.ts';
 import { detectLanguage } from '../kernel/text/language.ts';
 import { createDeltaWriter } from '../realtime/delta-writer.ts';
 import { recentMessages } from '../repositories/conversations.ts';
+import { withStates } from '../repositories/document-texts.ts';
 import { getHits, getNeighbours } from '../repositories/search.ts';
 import { createAnswerFilter } from '../retrieval/answer-filter.ts';
 import { standaloneQuery } from '../retrieval/follow-up.ts';
@@ -98,9 +99,12 @@ export function createAnsweringSteps(options: AnsweringStepsOptions) {
       countTokens: (text) => provider.countTokens(text),
     });
     work.passages = widened.map(({ hit, text, chunks }, index) => {
-      const { title, page, headings, score, document_id } = hit;
+      const { title, page, headings, score, document_id, version } = hit;
       const n = index + 1;
-      return { passage: { n, title, page, headings, text, score }, citable: { n, document_id, title, chunks } };
+      return {
+        passage: { n, title, page, headings, text, score },
+        citable: { n, document_id, version, title, chunks },
+      };
     });
     work.sources = work.passages.map(({ citable }) => sourceFor(citable, question));
     await announcer.log(topicOf(work.turnId), work.attempt, 'turn.sources', { sources: work.sources });
@@ -171,13 +175,14 @@ export function createAnsweringSteps(options: AnsweringStepsOptions) {
   /** Once more against what is stored: a document may have gone while the answer was written. */
   async function checkCitations(work: Work): Promise<void> {
     if (work.sources.length === 0) return;
-    const rows = await database.tenant((sql) =>
-      getHits(
-        sql,
-        work.sources.map(({ chunk_id: id }) => id),
-      ),
-    );
-    work.sources = recheck(work.sources, new Map(rows.map(({ chunk_id: id, text }) => [id, text])));
+    const ids = work.sources.map(({ chunk_id: id }) => id);
+    const [rows, sources] = await database.tenant(async (sql) => {
+      // In this order: a chunk that was replaced before it was looked for is known to be replaced afterwards.
+      const hits = await getHits(sql, ids);
+      const [told] = await withStates(sql, [{ sources: work.sources }]);
+      return [hits, told?.sources ?? []];
+    });
+    work.sources = recheck(sources, new Map(rows.map(({ chunk_id: id, text }) => [id, text])));
     const failed = work.sources.filter(({ verified }) => !verified).length;
     if (failed > 0) metrics.citationsUnverified.inc(failed);
   }

@@ -12,6 +12,7 @@ import { AppError, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Control } from '../realtime/control.ts';
 import { listChunks } from '../repositories/chunks.ts';
+import { isTextKept } from '../repositories/document-texts.ts';
 import {
   type DeletedDocument,
   deleteDocument,
@@ -43,8 +44,11 @@ export interface Documents {
   get(id: string): Promise<DocumentResource>;
   /** The original bytes. */
   content(id: string): Promise<DocumentContent>;
-  /** The extracted text that every offset counts in, in UTF-8; `conflict` while there is none yet. */
-  text(id: string): Promise<ReadableStream<Uint8Array>>;
+  /**
+   * The extracted text that offsets count in, in UTF-8; `conflict` while there is none yet. Without a version, of the one that
+   * searches see; one that they no longer see is there for the answers that cite it, else `not_found`.
+   */
+  text(id: string, version?: number): Promise<ReadableStream<Uint8Array>>;
   chunks(id: string, page: PageRequest): Promise<Page<ChunkResource>>;
   /** Rows, vectors, blobs and any running task; nothing of it is found once this resolves. */
   remove(id: string): Promise<void>;
@@ -71,6 +75,8 @@ const cancelledTask = (taskId: string, documentId: string, attempt: number): Tas
 });
 
 const notFound = () => new AppError('not_found', 'There is no such document.');
+const notKept = (version: number) => new AppError('not_found', `The text of version ${version} is not kept.`);
+const isNotFound = (error: unknown) => error instanceof AppError && error.kind === 'not_found';
 
 export function createDocuments({ database, blobs, announcer, control, logger }: DocumentsOptions): Documents {
   /** Blobs go after the rows: a leftover blob harms nobody, a row without its blob would. */
@@ -105,6 +111,17 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
     return { tasks: unfinished, deleted };
   }
 
+  async function textOf(id: string, version: number): Promise<ReadableStream<Uint8Array>> {
+    const isKept = await database.tenant((sql) => isTextKept(sql, id, version));
+    if (isKept === undefined) throw notFound();
+    if (!isKept) throw notKept(version);
+    try {
+      return await blobs.read(textKey(id, version));
+    } catch (error) {
+      throw isNotFound(error) ? notKept(version) : error;
+    }
+  }
+
   return {
     async list({ limit, cursor, ...query }) {
       const rows = await database.tenant((sql) =>
@@ -136,7 +153,8 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
       };
     },
 
-    async text(id) {
+    async text(id, version) {
+      if (version !== undefined) return textOf(id, version);
       for (let known: number | undefined; ; ) {
         const row = await database.tenant((sql) => getLiveVersion(sql, id));
         if (!row) throw notFound();
@@ -145,8 +163,8 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
         try {
           return await blobs.read(textKey(id, version));
         } catch (error) {
-          // A newer version was published in between, and took the text of this one away.
-          if (version === known || !(error instanceof AppError && error.kind === 'not_found')) throw error;
+          // A newer version was published in between, and the text of this one is gone.
+          if (version === known || !isNotFound(error)) throw error;
           known = version;
         }
       }

@@ -16,7 +16,28 @@ interface SourcePanelProps {
 /** Characters shown around the quote at first, and added with each click. */
 const AROUND = 1_500;
 
-type Loaded = { text: string } | { problem: Problem } | null;
+type Loaded = Read | { problem: Problem } | null;
+
+interface Read {
+  /** What the source counts in; null where it is not kept any more. */
+  text: string | null;
+  /** The document: shows that text, a newer one, or is gone. */
+  document: 'current' | 'replaced' | 'deleted';
+}
+
+/** The text that a source counts in, though its document may have changed since, or be gone. */
+async function read(client: Client, { document_id: id, version }: Source, signal: AbortSignal): Promise<Read> {
+  const unlessGone = (error: unknown) => {
+    if (describe(error).code === 'not_found') return null;
+    throw error;
+  };
+  const [document, text] = await Promise.all([
+    client.documents.get(id).catch(unlessGone),
+    client.documents.text(id, { version, signal }).catch(unlessGone),
+  ]);
+  if (!document) return { text: null, document: 'deleted' };
+  return { text, document: version === null || document.version === version ? 'current' : 'replaced' };
+}
 
 export function SourcePanel({ client, source, onClose }: SourcePanelProps) {
   const texts = useTexts();
@@ -26,14 +47,16 @@ export function SourcePanel({ client, source, onClose }: SourcePanelProps) {
   useEffect(() => {
     const controller = new AbortController();
     setLoaded(null);
-    client.documents.text(source.document_id, controller.signal).then(
-      (text) => setLoaded({ text }),
+    read(client, source, controller.signal).then(
+      (found) => {
+        if (!controller.signal.aborted) setLoaded(found);
+      },
       (error: unknown) => {
         if (!controller.signal.aborted) setLoaded({ problem: describe(error) });
       },
     );
     return () => controller.abort();
-  }, [client, source.document_id, tries]);
+  }, [client, source.document_id, source.version, tries]);
   useEffect(() => panel.current?.focus(), [source]);
   return (
     <aside class="source-panel" aria-label={texts.source(source.n, source.title)} ref={panel} tabIndex={-1}>
@@ -57,21 +80,32 @@ export function SourcePanel({ client, source, onClose }: SourcePanelProps) {
         {loaded === null && <p class="muted">{texts.loading}</p>}
         {loaded !== null && 'problem' in loaded && (
           <>
-            {loaded.problem.code === 'not_found' ? (
-              <p class="notice">{texts.sourceGone}</p>
-            ) : (
-              <FailureNote what={texts.sourceNotRead} problem={loaded.problem} onAgain={() => setTries(tries + 1)} />
-            )}
-            <p class="passage">
-              <mark>{source.quote}</mark>
-            </p>
+            <FailureNote what={texts.sourceNotRead} problem={loaded.problem} onAgain={() => setTries(tries + 1)} />
+            <AsCited source={source} />
           </>
         )}
-        {loaded !== null && 'text' in loaded && (
-          <Passage key={`${source.chunk_id}-${source.start}`} text={loaded.text} source={source} />
+        {loaded !== null && 'text' in loaded && loaded.text === null && (
+          <>
+            <p class="notice">{loaded.document === 'deleted' ? texts.sourceGone : texts.sourceNotKept}</p>
+            <AsCited source={source} />
+          </>
+        )}
+        {loaded !== null && 'text' in loaded && loaded.text !== null && (
+          <>
+            {loaded.document === 'replaced' && <p class="notice">{texts.sourceReplaced}</p>}
+            <Passage key={`${source.chunk_id}-${source.start}`} text={loaded.text} source={source} />
+          </>
         )}
       </div>
     </aside>
+  );
+}
+
+function AsCited({ source }: { source: Source }) {
+  return (
+    <p class="passage">
+      <mark>{source.quote}</mark>
+    </p>
   );
 }
 

@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { DOCUMENT_STATUSES } from '../../contracts/index.ts';
-import { PageQuery } from './common.ts';
+import { PageQuery, queryInteger } from './common.ts';
 import { oneOf } from './one-of.ts';
 
 export const DocumentListQuery = Type.Composite([
@@ -12,3 +12,13 @@ export const DocumentListQuery = Type.Composite([
   }),
 ]);
 export type DocumentListQuery = Static<typeof DocumentListQuery>;
+
+export const DocumentTextQuery = Type.Object({
+  version: Type.Optional(
+    queryInteger('version', {
+      minimum: 1,
+      maximum: 2_147_483_647,
+      description: 'Of a source or a search result; by default the version that searches see',
+    }),
+  ),
+});

@@ -4,7 +4,7 @@ import { ChunkResource, DocumentResource, PageOf } from '../../contracts/index.t
 import { describe } from '../documentation.ts';
 import { chunk, document } from '../examples.ts';
 import { IdParams, PageQuery } from '../models/common.ts';
-import { DocumentListQuery } from '../models/documents.ts';
+import { DocumentListQuery, DocumentTextQuery } from '../models/documents.ts';
 import { authenticated } from '../plugins/auth.ts';
 import { writers } from '../plugins/roles.ts';
 import type { DocumentsPort } from '../ports.ts';
@@ -54,18 +54,24 @@ export function createDocumentRoutes({ documents }: { documents: DocumentsPort }
         errors: ['not_found'],
       }),
     })
-    .get('/documents/:id/text', async ({ params }) => plainText(await documents.text(params.id)), {
-      params: IdParams,
-      detail: describe({
-        tag,
-        summary: 'The extracted text',
-        description: 'What the offsets of chunks and sources count in, by UTF-16 code units.',
-        answers: {
-          200: { description: 'The text', contentType: 'text/plain', schema: Type.String(), example: chunk.text },
-        },
-        errors: ['not_found', 'conflict'],
-      }),
-    })
+    .get(
+      '/documents/:id/text',
+      async ({ params, query }) => plainText(await documents.text(params.id, query.version)),
+      {
+        params: IdParams,
+        query: DocumentTextQuery,
+        detail: describe({
+          tag,
+          summary: 'The extracted text',
+          description:
+            'What the offsets of chunks and sources count in, by UTF-16 code units. A source of an answer names the `version` that it counts in; the text of one that searches no longer see is kept while an answer cites it, and goes with its document.',
+          answers: {
+            200: { description: 'The text', contentType: 'text/plain', schema: Type.String(), example: chunk.text },
+          },
+          errors: ['not_found', 'conflict', 'invalid_request'],
+        }),
+      },
+    )
     .get('/documents/:id/chunks', ({ params, query }) => documents.chunks(params.id, query), {
       params: IdParams,
       query: PageQuery,

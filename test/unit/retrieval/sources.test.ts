@@ -11,6 +11,7 @@ const chunk = (id: string, text: string, start = 0) => ({ chunk_id: id, page: 2,
 const passage = (n: number, first: ReturnType<typeof chunk>, ...rest: ReturnType<typeof chunk>[]): CitablePassage => ({
   n,
   document_id: `d${n}`,
+  version: 3,
   title: `T${n}`,
   chunks: [first, ...rest],
 });
@@ -57,17 +58,24 @@ describe('the sources of an answer', () => {
   });
 
   test('are held against what is stored: what is gone loses its quote, what differs its word', () => {
-    const sources = sourcesOf('Lanterns are lit at six [2]. The tariff is two coins [1].', [tariff, lantern]);
-    const checked = recheck(sources, new Map([['a', 'The harbour tariff was raised.']]));
+    const [second, first] = sourcesOf('Lanterns are lit at six [2]. The tariff is two coins [1].', [tariff, lantern]);
+    if (!first || !second) throw new Error('there are no sources');
+    const stored = new Map([['a', 'The harbour tariff was raised.']]);
+    const checked = recheck([{ ...second, state: 'deleted' }, first], stored);
+    // A chunk that made room for a newer version's stands in the text that is kept; where none is kept, nobody can tell.
+    for (const state of ['replaced', 'unavailable', 'current'] as const) {
+      const [later] = recheck([{ ...second, state }], stored);
+      expect(later).toEqual({ ...second, state, verified: state === 'replaced' });
+    }
     expect(checked.map(({ n, quote, verified }) => [n, quote, verified])).toEqual([
       [2, '', false],
       [1, 'The harbour tariff is two coins.', false],
     ]);
     const same = recheck(
-      sources,
+      [second, first],
       new Map([tariff, lantern].map(({ chunks: [{ chunk_id, text }] }) => [chunk_id, text])),
     );
-    expect(same).toEqual(sources);
+    expect(same).toEqual([second, first]);
   });
 
   test('that are none are told of in the language of the question', () => {
