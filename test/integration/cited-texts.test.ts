@@ -236,20 +236,23 @@ test('answers of before say which version they cite, as far as its chunks are th
   // A retired pipeline's.
   await sql`insert into document_versions ${sql({ tenant_id: id.tenant, document_id: id.document, version: 5, pipeline: 'p', chunks: 1 })}`;
   await sql`insert into conversations ${sql({ tenant_id: id.tenant, id: id.conversation, user_id: id.user })}`;
-  await sql`insert into turns ${sql({ ...own, id: id.turn, message_id: id.question, answer_id: id.answer, sources: sql.json(sources), status: 'completed' })}`;
+  await sql`insert into turns ${sql({ ...own, id: id.turn, message_id: id.question, answer_id: id.answer, status: 'completed' })}`;
+  await sql`update turns set sources = ${sql.json(sources)}`;
   const message = { ...own, turn_id: id.turn, content: 'x' };
   await sql`insert into messages ${sql([
-    { ...message, id: id.question, position: 1, role: 'user', sources: sql.json([]) },
-    { ...message, id: id.answer, position: 2, role: 'assistant', sources: sql.json(sources) },
+    { ...message, id: id.question, position: 1, role: 'user' },
+    { ...message, id: id.answer, position: 2, role: 'assistant' },
   ])}`;
+  await sql`update messages set sources = ${sql.json(sources)} where role = 'assistant'`;
   await migrate(how);
   const told = [sources[0], { ...sources[1], version: 7 }];
-  expect(await sql`select sources from messages order by position`.values()).toEqual([[[]], [told]]);
-  expect(await sql`select sources from turns`.values()).toEqual([[told]]);
-  expect(await sql`select turn_id, document_id, version, user_id from turn_citations`.values()).toEqual([
+  const rows = async (query: string) => (await sql.unsafe(query).values()).map((row): unknown[] => [...row]);
+  expect(await rows('select sources from messages order by position')).toEqual([[[]], [told]]);
+  expect(await rows('select sources from turns')).toEqual([[told]]);
+  expect(await rows('select turn_id, document_id, version, user_id from turn_citations')).toEqual([
     [id.turn, id.document, 7, id.user],
   ]);
-  expect(await sql`select document_id, version from kept_texts`.values()).toEqual([[id.document, 5]]);
+  expect(await rows('select document_id, version from kept_texts')).toEqual([[id.document, 5]]);
 });
 
 describe('texts that are kept', () => {
