@@ -23,8 +23,12 @@ export interface Person {
   readonly login: Login;
   /** Uploads a document; its id. Throws `Refusal`. */
   upload(document: EvalDocument, index: number): Promise<string>;
-  /** Whether tasks are unfinished, how many of the installation are, and which failed. */
-  progress(): Promise<{ waiting: boolean; left: number; failed: { document: string; message: string }[] }>;
+  /** Whether tasks are unfinished. */
+  isWaiting(): Promise<boolean>;
+  /** How many tasks of the installation are unfinished, as it was counted some seconds ago. */
+  left(): Promise<number>;
+  /** Tasks that failed, up to some hundreds. */
+  failures(): Promise<{ document: string; message: string }[]>;
   /** Ids of the best 100 documents, best first, and milliseconds that the server took. Throws `Refusal`. */
   search(asked: Asked): Promise<{ documents: string[]; took: number }>;
   /** The model that embedded, by the metrics; `builtin` where none was asked. */
@@ -105,6 +109,8 @@ export async function createPerson(url: string, known?: Login): Promise<Person> 
     return form;
   }
 
+  const list = async (status: string, limit: number) =>
+    items(await call(`/tasks?status=${status}&limit=${limit}`), 'items');
   const readMetrics = async (): Promise<string> => (await fetch(`${url}/metrics`)).text();
 
   return {
@@ -115,23 +121,16 @@ export async function createPerson(url: string, known?: Login): Promise<Person> 
         if (receipt['duplicate'] !== true) return text(receipt['document_id']);
       }
     },
-    async progress() {
-      const ask = (status: string, limit: number) => call(`/tasks?status=${status}&limit=${limit}`);
-      const [metrics, queued, running, failed, dead] = await Promise.all([
-        readMetrics(),
-        ask('queued', 1),
-        ask('running', 1),
-        ask('failed', 200),
-        ask('dead', 200),
-      ]);
-      return {
-        left: Number(/^dreamhub_queue_length\{[^}]*queue="ingest"[^}]*\} (\d+)/m.exec(metrics)?.[1] ?? 0),
-        waiting: items(queued, 'items').length + items(running, 'items').length > 0,
-        failed: [...items(failed, 'items'), ...items(dead, 'items')].map((task) => ({
-          document: text(task['document_id']),
-          message: text((task['error'] as Fields | null)?.['message']),
-        })),
-      };
+    // The newest come first, and are the last to be run: while one is queued, the list needn't be read to its end.
+    isWaiting: async () => (await list('queued', 1)).length > 0 || (await list('running', 1)).length > 0,
+    left: async () =>
+      Number(/^dreamhub_queue_length\{[^}]*queue="ingest"[^}]*\} (\d+)/m.exec(await readMetrics())?.[1] ?? 0),
+    async failures() {
+      const ended = await Promise.all([list('failed', 200), list('dead', 200)]);
+      return ended.flat().map((task) => ({
+        document: text(task['document_id']),
+        message: text((task['error'] as Fields | null)?.['message']),
+      }));
     },
     async search({ query, mode, rerank }) {
       const answer = await call('/search', () => ({

@@ -48,10 +48,10 @@ async function inParallel<T, R>(all: readonly T[], width: number, work: (one: T,
 /** Says something now and then, however often it is asked to. */
 function nowAndThen(say: (message: string) => void) {
   let said = performance.now();
-  return (message: () => string) => {
+  return async (message: () => string | Promise<string>): Promise<void> => {
     if (performance.now() - said < SAY_EVERY_MS) return;
     said = performance.now();
-    say(message());
+    say(await message());
   };
 }
 
@@ -61,7 +61,7 @@ function createProgress(total: number, say: (message: string) => void) {
   let done = 0;
   return () => {
     done += 1;
-    tell(() => `${done} of ${total}`);
+    void tell(() => `${done} of ${total}`);
   };
 }
 
@@ -97,18 +97,15 @@ async function ingest(set: EvalSet, person: Person, say: RunOptions['say']): Pro
   });
   const ids = Object.fromEntries(uploaded.flat());
   const tell = nowAndThen(say);
-  for (;;) {
-    const { waiting, left, failed } = await person.progress();
-    tell(() => `${left} wait for the pipeline`);
-    if (!waiting) {
-      const lost = [...refused, ...failed.map(({ document, message }) => `${ids[document] ?? document}: ${message}`)];
-      if (lost.length > 0) say(`${lost.length} documents or more are not indexed`);
-      for (const one of lost.slice(0, SHOWN)) say(`not indexed: ${one}`);
-      if (lost.length >= documents.length) throw new Error('no document could be indexed');
-      break;
-    }
+  while (await person.isWaiting()) {
+    await tell(async () => `${await person.left()} of ${documents.length} wait for the pipeline`);
     await Bun.sleep(POLL_MS);
   }
+  const failed = await person.failures();
+  const lost = [...refused, ...failed.map(({ document, message }) => `${ids[document] ?? document}: ${message}`)];
+  if (lost.length > 0) say(`${lost.length} documents or more are not indexed`);
+  for (const one of lost.slice(0, SHOWN)) say(`not indexed: ${one}`);
+  if (lost.length >= documents.length) throw new Error('no document could be indexed');
   const seconds = (performance.now() - started) / 1_000;
   say(`${documents.length} documents in ${seconds.toFixed(1)} s (${(documents.length / seconds).toFixed(0)}/s)`);
   return { login: person.login, ids };
