@@ -75,12 +75,15 @@ export function createDiskBlobStore({
     },
 
     async put(key, body) {
+      let temporary: string | undefined;
       try {
-        const temporary = await staging.freshPath();
+        temporary = await staging.freshPath();
         await writeFile(temporary, body, { mode: 0o600 });
         await sync(temporary);
         await publish(temporary, key);
       } catch (error) {
+        // On a full disk what was written so far would keep others out until the sweep.
+        if (temporary !== undefined) await forget(temporary);
         throw toStorageError(error);
       }
     },
@@ -108,13 +111,21 @@ export function createDiskBlobStore({
     async check() {
       try {
         const probe = await staging.freshPath();
-        await writeFile(probe, 'ok');
-        await rm(probe);
+        try {
+          await writeFile(probe, 'ok');
+        } finally {
+          await forget(probe);
+        }
       } catch (error) {
         throw storeUnavailable(error);
       }
     },
   };
+}
+
+/** Where it cannot be removed either, the sweep does it; the caller is told of what came before. */
+async function forget(path: string): Promise<void> {
+  await rm(path, { force: true }).catch(() => undefined);
 }
 
 /** fsync of a file or a folder. */
