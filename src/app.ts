@@ -6,7 +6,7 @@
  * error renderer comes before every route, because a hook reaches only what is registered after it.
  */
 import { type AnyElysia, Elysia } from 'elysia';
-import type { AccessTokens, Hub } from './contracts/index.ts';
+import type { Hub } from './contracts/index.ts';
 import type { StreamTopic } from './http/chat-answers.ts';
 import { registerKinds } from './http/kinds.ts';
 import { accessLogPlugin } from './http/plugins/access-log.ts';
@@ -21,6 +21,7 @@ import { urlPlugin } from './http/plugins/url.ts';
 import type { ApiServices, HealthPort, MetricsPort } from './http/ports.ts';
 import { createAdminRoutes } from './http/routes/admin.ts';
 import { createAdminSpacesRoutes } from './http/routes/admin-spaces.ts';
+import { createApiKeyRoutes } from './http/routes/api-keys.ts';
 import { createAuthRoutes } from './http/routes/auth.ts';
 import { createChatRoutes } from './http/routes/chat.ts';
 import { createChunkingRoutes } from './http/routes/chunking.ts';
@@ -28,6 +29,7 @@ import { createConversationRoutes } from './http/routes/conversations.ts';
 import { createDocumentRoutes } from './http/routes/documents.ts';
 import { createHealthRoutes } from './http/routes/health.ts';
 import { createMeRoutes } from './http/routes/me.ts';
+import { createMemberRoutes } from './http/routes/members.ts';
 import { createQuotaRoutes } from './http/routes/quotas.ts';
 import { createSearchRoutes } from './http/routes/search.ts';
 import { createSourceRoutes } from './http/routes/sources.ts';
@@ -51,7 +53,6 @@ export interface BaseAppDeps {
 }
 
 export interface AppDeps extends BaseAppDeps {
-  tokens: AccessTokens;
   isOperator(token: string): boolean;
   services: ApiServices;
   idempotency: Idempotency;
@@ -95,14 +96,14 @@ export function createWorkerApp(deps: BaseAppDeps): AnyElysia {
 
 export function createApp(deps: AppDeps): AnyElysia {
   const { services, hub, clock } = deps;
-  const sessionEnd = createSessionEnd({ control: deps.control, identity: services.identity, clock });
+  const sessionEnd = createSessionEnd({ control: deps.control, principals: services.principals, clock });
   const streamTopic: StreamTopic = ({ principal, ...stream }) =>
     streamTopicAsSse({ hub, clock, ...stream, whenRefused: (end) => sessionEnd(principal, end) });
   const { root, render } = createRoot(deps, deps.websocket);
   const app = root
     // Before the credentials, so that it runs inside of them.
     .use(idempotencyPlugin(deps))
-    .use(authPlugin({ tokens: deps.tokens, identity: services.identity, isOperator: deps.isOperator }))
+    .use(authPlugin({ principals: services.principals, isOperator: deps.isOperator }))
     .use(urlPlugin)
     .use(tusHeadersPlugin)
     .use(bodyLimitPlugin(deps))
@@ -114,6 +115,8 @@ export function createApp(deps: AppDeps): AnyElysia {
       api
         .use(createAuthRoutes(services))
         .use(createMeRoutes(services))
+        .use(createMemberRoutes(services))
+        .use(createApiKeyRoutes(services))
         .use(createUploadRoutes(services))
         .use(createTusRoutes(services))
         .use(createDocumentRoutes(services))

@@ -12,12 +12,15 @@ import { createEndWatch } from './realtime/end-watch.ts';
 import { createHub } from './realtime/hub.ts';
 import { createLogReader } from './realtime/log-reader.ts';
 import { createAdministration } from './services/administration.ts';
+import { createApiKeys } from './services/api-keys.ts';
 import { createChat } from './services/chat.ts';
 import { createChunkPreviews } from './services/chunk-previews.ts';
 import { createConversations } from './services/conversations.ts';
 import { createIdempotency, createIdempotencySweep } from './services/idempotency.ts';
 import { createIdentity } from './services/identity.ts';
+import { createMembers } from './services/members.ts';
 import { createOperatorCheck } from './services/operator.ts';
+import { createPrincipals } from './services/principals.ts';
 import { createQuotaSettings } from './services/quotas.ts';
 import { createSources } from './services/sources.ts';
 import { createTasks } from './services/tasks.ts';
@@ -69,6 +72,10 @@ export function createServerSide({
     },
     endSession: (sessionId) => control.endSession(sessionId),
   });
+  const apiKeys = createApiKeys({ database, control, clock, ids, logger });
+  const principals = createPrincipals({ tokens, identity, apiKeys });
+  // Before anybody else acts on an order.
+  control.onEnded(principals.forget);
   const hub = createHub({ clients, keys, clock, logger, source: createTopicSource(database) });
   const ends = createTopicEnds({ database, publisher, logs: createLogReader({ clients, keys }) });
   const { maxUploadBytes } = config;
@@ -79,7 +86,10 @@ export function createServerSide({
   const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });
   const tasks = createTasks({ database, announcer, feeder, control, limits });
   const services = {
+    principals,
     identity,
+    members: createMembers({ database, identity, principals, control, tasks, chat, clock, ids, logger }),
+    apiKeys,
     uploads,
     resumable,
     chunkPreviews: createChunkPreviews({ database, blobs, chunker }),
@@ -105,9 +115,8 @@ export function createServerSide({
   const ws = createWsRoute({
     hub,
     chat,
-    tokens,
+    principals,
     tickets,
-    sessions: identity,
     control,
     config,
     clock,
@@ -144,7 +153,6 @@ export function createServerSide({
     app: (base: Parameters<typeof createWorkerApp>[0]) =>
       createApp({
         ...base,
-        tokens,
         isOperator: createOperatorCheck(env.operatorToken),
         services,
         idempotency,

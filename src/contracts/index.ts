@@ -8,6 +8,7 @@ export * from './events.ts';
 export * from './ingest.ts';
 export * from './jobs.ts';
 export * from './malware.ts';
+export * from './members.ts';
 export * from './principal.ts';
 export * from './provider.ts';
 export * from './realtime.ts';

@@ -15,6 +15,7 @@ export interface Answer {
 export interface Description {
   tag:
     | 'auth'
+    | 'members'
     | 'documents'
     | 'tasks'
     | 'sources'
@@ -105,7 +106,7 @@ export function describe({
   requestBody,
   parameters,
 }: Description): DocumentDecoration {
-  const kinds: ErrorKind[] = [...(open ? [] : (['unauthenticated'] as const)), ...errors, 'internal'];
+  const kinds: ErrorKind[] = [...(open ? [] : (['unauthenticated', 'forbidden'] as const)), ...errors, 'internal'];
   return {
     tags: [tag],
     summary,

@@ -18,3 +18,12 @@ export function isLoopback(request: Request, server: PeerSource | null): boolean
   const { ip } = originOf(request, server);
   return ip === '::1' || /^(::ffff:)?127\./.test(ip);
 }
+
+/** Where the caller reached us, as it says itself: `https://host`, '' where it does not. For answers to that caller alone. */
+export function addressOf(request: Request): string {
+  if (!URL.canParse(request.url)) return '';
+  const { protocol, host } = new URL(request.url);
+  // What ends TLS in front of us says so; who lies about it gets a link that does not work.
+  const secure = protocol === 'https:' || request.headers.get('x-forwarded-proto') === 'https';
+  return `${secure ? 'https' : 'http'}://${host}`;
+}

@@ -3,6 +3,7 @@
  * caller's scope (`kernel/context.ts`), so none takes a tenant or user; whatever goes wrong is thrown as an `AppError`.
  */
 import type {
+  ApiKeyResource,
   ChunkPreview,
   ChunkPreviewRequest,
   ChunkResource,
@@ -13,7 +14,10 @@ import type {
   DocumentStatus,
   IfBusy,
   Me,
+  MemberResource,
   MessageResource,
+  NewApiKey,
+  NewMember,
   NewWebhook,
   Page,
   PageRequest,
@@ -22,6 +26,7 @@ import type {
   QuotaChange,
   Quotas,
   Reach,
+  Role,
   SearchFilter,
   SearchRequest,
   SearchResult,
@@ -39,19 +44,39 @@ import type {
   WebhookRequest,
   WebhookResource,
 } from '../contracts/index.ts';
+import type { ApiKeyRequest } from '../services/api-keys.ts';
 import type { Credentials, Origin, Registration } from '../services/identity.ts';
 import type { Sources } from '../services/sources.ts';
 import type { ResumableUploads } from '../services/tus.ts';
 
-/** The only service that is called without a scope: it is what proves who is calling. */
+/** Called without a scope, but for the last two: it is where credentials come from. */
 export interface IdentityPort {
-  register(registration: Registration): Promise<Session>;
+  register(registration: Registration, origin: Origin): Promise<Session>;
   login(credentials: Credentials, origin: Origin): Promise<Session>;
   refresh(refreshToken: string, origin: Origin): Promise<Session>;
   logout(principal: Principal): Promise<void>;
   me(): Promise<Me>;
-  /** The session was ended before its access token expires. */
-  isRevoked(sessionId: string): Promise<boolean>;
+}
+
+/** What proves who is calling, in no scope. Null: not valid, or no longer. */
+export interface PrincipalsPort {
+  /** An access token or an API key. */
+  prove(bearer: string): Promise<Principal | null>;
+  /** As it is now: its role may have changed. */
+  confirm(principal: Principal): Promise<Principal | null>;
+}
+
+export interface MembersPort {
+  invite(request: { email: string; role: Role }, origin: string): Promise<NewMember>;
+  list(page: PageRequest): Promise<Page<MemberResource>>;
+  setRole(id: string, role: Role): Promise<MemberResource>;
+  remove(id: string): Promise<void>;
+}
+
+export interface ApiKeysPort {
+  create(request: ApiKeyRequest, by: Principal): Promise<NewApiKey>;
+  list(page: PageRequest): Promise<Page<ApiKeyResource>>;
+  remove(id: string): Promise<void>;
 }
 
 export interface UploadRequest {
@@ -193,7 +218,10 @@ export interface MetricsPort {
 }
 
 export interface ApiServices {
+  principals: PrincipalsPort;
   identity: IdentityPort;
+  members: MembersPort;
+  apiKeys: ApiKeysPort;
   uploads: UploadsPort;
   resumable: ResumableUploadsPort;
   sources: SourcesPort;

@@ -5,7 +5,8 @@ import { type Control, endsSession } from '../realtime/control.ts';
 
 export interface SessionEndOptions {
   control: Pick<Control, 'onEnded' | 'onReconnected'>;
-  identity: { isRevoked(sessionId: string): Promise<boolean> };
+  /** The principal as it is now; null where it is over. */
+  principals: { confirm(principal: Principal): Promise<Principal | null> };
   clock: Clock;
 }
 
@@ -15,7 +16,7 @@ export type SessionEnd = (principal: Principal, end: () => void) => () => void;
 /** What a timer can hold: keys of the API expire later than that, or never. */
 const LONGEST_MS = 2_147_483_647;
 
-export function createSessionEnd({ control, identity, clock }: SessionEndOptions): SessionEnd {
+export function createSessionEnd({ control, principals, clock }: SessionEndOptions): SessionEnd {
   return (principal, end) => {
     const stops = [
       control.onEnded((ended) => {
@@ -23,8 +24,8 @@ export function createSessionEnd({ control, identity, clock }: SessionEndOptions
       }),
       // An order may have been missed. Who cannot be asked for now was asked for when the stream began.
       control.onReconnected(() => {
-        identity.isRevoked(principal.sessionId).then(
-          (revoked) => revoked && end(),
+        principals.confirm(principal).then(
+          (now) => now?.role !== principal.role && end(),
           () => undefined,
         );
       }),

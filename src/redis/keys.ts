@@ -32,6 +32,8 @@ export interface Keys {
   ticket(hash: string): string;
   /** A revoked session. */
   revoked(sessionId: string): string;
+  /** A user whose role has changed a moment ago. */
+  changed(userId: string): string;
   /** Prefix of the counters of login attempts. They are counted before any tenant is known. */
   loginAttempts(): string;
   /** Heartbeats of worker processes. */
@@ -70,6 +72,7 @@ export function createKeys({ prefix = 'dh', partitions }: { prefix?: string; par
     control: (partition) => `${tag(partition)}:control`,
     ticket: (hash) => `${prefix}:ticket:${hash}`,
     revoked: (sessionId) => `${prefix}:revoked:${sessionId}`,
+    changed: (userId) => `${prefix}:changed:${userId}`,
     loginAttempts: () => `${prefix}:login`,
     workers: () => `${prefix}:workers`,
     partitionCount: () => `${prefix}:partitions`,

@@ -48,7 +48,7 @@ export async function findAccounts(
   return sql<AccountCandidate[]>`
     select a.id as "userId", a.tenant_id as "tenantId", a.password_hash as "passwordHash"
     from accounts a join tenants t on t.id = a.tenant_id
-    where lower(a.email) = lower(${email}) ${tenant === undefined ? sql`` : sql`and lower(t.name) = lower(${tenant})`}
+    where lower(a.email) = lower(${email}) and a.removed_at is null ${tenant === undefined ? sql`` : sql`and lower(t.name) = lower(${tenant})`}
     order by a.created_at, a.id limit ${limit}`;
 }
 
@@ -66,4 +66,10 @@ export async function getProfile(sql: Sql): Promise<Profile | undefined> {
     from accounts a join tenants t on t.id = a.tenant_id
     where a.tenant_id = current_setting('app.tenant_id')::uuid and a.id = current_setting('app.user_id')::uuid`;
   return row;
+}
+
+/** Nobody logs in to it any more, and its e-mail is free; the row says whose documents are. Runs as `dreamhub_system`. */
+export async function removeAccount(sql: Sql, account: { tenantId: string; userId: string }, at: Date): Promise<void> {
+  await sql`
+    update accounts set removed_at = ${at}, password_hash = '' where tenant_id = ${account.tenantId} and id = ${account.userId}`;
 }

@@ -3,6 +3,7 @@
  * a family holds its lock first, so that a token issued at the moment of a revocation cannot outlive it. Runs as
  * `dreamhub_system`: the token is what tells whose it is.
  */
+import type { Role } from '../contracts/index.ts';
 import type { Sql } from '../db/database.ts';
 
 export interface NewRefreshToken {
@@ -66,9 +67,25 @@ export async function revokeFamily(sql: Sql, familyId: string, at: Date): Promis
   await sql`update refresh_tokens set revoked_at = ${at} where family_id = ${familyId} and revoked_at is null`;
 }
 
-/** True once a family was revoked; a family that is not there, or no longer, counts as revoked. */
-export async function isFamilyRevoked(sql: Sql, familyId: string): Promise<boolean> {
-  const [row] = await sql<{ live: boolean }[]>`
-    select exists (select from refresh_tokens where family_id = ${familyId} and revoked_at is null) as live`;
-  return row?.live !== true;
+/** Ends all sessions of a user. */
+export async function revokeFamiliesOf(
+  sql: Sql,
+  { tenantId, userId }: { tenantId: string; userId: string },
+  at: Date,
+): Promise<void> {
+  await sql`
+    update refresh_tokens set revoked_at = ${at}
+    where tenant_id = ${tenantId} and user_id = ${userId} and revoked_at is null`;
+}
+
+/** What its user is in the tenant while the session lives; undefined where either is over. */
+export async function roleOfSession(
+  sql: Sql,
+  { tenantId, userId, sessionId }: { tenantId: string; userId: string; sessionId: string },
+): Promise<Role | undefined> {
+  const [row] = await sql<{ role: Role }[]>`
+    select role from memberships
+    where tenant_id = ${tenantId} and user_id = ${userId} and exists (
+      select from refresh_tokens where family_id = ${sessionId} and revoked_at is null)`;
+  return row?.role;
 }

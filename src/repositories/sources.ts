@@ -103,6 +103,13 @@ export async function fenceSource(sql: Sql, id: string): Promise<boolean> {
   return rows.length > 0;
 }
 
+/** Private sources of the ambient user, who leaves: nobody could ever read what they bring, so they bring nothing more. */
+export async function fencePrivateSources(sql: Sql): Promise<void> {
+  await sql`
+    update sources set attempt = attempt + 1, next_sync_at = null, leased_until = null, interval_minutes = null
+    where tenant_id = current_setting('app.tenant_id')::uuid and private_to = current_setting('app.user_id')::uuid`;
+}
+
 /** With what is known of its items; its documents stay, and are the caller's to delete. */
 export async function deleteSource(sql: Sql, id: string): Promise<void> {
   await sql`delete from sources where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;

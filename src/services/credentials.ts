@@ -61,10 +61,45 @@ export function createPasswords(): Passwords {
   };
 }
 
-/** 256 random bits are as hard to guess as their hash, so a plain SHA-256 is enough to store them by. */
-export function newRefreshToken(): { token: string; hash: Uint8Array } {
+/** For refreshing and for invitations. 256 random bits are as hard to guess as their hash, so SHA-256 is enough to store them by. */
+export function newToken(): { token: string; hash: Uint8Array } {
   const token = randomBytes(32).toString('base64url');
   return { token, hash: hashOfToken(token) };
+}
+
+/** How every API key begins, so that people and scanners know one where it should not be. */
+const KEY_PREFIX = 'dhk_';
+const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+/** 62^43 is a little more than 2^256. */
+const SECRET_DIGITS = 43;
+const CHECK_DIGITS = 6;
+/** What is shown of a key later on: 48 bits of it at most, which leave more than 200. */
+const SHOWN = KEY_PREFIX.length + 8;
+const API_KEY = new RegExp(`^${KEY_PREFIX}[0-9A-Za-z]{${SECRET_DIGITS + CHECK_DIGITS}}$`);
+
+function base62(value: bigint, digits: number): string {
+  let text = '';
+  for (let left = value; text.length < digits; left /= 62n) text = BASE62[Number(left % 62n)] + text;
+  return text;
+}
+
+const checkOf = (secret: string) => base62(BigInt(Bun.hash.crc32(KEY_PREFIX + secret)), CHECK_DIGITS);
+
+/** `dhk_`, 256 random bits and a CRC-32 of both, in base 62: what is mistyped, or cut off, is told without a database. */
+export function newApiKey(): { key: string; prefix: string; hash: Uint8Array } {
+  const secret = base62(BigInt(`0x${randomBytes(32).toString('hex')}`), SECRET_DIGITS);
+  const key = KEY_PREFIX + secret + checkOf(secret);
+  return { key, prefix: key.slice(0, SHOWN), hash: hashOfToken(key) };
+}
+
+/** It was meant as an API key, whether or not it is one. */
+export const looksLikeApiKey = (text: string): boolean => text.startsWith(KEY_PREFIX);
+
+/** Has the form and the checksum of one. */
+export function isApiKey(text: string): boolean {
+  if (!API_KEY.test(text)) return false;
+  const secret = text.slice(KEY_PREFIX.length, -CHECK_DIGITS);
+  return checkOf(secret) === text.slice(-CHECK_DIGITS);
 }
 
 /** SHA-256, 32 bytes: what is kept of a token. It is random, so it needs no salt and no slow hash. */

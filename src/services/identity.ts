@@ -2,8 +2,8 @@
  * Accounts and sessions. A session is a family of refresh tokens: each refresh spends one and issues the next, and a spent
  * one that comes back means that somebody has a copy, so the whole session ends. There is no grace for two refreshes at
  * once with the same token: a client shares one refresh among its callers (`client/session.ts` does), and an exception
- * would be a window for the thief as well. Access tokens are short-lived and not stored; one that belongs to an ended
- * session is refused by `isRevoked`.
+ * would be a window for the thief as well. Access tokens are short-lived and not stored; `confirm` says what has become of the
+ * session and the role that one speaks of.
  */
 import type { AccessTokens, Me, Principal, Role, Session } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
@@ -23,18 +23,19 @@ import {
   insertTenant,
   insertTenantLoad,
 } from '../repositories/accounts.ts';
+import { findInvitation, takeInvitation } from '../repositories/invitations.ts';
 import { getOwnRole, insertMembership } from '../repositories/memberships.ts';
 import {
   deleteExpiredOfFamily,
   findFamily,
   getRefreshToken,
   insertRefreshToken,
-  isFamilyRevoked,
   lockFamily,
   revokeFamily,
+  roleOfSession,
   spendRefreshToken,
 } from '../repositories/refresh-tokens.ts';
-import { createPasswords, hashOfToken, newRefreshToken, normaliseEmail, normaliseTenantName } from './credentials.ts';
+import { createPasswords, hashOfToken, newToken, normaliseEmail, normaliseTenantName } from './credentials.ts';
 import { createOperatorCheck } from './operator.ts';
 import { createRevocations } from './revocations.ts';
 
@@ -91,13 +92,18 @@ const refused = () => new AppError('unauthenticated', 'E-mail, password and tena
 const sessionEnded = () =>
   new AppError('unauthenticated', 'The refresh token is not valid, or no longer. Log in again.');
 
+const notInvited = () => {
+  const errors = [{ path: '/invite', message: 'Not valid, or no longer, for this tenant and e-mail' }];
+  return new AppError('invalid_request', 'The invitation is not valid, or no longer.', { errors });
+};
+
 export function createIdentity(options: IdentityOptions) {
   const { database, tokens, clients, keys, clock, ids, config } = options;
   const attempts = createLoginAttempts({ client: clients.ops, keys });
   const passwords = createPasswords();
   const revocations = createRevocations({
     marks: createSessionMarks({ client: clients.ops, keys }),
-    truth: (sessionId) => database.system((sql) => isFamilyRevoked(sql, sessionId)),
+    truth: (principal) => database.system((sql) => roleOfSession(sql, principal)),
     clock,
     accessTtlSeconds: config.accessTtlSeconds,
   });
@@ -105,7 +111,7 @@ export function createIdentity(options: IdentityOptions) {
   const now = () => new Date(clock.now());
 
   function nextRefreshToken(sessionId: string, owner: Owner) {
-    const { token, hash } = newRefreshToken();
+    const { token, hash } = newToken();
     const createdAt = now();
     const expiresAt = new Date(createdAt.getTime() + config.refreshTtlSeconds * 1_000);
     return { token, row: { hash, familyId: sessionId, ...owner, createdAt, expiresAt } };
@@ -140,26 +146,54 @@ export function createIdentity(options: IdentityOptions) {
 
   /** After the database says so: tells every node, and whoever is connected. */
   async function announceEnd(sessionId: string): Promise<void> {
-    await revocations.revoke(sessionId);
+    const { tenantId, userId } = currentScope();
+    await revocations.revoke({ sessionId, tenantId, userId });
     await options.endSession(sessionId);
   }
 
   /** The operator's token is an invitation to make a tenant: the way in where registration is not open. */
   const isOperator = createOperatorCheck(config.operatorToken);
 
-  function assertMayRegister(invite: string | undefined): void {
-    if (config.registration === 'closed') throw new AppError('forbidden', 'Registration is closed on this server.');
-    if (invite !== undefined && isOperator(invite)) return;
-    if (invite !== undefined) {
-      const errors = [{ path: '/invite', message: 'Not a valid invitation' }];
-      throw new AppError('invalid_request', 'The invitation is not valid.', { errors });
-    }
-    if (config.registration === 'invite')
-      throw new AppError('forbidden', 'Registration needs an invitation on this server.');
+  /** Only whoever has a token that fits learns that there is such a tenant; everybody else is told the same. */
+  async function join({ tenant, email: typed, password }: Registration, invite: string, ip: string): Promise<Session> {
+    const name = normaliseTenantName(tenant);
+    const email = normaliseEmail(typed);
+    await attempts.count(`join ${email}`, ip);
+    const tokenHash = hashOfToken(invite);
+    const found = await database.system((sql) => findInvitation(sql, { tokenHash, tenant: name, email, at: now() }));
+    if (!found) throw notInvited();
+    const passwordHash = await passwords.hash(password);
+    const { id: userId, tenantId } = found;
+    const sessionId = ids.uuid();
+    const { token, row } = nextRefreshToken(sessionId, { tenantId, userId });
+    const role = await database
+      .system(async (sql) => {
+        // Whoever takes it is the one: of any number at once.
+        const taken = await takeInvitation(sql, tokenHash, now());
+        if (!taken) return undefined;
+        await insertAccount(sql, { id: userId, tenantId, email: taken.email, passwordHash });
+        await insertMembership(sql, { tenantId, userId, role: taken.role });
+        await insertRefreshToken(sql, row);
+        return taken.role;
+      })
+      .catch((error: unknown) => {
+        // The e-mail is a member by now.
+        if (error instanceof Error && 'code' in error && error.code === '23505') return undefined;
+        throw error;
+      });
+    if (!role) throw notInvited();
+    await attempts.forget(`join ${email}`, ip);
+    const me = { user: { id: userId, email: found.email, role }, tenant: { id: tenantId, name: found.tenantName } };
+    return sessionOf(me, sessionId, token);
   }
 
-  async function register(registration: Registration): Promise<Session> {
-    assertMayRegister(registration.invite);
+  /** Makes a tenant or, with an invitation into one, joins it. Where registration is closed nobody does either. */
+  async function register(registration: Registration, { ip }: Pick<Origin, 'ip'> = { ip: '' }): Promise<Session> {
+    const { invite } = registration;
+    if (config.registration === 'closed') throw new AppError('forbidden', 'Registration is closed on this server.');
+    if (invite !== undefined && !isOperator(invite)) return join(registration, invite, ip);
+    if (invite === undefined && config.registration === 'invite')
+      throw new AppError('forbidden', 'Registration needs an invitation on this server.');
     const name = normaliseTenantName(registration.tenant);
     const email = normaliseEmail(registration.email);
     const passwordHash = await passwords.hash(registration.password);
@@ -255,5 +289,6 @@ export function createIdentity(options: IdentityOptions) {
     return found;
   }
 
-  return { register, login, refresh, logout, me, isRevoked: revocations.isRevoked };
+  const { confirm, changing, forget } = revocations;
+  return { register, login, refresh, logout, me, confirm, changing, forget };
 }

@@ -1,9 +1,9 @@
 /**
  * Tickets let a browser open a socket, where it can send no header: 256 random bits that stand for a principal, once and
- * for a short while. Redis keeps their hash, so that reading it opens nothing.
+ * for a short while; one that an API key asked for has its scopes and its end. Redis keeps their hash, so that reading it opens nothing.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { type Principal, ROLES } from '../contracts/index.ts';
+import { type Principal, ROLES, SCOPES } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
 import { createTicketStore } from '../realtime/ticket-store.ts';
@@ -50,9 +50,13 @@ export function createTickets({ clients, keys, clock }: { clients: RedisClients;
 
 /** Our own JSON; `null` if it is of another version of this program. */
 function readPrincipal(json: string): Principal | null {
-  const { tenantId, userId, role, sessionId, expiresAt } = JSON.parse(json) as { [K in keyof Principal]?: unknown };
+  const { tenantId, userId, role, sessionId, expiresAt, scopes } = JSON.parse(json) as {
+    [K in keyof Principal]?: unknown;
+  };
   const known = ROLES.find((name) => name === role);
   if (typeof tenantId !== 'string' || typeof userId !== 'string' || !known) return null;
   if (typeof sessionId !== 'string' || typeof expiresAt !== 'number') return null;
-  return { tenantId, userId, role: known, sessionId, expiresAt };
+  const principal = { tenantId, userId, role: known, sessionId, expiresAt };
+  if (scopes === undefined) return principal;
+  return Array.isArray(scopes) ? { ...principal, scopes: SCOPES.filter((scope) => scopes.includes(scope)) } : null;
 }

@@ -8,7 +8,6 @@
  */
 import type { ServerWebSocket } from 'bun';
 import {
-  type AccessTokens,
   CLOSE_CODES,
   FINAL_EVENTS,
   type Hub,
@@ -22,11 +21,12 @@ import type { Clock } from '../kernel/clock.ts';
 import { newTraceId, runAs, runDetached } from '../kernel/context.ts';
 import { AppError, messageOf, toAppError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
+import { assertMay, type Capability, may } from '../services/access.ts';
 import type { Codec } from './codec.ts';
 import type { SocketCrowd } from './crowd.ts';
 import { type CheckedFrame, checkFrame, requestIdOf } from './frames.ts';
 import { Outbox, type OutboxLimits } from './outbox.ts';
-import type { ChatPort, SessionPort } from './ports.ts';
+import type { ChatPort, PrincipalPort } from './ports.ts';
 import { TokenBucket } from './rate-limit.ts';
 import { SocketReader } from './reader.ts';
 import type { Tally } from './tally.ts';
@@ -43,8 +43,7 @@ export interface ConnectionLimits extends OutboxLimits {
 export interface ConnectionContext {
   hub: Hub;
   chat: ChatPort;
-  tokens: AccessTokens;
-  sessions: SessionPort;
+  principals: PrincipalPort;
   clock: Clock;
   logger: Logger;
   frames: { in: Tally; out: Tally };
@@ -66,6 +65,12 @@ const MAILBOX_FRAMES = 256;
 const MAX_REFUSALS = 100;
 /** Malformed frames in a row that are answered before the socket is closed. */
 const MAX_MALFORMED = 5;
+
+/** What following a topic asks for; whose it is, PostgreSQL says. */
+function capabilityFor(topic: string): Capability {
+  if (topic === 'tenant') return 'manage';
+  return topic.startsWith('turn:') || topic.startsWith('conversation:') ? 'chat' : 'read';
+}
 
 export class Connection {
   private socket: Socket | undefined;
@@ -89,6 +94,8 @@ export class Connection {
     private readonly codec: Codec,
     readonly crowd: SocketCrowd,
     private readonly context: ConnectionContext,
+    /** How many orders to end the node had heard when the credentials were looked at. */
+    readonly provenAt = 0,
   ) {}
 
   // What Bun calls.
@@ -263,6 +270,8 @@ export class Connection {
   }
 
   private async answer(frame: CheckedFrame): Promise<void> {
+    if (frame.type === 'subscribe') assertMay(this.principal, capabilityFor(frame.topic));
+    else if (frame.type === 'chat.send' || frame.type === 'chat.cancel') assertMay(this.principal, 'chat');
     switch (frame.type) {
       case 'ping':
         return this.send({ type: 'pong', ...(frame.id !== undefined && { id: frame.id }) });
@@ -311,17 +320,16 @@ export class Connection {
   }
 
   private async refresh(token: string): Promise<void> {
-    const principal = await this.context.tokens.verify(token);
-    if (!principal || (await this.context.sessions.isRevoked(principal.sessionId))) {
-      throw new AppError('unauthenticated', 'The token is not valid, or no longer.');
-    }
+    const principal = await this.context.principals.prove(token);
+    if (!principal) throw new AppError('unauthenticated', 'The token is not valid, or no longer.');
     const { tenantId, userId } = this.principal;
     if (principal.tenantId !== tenantId || principal.userId !== userId) {
       throw new AppError('forbidden', 'The token is somebody else’s.');
     }
     this.principal = principal;
-    // What an admin may hear, the member that he has become may not.
-    if (principal.role !== 'owner' && principal.role !== 'admin') this.unfollow('tenant');
+    // What was followed with other rights goes on only with these.
+    for (const topic of [...(this.topics?.keys() ?? [])])
+      if (!may(principal, capabilityFor(topic))) this.unfollow(topic);
   }
 
   // Topics.

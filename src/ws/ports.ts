@@ -25,7 +25,10 @@ export interface TicketPort {
   redeem(ticket: string): Promise<Principal | null>;
 }
 
-/** Which sessions are over, for whoever may have missed the order to close. Called in no scope. */
-export interface SessionPort {
-  isRevoked(sessionId: string): Promise<boolean>;
+/** Who is calling, called in no scope. Null: not valid, or no longer. */
+export interface PrincipalPort {
+  /** An access token or an API key. */
+  prove(bearer: string): Promise<Principal | null>;
+  /** One that was proven before, as it is now; for whoever may have missed the order to close, too. */
+  confirm(principal: Principal): Promise<Principal | null>;
 }

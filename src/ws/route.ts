@@ -6,7 +6,7 @@
  * the socket lives, wraps the socket anew for every event, and coerces text frames.
  */
 import { type AnyElysia, Elysia } from 'elysia';
-import type { AccessTokens, Hub, Principal } from '../contracts/index.ts';
+import type { Hub, Principal } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
 import type { Ids } from '../kernel/ids.ts';
@@ -18,7 +18,7 @@ import { type Codec, createJsonCodec, createMsgpackCodec, negotiate } from './co
 import { Connection, type ConnectionContext, type ConnectionLimits } from './connection.ts';
 import { SocketCrowd } from './crowd.ts';
 import { createLatencySampler } from './latency.ts';
-import type { ChatPort, SessionPort, TicketPort } from './ports.ts';
+import type { ChatPort, PrincipalPort, TicketPort } from './ports.ts';
 import { createSockets, type SocketsOptions } from './sockets.ts';
 import { Tally } from './tally.ts';
 
@@ -45,9 +45,8 @@ export interface WsConfig {
 export interface WsOptions {
   hub: Hub;
   chat: ChatPort;
-  tokens: AccessTokens;
   tickets: TicketPort;
-  sessions: SessionPort;
+  principals: PrincipalPort;
   control: Pick<Control, 'onEnded' | 'onReconnected'>;
   config: WsConfig;
   clock: Clock;
@@ -78,7 +77,7 @@ const SILENT_BEATS = 2.5;
 const MAX_IDLE_SECONDS = 960;
 
 export function createWsRoute(options: WsOptions): WsRoute {
-  const { hub, chat, tokens, tickets, sessions, clock, ids, logger, metrics, config } = options;
+  const { hub, chat, principals, tickets, clock, ids, logger, metrics, config } = options;
   const limits: ConnectionLimits = {
     heartbeatMs: config.heartbeatMs ?? 30_000,
     maxFrameBytes: config.maxFrameBytes ?? 131_072,
@@ -96,7 +95,7 @@ export function createWsRoute(options: WsOptions): WsRoute {
       metrics.wsFrames.inc({ direction: 'out' }, frames.out.take());
     },
     control: options.control,
-    sessions,
+    principals,
     clock,
     logger,
     metrics,
@@ -109,8 +108,7 @@ export function createWsRoute(options: WsOptions): WsRoute {
   const context: ConnectionContext = {
     hub,
     chat,
-    tokens,
-    sessions,
+    principals,
     clock,
     logger,
     timeSome: createLatencySampler({ clock, metrics }),
@@ -142,10 +140,9 @@ export function createWsRoute(options: WsOptions): WsRoute {
       throw new AppError('unauthenticated', 'An Authorization header or a ticket is needed.');
     }
     const token = BEARER.exec(header ?? '')?.[1];
-    const principal = header === null ? await tickets.redeem(ticket ?? '') : token ? await tokens.verify(token) : null;
-    const isOver = ({ sessionId, expiresAt }: Principal) =>
-      expiresAt <= clock.now() || sockets.hasEnded(sessionId) || sessions.isRevoked(sessionId);
-    if (!principal || (await isOver(principal))) {
+    const redeemed = header === null ? await tickets.redeem(ticket ?? '') : null;
+    const principal = token ? await principals.prove(token) : redeemed && (await principals.confirm(redeemed));
+    if (!principal || principal.expiresAt <= clock.now() || sockets.hasEnded(principal.sessionId)) {
       throw new AppError('unauthenticated', 'The credentials are not valid, or no longer.');
     }
     return principal;
@@ -155,13 +152,15 @@ export function createWsRoute(options: WsOptions): WsRoute {
     '/ws',
     async ({ request, server: own }) => {
       assertOrigin(request);
+      // What is proven from here on may be undone before the socket is open.
+      const { orders } = sockets;
       const principal = await authenticate(request);
       const offered = request.headers.get('sec-websocket-protocol');
       const subprotocol = negotiate(offered);
       if (subprotocol === null) throw new AppError('malformed', 'None of these subprotocols is spoken here.');
       if (sockets.closing) throw new AppError('unavailable', 'This process is going away.', { retryAfterMs: 1_000 });
       const { codec, crowd } = protocols[subprotocol];
-      const data = new Connection(ids.uuid(), principal, codec, crowd, context);
+      const data = new Connection(ids.uuid(), principal, codec, crowd, context, orders);
       const headers = offered === null ? {} : { 'sec-websocket-protocol': subprotocol };
       server ??= own ?? undefined;
       if (!own?.upgrade(request, { data, headers })) throw new AppError('malformed', 'A WebSocket is opened here.');

@@ -9,7 +9,7 @@ import type { Logger } from '../kernel/logger.ts';
 import { createLoop, type Service } from '../kernel/service.ts';
 import { type Control, type Ended, endsSession } from '../realtime/control.ts';
 import type { Connection } from './connection.ts';
-import type { SessionPort } from './ports.ts';
+import type { PrincipalPort } from './ports.ts';
 
 interface Settable {
   set(value: number): void;
@@ -17,7 +17,7 @@ interface Settable {
 
 export interface SocketsOptions {
   control: Pick<Control, 'onEnded' | 'onReconnected'>;
-  sessions: SessionPort;
+  principals: PrincipalPort;
   clock: Clock;
   logger: Logger;
   metrics: { wsConnections: Settable; wsOutboxBytes: Settable };
@@ -34,6 +34,8 @@ export interface Sockets extends Service {
   closed(connection: Connection): void;
   /** The session ended a moment ago: what is known of sessions elsewhere in this process may be older. */
   hasEnded(sessionId: string): boolean;
+  /** How many orders to end were heard so far: says what came first, an order or a look at credentials. */
+  readonly orders: number;
   /** New sockets are not taken any more. */
   readonly closing: boolean;
   readonly size: number;
@@ -50,12 +52,15 @@ const CLOSE_GRACE_MS = 2_000;
 const RECONNECT_SPREAD_MS = { a_socket: 1, most: 5_000 };
 
 export function createSockets(options: SocketsOptions): Sockets {
-  const { control, sessions, clock, logger, metrics, maxConnectionsPerUser, random } = options;
+  const { control, principals, clock, logger, metrics, maxConnectionsPerUser, random } = options;
   const all = new Set<Connection>();
   const behind = new Set<Connection>();
   const perUser = new Map<string, number>();
   /** Sessions by when they ended, in milliseconds since the epoch. */
   const endedSessions = new Map<string, number>();
+  /** Users and tenants by the number of the order that ended what they had open, and when it came. */
+  const endedOthers = new Map<string, { order: number; at: number }>();
+  let orders = 0;
   let closing = false;
   let emptied: PromiseWithResolvers<void> | undefined;
   let unlisten: (() => void)[] = [];
@@ -68,14 +73,26 @@ export function createSockets(options: SocketsOptions): Sockets {
   }
 
   function onEnded(ended: Ended): void {
-    if (ended.kind === 'session') endedSessions.set(ended.id, clock.now());
+    orders += 1;
+    const at = clock.now();
+    if (ended.kind === 'session') endedSessions.set(ended.id, at);
+    else
+      endedOthers.set(ended.kind === 'user' ? `${ended.tenantId} ${ended.id}` : ended.tenantId, { order: orders, at });
     endWhere(({ principal }) => endsSession(ended, principal));
+  }
+
+  /** The order came after the credentials were looked at. */
+  function endedSince({ principal, provenAt }: Connection): boolean {
+    if (endedSessions.has(principal.sessionId)) return true;
+    const { tenantId, userId } = principal;
+    return [`${tenantId} ${userId}`, tenantId].some((whose) => (endedOthers.get(whose)?.order ?? 0) > provenAt);
   }
 
   /** Orders may have been missed while Redis was away: each session is asked for once. */
   async function recheck(): Promise<void> {
-    for (const sessionId of new Set([...all].map(({ principal }) => principal.sessionId))) {
-      if (await sessions.isRevoked(sessionId)) endWhere(({ principal }) => principal.sessionId === sessionId);
+    for (const [sessionId, principal] of new Map([...all].map((one) => [one.principal.sessionId, one.principal]))) {
+      const now = await principals.confirm(principal);
+      endWhere((one) => one.principal.sessionId === sessionId && one.principal.role !== now?.role);
     }
   }
 
@@ -95,6 +112,7 @@ export function createSockets(options: SocketsOptions): Sockets {
       metrics.wsOutboxBytes.set(waiting);
       options.tell();
       for (const [sessionId, at] of endedSessions) if (now - at > REMEMBER_ENDED_MS) endedSessions.delete(sessionId);
+      for (const [whose, { at }] of endedOthers) if (now - at > REMEMBER_ENDED_MS) endedOthers.delete(whose);
       for (const connection of [...all]) {
         if (connection.isOpen && connection.principal.expiresAt <= now)
           connection.end(CLOSE_CODES.session_ended, 'token expired');
@@ -126,6 +144,9 @@ export function createSockets(options: SocketsOptions): Sockets {
     get size() {
       return all.size;
     },
+    get orders() {
+      return orders;
+    },
     hasEnded: (sessionId) => endedSessions.has(sessionId),
     opened(connection) {
       const user = userOf(connection);
@@ -136,9 +157,7 @@ export function createSockets(options: SocketsOptions): Sockets {
       // A close code, rather than a refused upgrade: browsers are not told the status of one.
       if (others >= maxConnectionsPerUser) connection.end(CLOSE_CODES.too_many, 'too many connections');
       else if (closing) connection.end(CLOSE_CODES.going_away, 'going away');
-      // The order came after the credentials were looked at.
-      else if (endedSessions.has(connection.principal.sessionId))
-        connection.end(CLOSE_CODES.session_ended, 'session ended');
+      else if (endedSince(connection)) connection.end(CLOSE_CODES.session_ended, 'session ended');
       return connection.isOpen;
     },
     fellBehind(connection) {

@@ -327,11 +327,11 @@ describe('refreshing', () => {
     const second = await identity.refresh(first.refresh_token, origin());
     expect(await kindOf(identity.refresh(first.refresh_token, origin()))).toBe('unauthenticated');
     expect(await kindOf(identity.refresh(second.refresh_token, origin()))).toBe('unauthenticated');
-    await as(second, async ({ sessionId, tenantId }) => {
-      expect(ended).toEqual([{ sessionId, tenantId }]);
-      expect(await identity.isRevoked(sessionId)).toBeTrue();
+    await as(second, async (principal) => {
+      expect(ended).toEqual([{ sessionId: principal.sessionId, tenantId: principal.tenantId }]);
+      expect(await identity.confirm(principal)).toBeNull();
     });
-    await as(other, async ({ sessionId }) => expect(await identity.isRevoked(sessionId)).toBeFalse());
+    await as(other, async (principal) => expect(await identity.confirm(principal)).toEqual(principal));
     await identity.refresh(other.refresh_token, origin());
   });
 
@@ -387,14 +387,14 @@ describe('logging out', () => {
     await as(session, async (principal) => {
       await identity.logout(principal);
       expect(ended).toEqual([{ sessionId: principal.sessionId, tenantId: principal.tenantId }]);
-      expect(await identity.isRevoked(principal.sessionId)).toBeTrue();
-      expect(await elsewhere.isRevoked(principal.sessionId)).toBeTrue();
+      expect(await identity.confirm(principal)).toBeNull();
+      expect(await elsewhere.confirm(principal)).toBeNull();
       const left = await clients.ops.ttl(keys.revoked(principal.sessionId));
       expect(left).toBeGreaterThan(890);
       expect(left).toBeLessThanOrEqual(900);
     });
     expect(await kindOf(identity.refresh(session.refresh_token, origin()))).toBe('unauthenticated');
-    await as(other, async ({ sessionId }) => expect(await elsewhere.isRevoked(sessionId)).toBeFalse());
+    await as(other, async (principal) => expect(await elsewhere.confirm(principal)).toEqual(principal));
   });
 
   test('at the moment of a refresh leaves no token that works', async () => {
@@ -419,10 +419,10 @@ describe('logging out', () => {
     const session = await identity.register(fresh());
     const elsewhere = make();
     await as(session, async (principal) => {
-      expect(await elsewhere.isRevoked(principal.sessionId)).toBeFalse();
+      expect(await elsewhere.confirm(principal)).toEqual(principal);
       await identity.logout(principal);
       clock.forward(2_000);
-      expect(await elsewhere.isRevoked(principal.sessionId)).toBeTrue();
+      expect(await elsewhere.confirm(principal)).toBeNull();
     });
   });
 
@@ -434,8 +434,8 @@ describe('logging out', () => {
     await as(session, (principal) => identity.logout(principal));
     const away = createRedisClients({ url: 'unix:/nowhere/redis.sock', logger: silentLogger });
     const { identity: without } = setUp({}, { clients: away });
-    await as(session, async ({ sessionId }) => expect(await without.isRevoked(sessionId)).toBeTrue());
-    await as(other, async ({ sessionId }) => expect(await without.isRevoked(sessionId)).toBeFalse());
+    await as(session, async (principal) => expect(await without.confirm(principal)).toBeNull());
+    await as(other, async (principal) => expect(await without.confirm(principal)).toEqual(principal));
     await away.close();
   });
 });

@@ -2,7 +2,7 @@
 import type { AnyElysia } from 'elysia';
 import pino from 'pino';
 import { type AppDeps, createApp } from '../../src/app.ts';
-import type { Principal, Role } from '../../src/contracts/index.ts';
+import type { AccessTokens, Principal, Role } from '../../src/contracts/index.ts';
 import * as examples from '../../src/http/examples.ts';
 import { createAccessTokens } from '../../src/http/plugins/jwt.ts';
 import type { ApiServices } from '../../src/http/ports.ts';
@@ -51,15 +51,26 @@ async function drain(stream: ReadableStream<Uint8Array> | Uint8Array | null): Pr
   return size;
 }
 
-function scriptedServices(): ApiServices {
+function scriptedServices(tokens: AccessTokens): ApiServices {
   return {
+    principals: { prove: (bearer) => tokens.verify(bearer), confirm: async (who) => who },
+    members: {
+      invite: async () => examples.newMember,
+      list: async () => page(examples.member),
+      setRole: async () => examples.member,
+      remove: async () => undefined,
+    },
+    apiKeys: {
+      create: async () => examples.newApiKey,
+      list: async () => page(examples.apiKey),
+      remove: async () => undefined,
+    },
     identity: {
       register: async () => examples.session,
       login: async () => examples.session,
       refresh: async () => examples.session,
       logout: async () => undefined,
       me: async () => examples.me,
-      isRevoked: async () => false,
     },
     uploads: {
       accept: async ({ body }) => {
@@ -165,10 +176,15 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
   const logged: Record<string, unknown>[] = [];
   const logger = pino({ level: 'debug' }, { write: (line: string) => void logged.push(JSON.parse(line)) });
   const scopes = new Map<string, Scope | undefined>();
-  const scripted = scriptedServices();
+  const tokens = createAccessTokens({ secrets: [SECRET], clock: systemClock });
+  const scripted = scriptedServices(tokens);
   const scripting = <Name extends keyof ApiServices>(name: Name): ApiServices[Name] =>
     noteScopes(name, { ...scripted[name], ...overrides[name] }, scopes);
   const services: ApiServices = {
+    // Not noted: it says who is calling, for every request alike.
+    principals: { ...scripted.principals, ...overrides.principals },
+    members: scripting('members'),
+    apiKeys: scripting('apiKeys'),
     identity: scripting('identity'),
     uploads: scripting('uploads'),
     resumable: scripting('resumable'),
@@ -185,10 +201,8 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     spaces: scripting('spaces'),
     webhooks: scripting('webhooks'),
   };
-  const tokens = createAccessTokens({ secrets: [SECRET], clock: systemClock });
   const token = (role: Role = principal.role) => tokens.sign({ ...principal, role }, 900);
   const app = createApp({
-    tokens,
     services,
     idempotency: {
       admit: async () => ({ type: 'run', running: { answered: async () => undefined, failed: async () => undefined } }),

@@ -1,7 +1,7 @@
 /** A node that serves only `/ws`, and a client that keeps what it is told. */
 import { Decoder, Encoder } from '@msgpack/msgpack';
 import { Elysia } from 'elysia';
-import type { AccessTokens, Principal, ServerFrame, Subprotocol, TurnReceipt } from '../../src/contracts/index.ts';
+import type { Principal, ServerFrame, Subprotocol, TurnReceipt } from '../../src/contracts/index.ts';
 import { AppError, toAppError } from '../../src/kernel/errors.ts';
 import { systemIds } from '../../src/kernel/ids.ts';
 import { createMetrics } from '../../src/kernel/metrics.ts';
@@ -35,10 +35,7 @@ export async function startSocketNode(options: SocketNodeOptions) {
   const node = await startNode(options);
   const principals = new Map<string, Principal>();
   const revoked = new Set<string>();
-  const tokens: AccessTokens = {
-    sign: async () => '',
-    verify: async (token) => principals.get(token) ?? null,
-  };
+  const standing = (who: Principal | null) => (who && !revoked.has(who.sessionId) ? who : null);
   const receipt = (): TurnReceipt => ({ turn_id: uuid(), message_id: uuid(), conversation_id: uuid() });
   const tickets = createTickets(node);
   const metrics = createMetrics();
@@ -51,9 +48,11 @@ export async function startSocketNode(options: SocketNodeOptions) {
   const ws = createWsRoute({
     ...node,
     chat: { send: async () => receipt(), cancel: async () => undefined, ...options.chat },
-    tokens,
+    principals: {
+      prove: async (token) => standing(principals.get(token) ?? null),
+      confirm: async (principal) => standing(principal),
+    },
     tickets,
-    sessions: { isRevoked: async (id) => revoked.has(id) },
     config: { allowedOrigins: ['https://console.example'], ...options.config },
     ids: systemIds,
     metrics: { ...metrics, wsConnections: { set: counted } },

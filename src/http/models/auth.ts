@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox';
 
-const Email = Type.String({ minLength: 3, maxLength: 254, description: 'Letter case does not matter' });
+export const Email = Type.String({ minLength: 3, maxLength: 254, description: 'Letter case does not matter' });
 const Password = Type.String({ minLength: 8, maxLength: 256 });
 const TenantName = Type.String({
   minLength: 1,

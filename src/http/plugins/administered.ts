@@ -5,17 +5,18 @@
 import { Elysia } from 'elysia';
 import type { Reach } from '../../contracts/index.ts';
 import { AppError } from '../../kernel/errors.ts';
+import { assertMayCall } from '../access.ts';
 import { principalOf, stateOf } from '../request-state.ts';
-import { administrators } from './roles.ts';
 
-function reachOf(request: Request): Reach {
+function reachOf(request: Request, route: string): Reach {
   if (stateOf(request).operator) return { kind: 'installation' };
-  administrators({ request });
-  return { kind: 'tenant', tenantId: principalOf(request).tenantId };
+  const principal = principalOf(request);
+  assertMayCall(principal, request.method, route);
+  return { kind: 'tenant', tenantId: principal.tenantId };
 }
 
-export const administered = new Elysia({ name: 'administered' }).resolve({ as: 'scoped' }, ({ request }) => ({
-  reach: reachOf(request),
+export const administered = new Elysia({ name: 'administered' }).resolve({ as: 'scoped' }, ({ request, route }) => ({
+  reach: reachOf(request, route),
 }));
 
 /** A guard for what only the operator may do; to a tenant there is no such thing, whatever is asked about. */

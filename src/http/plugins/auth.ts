@@ -1,5 +1,5 @@
 /**
- * Who is calling. Credentials are proven before anything else of a request is looked at, around Elysia rather than in its
+ * Who is calling. Credentials and what they reach (`access.ts`) are proven before anything else of a request is looked at, around Elysia rather than in its
  * hooks: bad credentials then beat a bad body, an unknown route tells a stranger nothing, and the handler, with all that it
  * awaits and every stream it returns, runs inside the caller's scope. An `onRequest` hook refuses what was not proven, and
  * `authenticated` refuses again inside each protected route, should its path ever be read in two ways.
@@ -8,14 +8,15 @@
  * 1.4.5): routes return a `ReadableStream` or are generators.
  */
 import { Elysia } from 'elysia';
-import type { AccessTokens } from '../../contracts/index.ts';
+import type { Principal } from '../../contracts/index.ts';
 import { runAs } from '../../kernel/context.ts';
 import { AppError, toAppError } from '../../kernel/errors.ts';
+import { assertMayAsk, assertMayCall } from '../access.ts';
 import { principalOf, stateOf } from '../request-state.ts';
 
 export interface AuthOptions {
-  tokens: AccessTokens;
-  identity: { isRevoked(sessionId: string): Promise<boolean> };
+  /** Of an access token or an API key; null for what is not valid, or no longer. */
+  principals: { prove(bearer: string): Promise<Principal | null> };
   /** Whether a token is the operator's. */
   isOperator(token: string): boolean;
 }
@@ -38,7 +39,7 @@ function isOpenToOperator(path: string): boolean {
 
 const BEARER = /^Bearer +([\w.~+/-]+=*) *$/i;
 
-export function authPlugin({ tokens, identity, isOperator }: AuthOptions) {
+export function authPlugin({ principals, isOperator }: AuthOptions) {
   async function prove(request: Request): Promise<void> {
     const state = stateOf(request);
     const header = request.headers.get('authorization');
@@ -51,12 +52,13 @@ export function authPlugin({ tokens, identity, isOperator }: AuthOptions) {
       state.operator = true;
       return;
     }
-    const principal = token === undefined ? null : await tokens.verify(token);
-    if (!principal || (await identity.isRevoked(principal.sessionId))) {
+    const principal = token === undefined ? null : await principals.prove(token);
+    if (!principal) {
       state.refusal = new AppError('unauthenticated', 'The credentials are not valid, or no longer.');
       return;
     }
     state.principal = principal;
+    assertMayAsk(principal, request.method, state.path);
   }
 
   return new Elysia({ name: 'auth' })
@@ -68,8 +70,8 @@ export function authPlugin({ tokens, identity, isOperator }: AuthOptions) {
       } catch (error) {
         state.refusal = toAppError(error);
       }
-      const { principal, traceId } = state;
-      if (!principal) return handle(request);
+      const { principal, refusal, traceId } = state;
+      if (!principal || refusal) return handle(request);
       return runAs({ tenantId: principal.tenantId, userId: principal.userId, traceId }, () => handle(request));
     })
     .onRequest(({ request }) => {
@@ -78,7 +80,9 @@ export function authPlugin({ tokens, identity, isOperator }: AuthOptions) {
     });
 }
 
-/** Gives the routes after it a typed `principal`, and refuses them to everybody else. */
-export const authenticated = new Elysia({ name: 'authenticated' }).resolve({ as: 'scoped' }, ({ request }) => ({
-  principal: principalOf(request),
-}));
+/** Gives the routes after it a typed `principal`, and refuses them to everybody else, and to whom the table does not let. */
+export const authenticated = new Elysia({ name: 'authenticated' }).resolve({ as: 'scoped' }, ({ request, route }) => {
+  const principal = principalOf(request);
+  assertMayCall(principal, request.method, route);
+  return { principal };
+});

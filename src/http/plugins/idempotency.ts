@@ -75,15 +75,19 @@ export function idempotencyPlugin({ idempotency, maxUploadBytes }: IdempotencyPl
     return async () => {
       const state = stateOf(request);
       const path = state.path.replace(/\/$/, '');
-      if (!state.principal || !path.startsWith('/api/v1/') || path.startsWith(TUS_PATH)) return handle(request);
+      if (!state.principal || state.refusal || !path.startsWith('/api/v1/') || path.startsWith(TUS_PATH))
+        return handle(request);
       const isUpload = path === UPLOAD_PATH;
       // Too large to be read: what refuses that says so.
       const most = isUpload ? maxUploadBytes + MAX_JSON_BYTES : MAX_JSON_BYTES;
       if (Number(request.headers.get('content-length') ?? 0) > most) return handle(request);
       try {
         const match = KEY.exec(given);
-        const key = match?.[1] ?? match?.[2];
-        if (key === undefined) throw badKey();
+        const named = match?.[1] ?? match?.[2];
+        if (named === undefined) throw badKey();
+        const { scopes, sessionId } = state.principal;
+        // What an API key was answered is not for another one of the same user, which may be worth less.
+        const key = scopes === undefined ? named : `${sessionId}\n${named}`;
         return await (isUpload ? ofUpload : ofAny)(key, request, handle);
       } catch (error) {
         // Rendered where every error is: the first hook throws it.

@@ -16,19 +16,25 @@ const bodyErrors = ['malformed', 'invalid_request', 'payload_too_large', 'unsupp
 
 export function createAuthRoutes({ identity }: { identity: IdentityPort }) {
   return new Elysia({ name: 'routes.auth' })
-    .post('/auth/register', async ({ body, status }) => status(201, await identity.register(body)), {
-      parse: jsonBody,
-      body: RegisterBody,
-      response: { 201: Session },
-      detail: describe({
-        tag,
-        open: true,
-        summary: 'Make a tenant and its owner',
-        description: 'A new tenant; its first user is the owner. An existing one is joined by invitation only.',
-        answers: { 201: { description: 'Registered and logged in', schema: Session, example: session } },
-        errors: [...bodyErrors, 'forbidden', 'conflict'],
-      }),
-    })
+    .post(
+      '/auth/register',
+      async ({ body, request, server, status }) =>
+        status(201, await identity.register(body, originOf(request, server))),
+      {
+        parse: jsonBody,
+        body: RegisterBody,
+        response: { 201: Session },
+        detail: describe({
+          tag,
+          open: true,
+          summary: 'Make a tenant and its owner, or join one',
+          description:
+            'A new tenant; its first user is the owner. An existing one is joined with an `invite` of `POST /members`, for the tenant and e-mail that it was made for. Where registration is closed, nobody registers, invited or not.',
+          answers: { 201: { description: 'Registered and logged in', schema: Session, example: session } },
+          errors: [...bodyErrors, 'forbidden', 'conflict', 'rate_limited'],
+        }),
+      },
+    )
     .post('/auth/login', ({ body, request, server }) => identity.login(body, originOf(request, server)), {
       parse: jsonBody,
       body: LoginBody,

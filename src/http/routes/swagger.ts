@@ -89,6 +89,7 @@ const COMMON_ERRORS = ['401', '429', '500'] as const;
 
 const TAGS = [
   { name: 'auth', description: 'Accounts and tokens' },
+  { name: 'members', description: 'Who is in the tenant, and API keys' },
   { name: 'documents', description: 'Upload, read, delete' },
   { name: 'sources', description: 'Documents that are pulled from elsewhere' },
   { name: 'tasks', description: 'What happens to an upload' },
