@@ -152,6 +152,44 @@ test('200 uploads at once with duplicates among them and Redis away: exactly the
   await expectNothingCounted(installation, crowd.session.tenant.id);
 }, 120_000);
 
+test('a server that is killed between its commit and its answer, and asked again with the same key, has made one document', async () => {
+  const { sql, sabotage, server } = installation;
+  const input = inputOf('race', ++inputs, 2);
+  const headers = { 'idempotency-key': crypto.randomUUID() };
+  // The upload stands in its transaction; then what would keep its answer stands, and the upload is committed.
+  await sabotage.begin({ table: 'tasks', atCommit: false, code: 'hold', share: 1 });
+  const lost = person.upload(input.content, input.filename, {}, headers).catch((error: unknown) => error);
+  await eventually('the upload stands', async () => (await sabotage.held()).length > 0, RECOVERY_MS);
+  await sabotage.begin({ table: 'idempotency_keys', atCommit: false, code: 'hold', share: 1 });
+  await sabotage.end('tasks');
+  const mark = `document-${inputs}.md`;
+  await eventually(
+    'it is committed',
+    async () =>
+      (await sql`select 1 from documents where filename = ${mark} and tenant_id = ${person.session.tenant.id}`).length >
+      0,
+    RECOVERY_MS,
+  );
+  server.kill();
+  expect(await lost).toBeInstanceOf(Error);
+  await sabotage.end();
+  await server.up();
+  const early = await person.upload(input.content, input.filename, {}, headers);
+  expect([early.status, early.body.code]).toEqual([409, 'conflict']);
+  expect(Number(early.headers.get('retry-after'))).toBeGreaterThan(0);
+  await sql`update idempotency_keys set leased_until = now() - interval '1 second' where leased_until is not null`;
+  const again = await person.upload(input.content, input.filename, {}, headers);
+  expect([again.status, again.body.duplicate]).toEqual([200, true]);
+  const repeated = await person.upload(input.content, input.filename, {}, headers);
+  expect([repeated.status, repeated.body]).toEqual([again.status, again.body]);
+  await untilEnded([again.body.task_id]);
+  await expectWhole(installation, again.body.document_id, input);
+  const documents =
+    await sql`select 1 from documents where filename = ${mark} and tenant_id = ${person.session.tenant.id}`;
+  expect(documents).toHaveLength(1);
+  await expectNothingCounted(installation, person.session.tenant.id);
+}, 120_000);
+
 test('no process has ended on its own, and none had to repair a counter', () => {
   expect(installation.crashes).toEqual([]);
   expect(installation.alarms()).toEqual([]);

@@ -16,6 +16,9 @@ export const SABOTAGED = [
   'turns',
   'messages',
   'conversations',
+  'idempotency_keys',
+  'outbox_leases',
+  'webhook_deliveries',
 ] as const;
 
 /** Whose rows may be refused at the end of a transaction too, as by a deferred constraint. */
@@ -40,8 +43,8 @@ export interface Saboteur {
   begin(sabotage: Sabotage): Promise<void>;
   /** Backends that are held. */
   held(): Promise<number[]>;
-  /** All of it. */
-  end(): Promise<void>;
+  /** That of one table, at once or at a commit; else all of it. */
+  end(table?: Sabotage['table']): Promise<void>;
 }
 
 /** `sql` is the superuser's, in the database of an installation. */
@@ -83,6 +86,9 @@ export async function createSaboteur(sql: postgres.Sql): Promise<Saboteur> {
         select pid from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`;
       return rows.map(({ pid }) => pid);
     },
-    end: async () => void (await sql`delete from sabotage.plans`),
+    async end(table) {
+      if (table === undefined) await sql`delete from sabotage.plans`;
+      else await sql`delete from sabotage.plans where place in (${table}, ${`${table} at commit`})`;
+    },
   };
 }

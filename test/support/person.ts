@@ -126,13 +126,18 @@ export async function register(url: string, tenant = `tenant-${crypto.randomUUID
     };
   }
 
-  async function upload(content: string | Uint8Array | Blob, filename: string, fields: Record<string, string> = {}) {
+  async function upload(
+    content: string | Uint8Array | Blob,
+    filename: string,
+    fields: Record<string, string> = {},
+    headers: Record<string, string> = {},
+  ) {
     const form = new FormData();
     for (const [name, value] of Object.entries(fields)) form.append(name, value);
     form.append('file', content instanceof Blob ? content : new Blob([content as BlobPart]), filename);
     const answer = await fetch(`${url}/api/v1/upload`, {
       method: 'POST',
-      headers: { authorization: `Bearer ${token}` },
+      headers: { authorization: `Bearer ${token}`, ...headers },
       body: form,
     });
     const body = (await answer.json()) as {
