@@ -16,13 +16,18 @@ export interface TenantInput {
 }
 
 interface Running {
+  key: string;
   ref: ActorRefFrom<typeof uploadPipeline> | ActorRefFrom<typeof chatSession>;
   settled(outcome: Outcome): void;
 }
 
 interface Context extends TenantInput {
-  /** Changed in place: a copy for each job would cost as much as there are jobs. */
+  /** Children by their jobs. Changed in place, as the others: a copy for each job would cost as much as there are jobs. */
   readonly running: Map<string, Running>;
+  /** The same by their ids. */
+  readonly children: Map<string, Running>;
+  /** Ids of children that have ended, for others. */
+  readonly freeIds: string[];
 }
 
 export type TenantEvent =
@@ -35,14 +40,22 @@ export type TenantEvent =
   | { type: 'xstate.done.actor.*'; actorId: string; output: OutputFrom<typeof uploadPipeline> }
   | { type: 'xstate.error.actor.*'; actorId: string; error: unknown };
 
-/** Child ids hold no dot: a wildcard event descriptor ends at one. */
-const childId = (job: Pick<Job, 'lane' | 'id'>) => `${job.lane}:${job.id}`;
+const keyOf = (job: Pick<Job, 'lane' | 'id'>) => `${job.lane}:${job.id}`;
+
+/**
+ * The id of the next child: as few different ones as there are children at once, because the machine remembers for ever what
+ * it does about each type of event, and the end of a child is a type of its own. They hold no dot, where a wildcard ends.
+ */
+const nextId = ({ children, freeIds }: Context) => freeIds.pop() ?? `job-${children.size}`;
 
 /** Tells how a child ended, and forgets it. */
-function settle({ running }: Context, id: string, outcome: Outcome): void {
-  const child = running.get(id);
-  running.delete(id);
-  child?.settled(outcome);
+function settle({ running, children, freeIds }: Context, id: string, outcome: Outcome): void {
+  const child = children.get(id);
+  if (!child) return;
+  children.delete(id);
+  freeIds.push(id);
+  running.delete(child.key);
+  child.settled(outcome);
 }
 
 /** What the children are made from; their effects are supplied with it. */
@@ -60,30 +73,33 @@ export const createTenant = ({ uploadPipeline, chatSession }: TenantChildren) =>
     types: { context: {} as Context, input: {} as TenantInput, events: {} as TenantEvent },
   }).createMachine({
     id: 'tenant',
-    context: ({ input }) => ({ ...input, running: new Map() }),
+    context: ({ input }) => ({ ...input, running: new Map(), children: new Map(), freeIds: [] }),
     initial: 'active',
     states: {
       active: {
         on: {
           DELIVER: {
             actions: ({ context, event, self }) => {
-              const id = childId(event.job);
+              const key = keyOf(event.job);
               // The same job is running here already: its own delivery will settle it.
-              if (context.running.has(id)) {
+              if (context.running.has(key)) {
                 event.settled({ type: 'superseded' });
                 return;
               }
+              const id = nextId(context);
               const options = { id, parent: self, input: { job: event.job, scope: event.scope } };
               const ref =
                 event.job.lane === 'ingest' ? createActor(uploadPipeline, options) : createActor(chatSession, options);
-              context.running.set(id, { ref, settled: event.settled });
+              const child: Running = { key, ref, settled: event.settled };
+              context.running.set(key, child);
+              context.children.set(id, child);
               ref.start();
             },
           },
           CANCEL: {
             actions: ({ context, event }) => {
-              context.running.get(`ingest:${event.id}`)?.ref.send({ type: 'CANCEL' });
-              context.running.get(`chat:${event.id}`)?.ref.send({ type: 'CANCEL' });
+              context.running.get(keyOf({ lane: 'ingest', id: event.id }))?.ref.send({ type: 'CANCEL' });
+              context.running.get(keyOf({ lane: 'chat', id: event.id }))?.ref.send({ type: 'CANCEL' });
             },
           },
           RELEASE: 'draining',

@@ -1,10 +1,12 @@
 /**
- * The tenants that have work in this process, an actor each. An actor is made with a tenant's first job and let go when
- * its last one has ended, so a tenant without work costs nothing.
+ * The tenants that have work in this process, an actor each. An actor is made with a tenant's first job and let go some
+ * seconds after its last one, so a tenant without work costs nothing, and one whose jobs come one by one, or who takes turns
+ * with others, is not made anew for each of them.
  */
 import { type ActorRefFrom, createActor } from 'xstate';
 import { createTenant, type Tenant } from '../../actors/tenant.ts';
 import type { Delivery, Lane } from '../contracts/index.ts';
+import { type Clock, systemClock } from '../kernel/clock.ts';
 import { newTraceId, runDetached, type Scope } from '../kernel/context.ts';
 import { messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
@@ -28,30 +30,63 @@ export interface TenantActorsOptions {
   ingestion: Pick<Ingestion, 'machine'>;
   answering: Pick<Answering, 'machine'>;
   logger: Logger;
+  clock?: Clock;
 }
 
 interface Entry {
   ref: ActorRefFrom<Tenant>;
   /** Told how each job ended. */
   jobs: Set<(outcome: Outcome) => void>;
+  /** Had nothing to do when last looked at, and nothing since. */
+  resting: boolean;
 }
+
+/** An actor without work is let go after one to two of these. */
+const REST_MS = 1_000;
 
 function scopeOf({ job }: Delivery): Scope {
   return { tenantId: job.tenantId, userId: job.userId, traceId: traceIdOf(job.traceparent) ?? newTraceId() };
 }
 
-export function createTenantActors({ ingestion, answering, logger }: TenantActorsOptions): TenantActors {
+export function createTenantActors({
+  ingestion,
+  answering,
+  logger,
+  clock = systemClock,
+}: TenantActorsOptions): TenantActors {
   const machine = createTenant({ uploadPipeline: ingestion.machine, chatSession: answering.machine });
   const entries = new Map<string, Entry>();
   let leaving = false;
+  let cancelRest: (() => void) | undefined;
+
+  function letGo(tenantId: string, entry: Entry): void {
+    if (entries.get(tenantId) === entry) entries.delete(tenantId);
+  }
+
+  /** Looks at all of them from time to time, as long as there are any. */
+  function watchRest(): void {
+    cancelRest ??= clock.after(REST_MS, () => {
+      cancelRest = undefined;
+      for (const [tenantId, entry] of entries) {
+        if (entry.jobs.size > 0) continue;
+        if (entry.resting) {
+          letGo(tenantId, entry);
+          entry.ref.stop();
+        }
+        entry.resting = true;
+      }
+      if (entries.size > 0) watchRest();
+    });
+  }
 
   function entryFor(tenantId: string): Entry {
     const known = entries.get(tenantId);
     if (known) return known;
     // Not in the scope of whoever happens to deliver the first job; each effect enters its own job's.
     const ref = runDetached(() => createActor(machine, { input: { tenantId } }));
-    const entry: Entry = { ref, jobs: new Set() };
+    const entry: Entry = { ref, jobs: new Set(), resting: false };
     const abandon = () => {
+      letGo(tenantId, entry);
       for (const settled of entry.jobs) settled({ type: 'abandoned' });
     };
     // An actor that errs with nobody listening would end the process.
@@ -59,20 +94,15 @@ export function createTenantActors({ ingestion, answering, logger }: TenantActor
       complete: abandon,
       error: (error) => {
         logger.error({ err: error, tenant_id: tenantId }, `tenant actor failed: ${messageOf(error)}`);
-        if (entries.get(tenantId) === entry) entries.delete(tenantId);
         abandon();
       },
     });
     entries.set(tenantId, entry);
-    runDetached(() => ref.start());
+    runDetached(() => {
+      ref.start();
+      watchRest();
+    });
     return entry;
-  }
-
-  function leave(tenantId: string, entry: Entry, settled: (outcome: Outcome) => void): void {
-    entry.jobs.delete(settled);
-    if (entry.jobs.size > 0 || entries.get(tenantId) !== entry) return;
-    entries.delete(tenantId);
-    entry.ref.stop();
   }
 
   return {
@@ -82,11 +112,12 @@ export function createTenantActors({ ingestion, answering, logger }: TenantActor
       const entry = entryFor(job.tenantId);
       const { promise, resolve } = Promise.withResolvers<Outcome>();
       entry.jobs.add(resolve);
+      entry.resting = false;
       runDetached(() => entry.ref.send({ type: 'DELIVER', job, scope: scopeOf(delivery), settled: resolve }));
       try {
         return await promise;
       } finally {
-        leave(job.tenantId, entry, resolve);
+        entry.jobs.delete(resolve);
       }
     },
 
@@ -96,6 +127,7 @@ export function createTenantActors({ ingestion, answering, logger }: TenantActor
 
     release() {
       leaving = true;
+      cancelRest?.();
       for (const { ref } of entries.values()) ref.send({ type: 'RELEASE' });
     },
 
