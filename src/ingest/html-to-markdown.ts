@@ -3,6 +3,7 @@
  * emphasis keep their words only. Addresses are noise to an embedding, and a quote must stand in the text word for word.
  */
 import TurndownService from 'turndown';
+import { createSpanGrid, type SpanGrid, type SpanningCell } from './span-grid.ts';
 
 export function htmlToMarkdown(root: Element): string {
   // Turndown's types come from the browser's; it walks any tree that has the same properties.
@@ -80,22 +81,31 @@ function addTables(turndown: TurndownService): void {
     layouts.set(table, known);
     return known;
   }
+  const cells = new WeakMap<TurndownService.Node, SpanningCell>();
+  const grids = new WeakMap<Element, SpanGrid>();
   turndown.addRule('cell', {
     filter: ['td', 'th'],
     replacement(content, node) {
       if (isLayout(node)) return `\n\n${content.trim()}\n\n`;
-      return `| ${content.replace(/\s+/g, ' ').replaceAll('|', '\\|').trim()} `;
+      const text = content.replace(/\s+/g, ' ').replaceAll('|', '\\|').trim();
+      cells.set(node, { text, columns: spanOf(node, 'colspan'), rows: spanOf(node, 'rowspan') });
+      return '';
     },
   });
   turndown.addRule('row', {
     filter: 'tr',
     replacement(content, node) {
       if (isLayout(node)) return `\n\n${content}\n\n`;
-      const cells = content.trim();
-      if (!/[^|\s]/.test(cells)) return '';
-      const first = (node as Element).closest('table')?.querySelector('tr') === node;
-      const width = (node as Element).querySelectorAll('td, th').length;
-      return `\n${cells} |${first ? `\n|${' --- |'.repeat(width)}` : ''}`;
+      const row = node as Element;
+      const table = row.closest('table') ?? row;
+      const grid = grids.get(table) ?? createSpanGrid();
+      grids.set(table, grid);
+      const first = table.querySelector('tr') === row;
+      const own = [...row.children].flatMap((cell) => cells.get(cell as TurndownService.Node) ?? []);
+      const isHeader = first || [...row.children].every(({ nodeName }) => nodeName === 'TH');
+      const shown = grid.row(own, isHeader);
+      if (shown.every((cell) => cell === '')) return '';
+      return `\n| ${shown.join(' | ')} |${first ? `\n|${' --- |'.repeat(shown.length)}` : ''}`;
     },
   });
   turndown.addRule('caption', { filter: 'caption', replacement: (content) => `\n${content.trim()}\n` });
@@ -105,6 +115,10 @@ function addTables(turndown: TurndownService): void {
 
 function attributeOf(node: TurndownService.Node, name: string): string {
   return ((node as Element).getAttribute(name) ?? '').replace(/\s+/g, ' ').trim();
+}
+
+function spanOf(cell: TurndownService.Node, name: 'colspan' | 'rowspan'): number {
+  return Number.parseInt(attributeOf(cell, name), 10) || 1;
 }
 
 function numberOf(item: TurndownService.Node, list: ParentNode | null): number {

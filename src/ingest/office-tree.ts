@@ -1,5 +1,6 @@
 /** The tree that officeparser makes of a document, as Markdown: what every other extractor here gives as well. */
 import type { OfficeContentNode } from 'officeparser';
+import { createSpanGrid, type SpanningCell } from './span-grid.ts';
 
 const MAX_HEADING_CHARS = 300;
 const MAX_LIST_LEVEL = 6;
@@ -32,7 +33,7 @@ function blocksOfNode(node: OfficeContentNode): string[] {
       return title.length > MAX_HEADING_CHARS ? [title] : [title && `${'#'.repeat(level)} ${title}`];
     }
     case 'table':
-      return [tableOf(node)];
+      return tableOf(node);
     case 'code':
       return [`\`\`\`\n${inline(node)}\n\`\`\``];
     case 'paragraph':
@@ -73,20 +74,36 @@ function inline(node: OfficeContentNode): string {
   return node.children.map(inline).join('');
 }
 
-function tableOf(table: OfficeContentNode): string {
-  const rows = (table.children ?? []).filter(({ type }) => type === 'row');
-  return rows
-    .map((row, i) => {
-      const cells = (row.children ?? []).map((cell) =>
-        blocksOf(cell.children ?? [cell])
-          .join(' ')
-          .replace(/\s+/g, ' ')
-          .replaceAll('|', '\\|'),
-      );
-      if (cells.every((cell) => cell === '')) return '';
-      const line = `| ${cells.join(' | ')} |`;
-      return i === 0 ? `${line}\n|${' --- |'.repeat(cells.length)}` : line;
-    })
-    .filter((line) => line !== '')
-    .join('\n');
+/** One line a row. A row that holds another table lays out a page: its cells are blocks, as they are of a web page. */
+function tableOf(table: OfficeContentNode): string[] {
+  const blocks: string[] = [];
+  let lines: string[] = [];
+  let grid = createSpanGrid();
+  const flush = () => {
+    blocks.push(lines.join('\n'));
+    lines = [];
+    grid = createSpanGrid();
+  };
+  for (const { type, children: row = [] } of table.children ?? []) {
+    if (type !== 'row') continue;
+    if (row.some(({ children }) => children?.some((child) => child.type === 'table'))) {
+      flush();
+      blocks.push(...row.flatMap((cell) => blocksOf(cell.children ?? [])));
+      continue;
+    }
+    const cells = grid.row(row.map(cellOf), lines.length === 0);
+    if (cells.every((cell) => cell === '')) continue;
+    if (lines.push(`| ${cells.join(' | ')} |`) === 1) lines.push(`|${' --- |'.repeat(cells.length)}`);
+  }
+  flush();
+  return blocks;
+}
+
+function cellOf(cell: OfficeContentNode): SpanningCell {
+  const text = blocksOf(cell.children ?? [cell])
+    .join(' ')
+    .replace(/\s+/g, ' ')
+    .replaceAll('|', '\\|');
+  const { colSpan = 1, rowSpan = 1 } = cell.type === 'cell' ? (cell.metadata ?? {}) : {};
+  return { text, columns: colSpan, rows: rowSpan };
 }

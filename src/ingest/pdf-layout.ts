@@ -33,6 +33,7 @@ const COLUMN_GAP = 1.8;
 const PARAGRAPH_GAP = 1.75;
 
 const CJK = /[\u2e80-\u303f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef]/;
+const RTL = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
 const endsInCjk = (text: string) => CJK.test(text.charAt(text.length - 1));
 const startsWithCjk = (text: string) => CJK.test(text.charAt(0));
 
@@ -53,17 +54,25 @@ function joinRuns(runs: readonly Run[]): Line[] {
   for (const run of runs) {
     const line = lines.at(-1);
     const text = run.text.replace(/\s+/g, ' ');
-    const gap = line ? run.x - line.right : 0;
+    const gap = line ? gapBetween(line, run) : 0;
     const sameLine = line && Math.abs(run.y - line.y) <= 0.45 * Math.max(line.size, run.size) && gap > -0.5 * run.size;
     if (!sameLine) {
       lines.push({ text: text.trim(), x: run.x, right: run.x + run.width, y: run.y, size: run.size, before: '' });
       continue;
     }
     line.text += spaceBetween(line.text, text.trimStart(), gap / Math.max(run.size, 1)) + text.trim();
+    line.x = Math.min(line.x, run.x);
     line.right = Math.max(line.right, run.x + run.width);
     line.size = Math.max(line.size, run.size);
   }
   return lines;
+}
+
+/** From right to left a line goes on at its left; runs come in the order in which they are read. */
+function gapBetween(line: Line, run: Run): number {
+  const onwards = run.x - line.right;
+  const back = line.x - (run.x + run.width);
+  return back > onwards && (RTL.test(line.text) || RTL.test(run.text)) ? back : onwards;
 }
 
 function spaceBetween(left: string, right: string, gap: number): string {

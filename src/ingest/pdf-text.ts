@@ -54,11 +54,16 @@ function once<T>(make: () => T): () => T {
   };
 }
 
+/** Marks of lists from symbol fonts, which have them at places of their own. */
+const BULLETS = /[\uf06c\uf06e\uf071\uf076\uf0a7\uf0a8\uf0b7\uf0d8\uf0fc]/g;
+
 /** One line's text; fonts without a proper mapping name characters by their look-alikes: radicals and ligatures. */
 function cleanLine(text: string): string {
   // Most lines of most documents need no look at each character.
   if (/^[\x21-\x7e\t]+(?: [\x21-\x7e\t]+)*$/.test(text)) return text;
-  const mapped = text.replace(/[\u2e9f\u2ef3\u2f00-\u2fd5\ufb00-\ufb06]/g, (char) => char.normalize('NFKC'));
+  const mapped = text
+    .replace(BULLETS, '•')
+    .replace(/[\u2e9f\u2ef3\u2f00-\u2fd5\ufb00-\ufb06]/g, (char) => char.normalize('NFKC'));
   return cleanText(mapped.replace(/[^\S\t]+/g, ' ')).replaceAll('\n', ' ');
 }
 

@@ -190,19 +190,26 @@ const BY_EXTENSION: Readonly<Record<string, Finding>> = {
   vtt: { mediaType: type.VTT, label: 'subtitles' },
 };
 
+/** Source code and settings in which pages, mails or markup may be, and which are neither. */
+const SOURCE_CODE = new Set(
+  'php phtml jsx tsx js mjs cjs ts vue svelte astro erb ejs hbs mustache handlebars jinja jinja2 j2 twig liquid njk jsp aspx cshtml tmpl tpl yaml yml toml ini cfg conf properties env'.split(
+    ' ',
+  ),
+);
+
 const EMAIL: Finding = { mediaType: type.EML, label: 'an e-mail' };
 
 function textFinding(content: string, filename: string): Finding {
   const start = afterProlog(content.slice(0, 4096));
   const extension = extensionOf(filename);
+  if (SOURCE_CODE.has(extension)) return { mediaType: type.PLAIN, label: 'source code' };
   if (/^(?:<!doctype svg|<svg[\s>])/i.test(start)) return { mediaType: 'image/svg+xml', label: 'an SVG image' };
   if (/^(?:<!doctype\s+html|<html[\s>])/i.test(start)) return { mediaType: type.HTML, label: 'a web page' };
   if (/^(?:\ufeff)?\s*<\?xml\s|^\s*<(?:rss|feed|rdf:rdf)[\s>]/i.test(content.slice(0, 200))) {
     return { mediaType: type.XML, label: 'XML data' };
   }
   if (/^(?:\ufeff)?WEBVTT(?:\s|$)/.test(content)) return { mediaType: type.VTT, label: 'subtitles' };
-  const mailHeaders = headersOf(content);
-  if (mailHeaders >= (extension === 'eml' ? 1 : 3)) return EMAIL;
+  if (isMail(content, extension)) return EMAIL;
   const byName = BY_EXTENSION[extension];
   if (byName) return byName;
   if (extension === 'xml' && start.startsWith('<')) return { mediaType: type.XML, label: 'XML data' };
@@ -219,8 +226,15 @@ function textFinding(content: string, filename: string): Finding {
   return { mediaType: type.PLAIN, label: 'plain text' };
 }
 
+/** A memo says from whom to whom and about what as well: a header that programs write makes it a mail. */
+function isMail(content: string, extension: string): boolean {
+  const headers = headersOf(content);
+  if (headers.size > 0 && (extension === 'eml' || extension === 'mbox')) return true;
+  return headers.size >= 3 && headers.values().some((name) => WRITTEN_BY_PROGRAMS.has(name));
+}
+
 /** Different headers of a mail at the beginning of a text, up to its first line that is none. */
-function headersOf(content: string): number {
+function headersOf(content: string): Set<string> {
   const known = new Set<string>();
   // A mailbox's line before the mail itself.
   const lines = content
@@ -230,15 +244,14 @@ function headersOf(content: string): number {
   for (const line of lines) {
     const name = /^([A-Za-z][A-Za-z0-9-]{0,60}):/.exec(line)?.[1]?.toLowerCase();
     if (name === undefined && !/^[ \t]+\S/.test(line)) break;
-    if (name && MAIL_HEADERS.has(name)) known.add(name);
+    if (name && (WRITTEN_BY_PEOPLE.has(name) || WRITTEN_BY_PROGRAMS.has(name))) known.add(name);
   }
-  return known.size;
+  return known;
 }
 
-const MAIL_HEADERS = new Set(
-  'received return-path mime-version message-id delivered-to from to cc subject date content-type reply-to dkim-signature'.split(
-    ' ',
-  ),
+const WRITTEN_BY_PEOPLE = new Set('from to cc subject date reply-to'.split(' '));
+const WRITTEN_BY_PROGRAMS = new Set(
+  'received return-path mime-version message-id delivered-to content-type dkim-signature'.split(' '),
 );
 
 /** What follows the XML declaration and comments. Step by step: a pattern for both would backtrack for ever. */

@@ -80,10 +80,21 @@ function labelled(cells: readonly string[], labels: readonly string[]): string {
 
 const isNumber = (cell: string) => /^[-+(]?[\p{Sc}]?\s?\d[\d\s.,:/%-]*\)?(?:e[-+]?\d+)?[%\p{Sc}]?$/iu.test(cell);
 
-/** Short, different names, none of them a number; one column needs a reason to believe it: numbers below. */
+/** Two or more of them name columns, where none stands below. */
+const isYear = (cell: string) => /^(?:19|20)\d\d$/.test(cell);
+
+/**
+ * Short, different names, none of them a number but for years. Names may come twice where a number stands below a name,
+ * which shows as well what is which. One column needs a reason to believe it: numbers below.
+ */
 function isHeader(first: readonly string[], next: readonly string[]): boolean {
   const names = first.filter((cell) => cell !== '');
   if (names.length < 2) return names.length === 1 && !isNumber(names[0] ?? '') && isNumber(next.find(Boolean) ?? '');
-  if (names.some((name) => name.length > MAX_LABEL || isNumber(name))) return false;
-  return new Set(names).size === names.length && names.length * 2 > next.filter((cell) => cell !== '').length;
+  if (names.some((name) => name.length > MAX_LABEL)) return false;
+  const numbers = first.flatMap((cell, i) => (isNumber(cell) ? [isYear(cell) && !isYear(next[i] ?? '')] : []));
+  if (numbers.length > 0 && (numbers.length < 2 || numbers.length === names.length || numbers.includes(false)))
+    return false;
+  if (names.length * 2 <= next.filter((cell) => cell !== '').length) return false;
+  const isDifferent = new Set(names).size === names.length;
+  return isDifferent || first.some((cell, i) => cell !== '' && !isNumber(cell) && isNumber(next[i] ?? ''));
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { ExtractedDocument } from '../../src/contracts/index.ts';
 import { ExtractError } from '../../src/ingest/extract-error.ts';
 import { extractFile } from '../../src/ingest/extract-file.ts';
+import { sniffFile } from '../../src/ingest/sniff.ts';
 import { textInMemory } from '../../src/ingest/text-output.ts';
 import { AppError } from '../../src/kernel/errors.ts';
 
@@ -31,6 +32,18 @@ export async function readDocument(
       onRecognising: () => {},
     });
     return { text: output.text(), title, pages, headings, files };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** The same of a file by its name: its type is found as an upload's is. */
+export async function readNamed(content: Uint8Array | string, filename: string): Promise<ReadDocument> {
+  const folder = await mkdtemp(join(tmpdir(), 'dreamhub-named-'));
+  try {
+    const path = join(folder, 'document');
+    await writeFile(path, content);
+    return await readDocument(content, (await sniffFile(path, filename)).mediaType);
   } finally {
     await rm(folder, { recursive: true });
   }

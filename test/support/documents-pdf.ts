@@ -96,3 +96,26 @@ export function scannedPdf(png: Uint8Array, text: string): Uint8Array {
   ]);
   return Buffer.concat([Buffer.from('%PDF-1.7\n'), ...pieces, Buffer.from('trailer\n<< /Root 1 0 R >>\n%%EOF\n')]);
 }
+
+/** A form that was filled in, with free text and a remark, none of which is the page's own text. */
+export function annotatedPdf(): Uint8Array {
+  const texts: PdfText[] = [
+    { text: 'Full name:', x: 72, y: 700 },
+    { text: 'I agree', x: 100, y: 650 },
+  ];
+  const field = (entries: string, rect: string) =>
+    `<< /Type /Annot /Subtype /Widget ${entries} /Rect [${rect}] /F 4 >>`;
+  const note = (kind: string, words: string, rect: string) =>
+    `<< /Type /Annot /Subtype /${kind} /Contents (${words}) /Rect [${rect}] /DA (/Helv 12 Tf 0 g) >>`;
+  const annotations = [
+    field('/FT /Tx /T (name) /V (Ann Example)', '135 692 335 716'),
+    field('/FT /Btn /T (agree) /V /Yes /AS /Yes /AP << /N << /Yes 1 0 R /Off 1 0 R >> >>', '72 645 90 663'),
+    field('/FT /Btn /T (not) /V /Off /AS /Off /AP << /N << /Yes 1 0 R /Off 1 0 R >> >>', '72 605 90 623'),
+    field('/FT /Tx /Ff 8192 /T (secret) /V (hunter2)', '72 560 200 580'),
+    note('FreeText', 'written on the page', '72 500 300 520'),
+    note('Text', 'check this', '72 450 90 470'),
+  ];
+  const plain = Buffer.from(pdf([texts])).toString('latin1');
+  // What follows moves, which the table of places does not say: readers find objects by their names then.
+  return Buffer.from(plain.replace('/Contents 7 0 R', `/Contents 7 0 R /Annots [${annotations.join(' ')}]`), 'latin1');
+}

@@ -3,11 +3,13 @@
  * document itself is the list of them. A file that begins as one and holds a single mail is that mail.
  */
 import { createReadStream } from 'node:fs';
+import { Readable } from 'node:stream';
 import { mboxReader } from 'mbox-reader';
 import { decodeWords } from 'postal-mime';
 import type { ExtractedDocument } from '../../contracts/index.ts';
 import { cleanText } from '../clean-text.ts';
 import type { ExtractContext } from '../extract-file.ts';
+import { separated } from '../mbox-separators.ts';
 
 /** As many as files of one document are taken in. */
 const MOST_MAILS = 200;
@@ -27,7 +29,7 @@ export async function extractMailbox(
   const lines: string[] = [];
   let count = 0;
   let first: { content: Uint8Array; name: string } | undefined;
-  for await (const { content, headers } of mboxReader(createReadStream(path))) {
+  for await (const { content, headers } of mboxReader(Readable.from(separated(createReadStream(path))))) {
     count += 1;
     if (count > MOST_MAILS) continue;
     const of = (name: string) => fieldOf(headers.get(name)?.[0]);

@@ -14,6 +14,7 @@ import { unpackOffice } from '../office-parts.ts';
 import { blocksOf } from '../office-tree.ts';
 import { storedZip } from '../zip-write.ts';
 
+type ChartData = NonNullable<OfficeParserAST['attachments'][number]['chartData']>;
 type Format = 'pptx' | 'odt' | 'odp' | 'rtf';
 
 const SLIDE_GAP = '\n\n';
@@ -32,7 +33,8 @@ export async function parseOffice(bytes: Buffer, format: Format, what: string): 
   try {
     return await officeParser.parseOffice(bytes, {
       fileType: format,
-      extractAttachments: false,
+      // Numbers of charts come with them; pictures were not unpacked.
+      extractAttachments: format === 'pptx',
       ocr: false,
       ignoreSlideMasters: true,
       ignoreHeadersAndFooters: false,
@@ -60,7 +62,9 @@ export function plain({ content, metadata }: OfficeParserAST): ExtractedDocument
   return titled(text, metadata.title, []);
 }
 
-function slides({ content, metadata }: OfficeParserAST): ExtractedDocument {
+function slides({ content, metadata, attachments }: OfficeParserAST): ExtractedDocument {
+  const charts = new Map(attachments.flatMap(({ name, chartData }) => (name && chartData ? [[name, chartData]] : [])));
+  for (const slide of content) nameCharts(slide, charts);
   const pieces: string[] = [];
   const pages: PageSpan[] = [];
   let offset = 0;
@@ -72,6 +76,24 @@ function slides({ content, metadata }: OfficeParserAST): ExtractedDocument {
     offset = start + text.length;
   });
   return titled(pieces.join(SLIDE_GAP), metadata.title, pages);
+}
+
+/** A chart's numbers as a table, a line a label, instead of as the bare words that are in it. */
+function nameCharts(node: OfficeContentNode, charts: ReadonlyMap<string, ChartData>): void {
+  const chart = node.type === 'chart' ? charts.get(node.metadata?.attachmentName ?? '') : undefined;
+  if (chart) {
+    const { title = '', labels, dataSets } = chart;
+    const row = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+    const names = dataSets.map(({ name }, i) => name ?? `${i + 1}`);
+    const longest = Math.max(labels.length, ...dataSets.map(({ values }) => values.length));
+    const lines = Array.from({ length: longest }, (_, i) =>
+      row([labels[i] ?? '', ...dataSets.map(({ values }) => values[i] ?? '')]),
+    );
+    node.text = [title && `${title}\n`, row(['', ...names]), `|${' --- |'.repeat(names.length + 1)}`, ...lines]
+      .filter((line) => line !== '')
+      .join('\n');
+  }
+  for (const child of node.children ?? []) nameCharts(child, charts);
 }
 
 function slideText(slide: OfficeContentNode): string {

@@ -9,6 +9,7 @@ import { getDocumentProxy } from 'unpdf';
 import { cleanText, hasContent } from '../clean-text.ts';
 import { ExtractError } from '../extract-error.ts';
 import type { ExtractContext, HeldExtractor } from '../extract-file.ts';
+import { withWritten, writtenOn } from '../pdf-annotations.ts';
 import { type Line, layOutPage, type Run } from '../pdf-layout.ts';
 import type { PdfDocument } from '../pdf-pictures.ts';
 import { hasScan, readScan } from '../pdf-scan.ts';
@@ -35,6 +36,7 @@ export const extractPdf: HeldExtractor = async ({ path }, context) => {
       if (chars > context.heldChars) throw tooLarge(context.heldChars);
       pages.push(...batch);
     }
+    await addFiles(pdf, context);
     await recognisePages(pdf, pages, context);
     const document = joinPages(pages);
     if (!hasContent(document.text)) {
@@ -87,12 +89,25 @@ async function openPdf(bytes: Uint8Array): Promise<PdfDocument> {
   }
 }
 
+/** What is attached to it, and what a portfolio consists of. */
+async function addFiles(pdf: PdfDocument, { addFile }: ExtractContext): Promise<void> {
+  // Broken lists of files are no reason not to read the pages.
+  const attached = await pdf.getAttachments().catch(() => null);
+  for (const [id, { filename }] of attached ?? []) {
+    const bytes = await pdf.getAttachmentContent(id).catch(() => undefined);
+    if (bytes && bytes.length > 0) addFile(filename || 'attachment', '', bytes);
+  }
+}
+
 async function readPage(pdf: PdfDocument, number: number): Promise<Line[]> {
   let page: PdfPage | undefined;
   try {
     page = await pdf.getPage(number);
     const { items } = await page.getTextContent();
-    return layOutPage(items.flatMap((item) => ('str' in item ? [toRun(item)] : [])));
+    // What is broken there is not shown by anybody; the page's text is read all the same.
+    const { runs, remarks } = writtenOn(await page.getAnnotations().catch(() => []));
+    const text = items.flatMap((item) => ('str' in item ? [toRun(item)] : []));
+    return [...layOutPage(runs.length > 0 ? withWritten(text, runs) : text), ...remarks];
   } catch (error) {
     if (error instanceof RangeError) throw error;
     throw new ExtractError('corrupt', `Page ${number} of the PDF is damaged and cannot be read.`, error);

@@ -8,6 +8,7 @@ import type { ExtractedDocument, Heading } from '../../contracts/index.ts';
 import { cleanText } from '../clean-text.ts';
 import { ExtractError } from '../extract-error.ts';
 import type { ExtractContext, HeldExtractor } from '../extract-file.ts';
+import { createMergedCells } from '../merged-cells.ts';
 import { unpackOpenDocument } from '../odf-parts.ts';
 import { unpackOffice } from '../office-parts.ts';
 import { createRowWriter } from '../table-rows.ts';
@@ -64,20 +65,45 @@ function open(bytes: Buffer): WorkBook {
 function rowsOf(sheet: WorkSheet): string {
   const lines: string[] = [];
   const writer = createRowWriter((line) => lines.push(line));
+  const merged = createMergedCells(sheet['!merges'] ?? []);
+  /** Names above the ones of the row that follows. */
+  let above: readonly string[] | undefined;
+  let begun = false;
   let last = -1;
   for (const [number, row] of (sheet['!data'] ?? []).entries()) {
-    const cells = (row ?? []).map((cell) => (cell?.t === 'z' ? '' : shown(cell)));
-    if (cells.every((cell) => cell === '')) continue;
-    if (last >= 0 && number > last + 1) writer.end();
+    // Rows have holes, which `map` would leave.
+    const own = Array.from(row ?? [], (cell) => (cell?.t === 'z' ? '' : shown(cell)));
+    if (own.every((cell) => cell === '')) continue;
+    if (last >= 0 && number > last + 1) {
+      if (above) writer.add(above);
+      writer.end();
+      above = undefined;
+      begun = false;
+    }
     last = number;
-    writer.add(cells);
+    const { cells, groups } = merged.row(number, own);
+    if (!begun && !above && groups) above = groups;
+    else {
+      writer.add(above ? joinNames(above, cells) : cells);
+      // A title may stand above the names.
+      begun ||= above !== undefined || own.filter((cell) => cell !== '').length > 1;
+      above = undefined;
+    }
     for (const cell of row ?? []) {
       const notes = (cell?.c ?? []).map(({ t }) => (t ?? '').replace(/\s+/g, ' ').trim()).filter((note) => note !== '');
       for (const note of notes) lines.push(`[Comment: ${note}]\n`);
     }
   }
+  if (above) writer.add(above);
   writer.end();
   return lines.join('');
+}
+
+/** Names of two rows, one of which groups those of the other: `2026` over `Q1` and `Q2`. */
+function joinNames(groups: readonly string[], names: readonly string[]): string[] {
+  return Array.from({ length: Math.max(groups.length, names.length) }, (_, i) =>
+    [...new Set([groups[i] ?? '', names[i] ?? ''])].filter((name) => name !== '').join(' '),
+  );
 }
 
 function shown(cell: XLSX.CellObject | undefined): string {

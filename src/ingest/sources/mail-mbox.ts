@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { mboxReader } from 'mbox-reader';
 import type { SourceContent, SourceItem, SourceSession } from '../../contracts/index.ts';
+import { separated } from '../mbox-separators.ts';
 import { SourceError } from './source-error.ts';
 
 const MAX_KEY_BYTES = 2_000;
@@ -19,7 +20,7 @@ export function openMbox(body: AsyncIterable<Uint8Array>, maxBytes: number): Sou
   return {
     async *list(): AsyncGenerator<SourceItem> {
       const seen = new Map<string, number>();
-      for await (const { content, headers } of mboxReader(Readable.from(body))) {
+      for await (const { content, headers } of mboxReader(Readable.from(separated(body, maxBytes)))) {
         const hash = createHash('sha256').update(content).digest('hex');
         const name = headers.get('message-id')?.[0] ?? hash;
         const known = Buffer.byteLength(name) < MAX_KEY_BYTES - 20 && name.isWellFormed() ? name : hash;
