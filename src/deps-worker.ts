@@ -1,5 +1,6 @@
 /** The worker's side of the wiring, top to bottom. */
 import type { Extractor, Lane } from './contracts/index.ts';
+import { createDatabaseClock } from './db/database-clock.ts';
 import { type Shared, webhookSealer } from './deps-shared.ts';
 import { createSandboxedExtractor } from './ingest/sandbox.ts';
 import { newTraceId, runAs } from './kernel/context.ts';
@@ -186,7 +187,14 @@ export function createWorkerSide(
       maxUploadBytes,
       ...pulling,
     }),
-    createWebhookSender({ database, requests, sealer, clock, random, logger }),
+    createWebhookSender({
+      database,
+      requests,
+      sealer,
+      clock: createDatabaseClock({ database, clock }),
+      random,
+      logger,
+    }),
     createOutboxRelay({ database, stream: createDomainEventStream({ clients, keys }), clock, ids, logger }),
     dispatcher('ingest'),
     dispatcher('chat'),

@@ -7,6 +7,7 @@
  * dies in between leaves it to whoever claims it then; one that stops hands it back uncounted.
  */
 import type { Database } from '../db/database.ts';
+import type { DatabaseClock } from '../db/database-clock.ts';
 import { backoffMs } from '../kernel/backoff.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { AppError, messageOf } from '../kernel/errors.ts';
@@ -37,7 +38,8 @@ export interface WebhookSenderOptions {
   requests: Pick<WebhookRequests, 'post'>;
   /** Undefined where this process was not given the secret to open them with: what is sealed waits for another one. */
   sealer: Sealer | undefined;
-  clock: Clock;
+  /** What senders of several processes agree on, if they are to share the work: when things are due is in their rows. */
+  clock: Clock & Partial<Pick<DatabaseClock, 'agree'>>;
   random: () => number;
   logger: Logger;
   everyMs?: number;
@@ -180,6 +182,7 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
     clock,
     logger,
     async round() {
+      await clock.agree?.();
       await prune();
       const begun = await fill();
       // Whatever ends makes room for more.
@@ -199,6 +202,7 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
       await Promise.all(attempts);
     },
     async send() {
+      await clock.agree?.();
       await prune();
       const begun = await fill();
       await Promise.all(begun);

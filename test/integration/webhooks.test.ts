@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from 'bun:test';
 import OpenAI from 'openai';
 import postgres from 'postgres';
 import type { DomainEvent, NewWebhook } from '../../src/contracts/index.ts';
+import { createDatabaseClock } from '../../src/db/database-clock.ts';
 import { type Clock, systemClock } from '../../src/kernel/clock.ts';
 import { systemIds } from '../../src/kernel/ids.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
@@ -410,6 +411,34 @@ describe('the sender', () => {
     await eventually('the slow one is served too', () => stuck.received.length === 10);
     await sender.stop();
   }, 30_000);
+
+  test('goes by the database’s clock, however wrong its own is: others’ pauses and attempts stay theirs', async () => {
+    const rig = await start();
+    const who = await rig.newTenant();
+    const receiver = startReceiver();
+    receiver.state.answer = () => new Response(null, { status: 503 });
+    const webhook = await rig.make(who, receiver.url);
+    await rig.happen(who);
+    const off = (ms: number): Clock => ({ ...systemClock, now: () => systemClock.now() + ms });
+    const senderOff = (ms: number) =>
+      rig.senderWith({ clock: createDatabaseClock({ database: rig.database, clock: off(ms) }) });
+    const [ahead, behind] = [senderOff(86_400_000), senderOff(-86_400_000)];
+    expect(await behind.send()).toBe(1);
+    // It waits for ten seconds, by whichever clock that is looked at.
+    expect(await ahead.send()).toBe(0);
+    expect(await behind.send()).toBe(0);
+    const [delivery] = await rig.deliveries(who, webhook);
+    const wait = Date.parse(delivery?.next_attempt_at ?? '') - systemClock.now();
+    expect(wait).toBeGreaterThan(0);
+    expect(wait).toBeLessThan(60_000);
+    // Signed by a clock that receivers, who refuse what is old or to come, have too.
+    for (const one of receiver.received) await verify(one, webhook.secret);
+    receiver.state.answer = () => new Response(null, { status: 204 });
+    await rig.admin`update webhook_deliveries set next_at = now() - interval '1 second'`;
+    expect(await ahead.send()).toBe(1);
+    for (const one of receiver.received) await verify(one, webhook.secret);
+    expect(await rig.deliveries(who, webhook)).toMatchObject([{ status: 'delivered', attempts: 2 }]);
+  });
 
   test('that stops hands its requests back uncounted', async () => {
     const rig = await start();
