@@ -3,6 +3,7 @@
  * promised. It is given route by route because a parser of a whole instance would lock the upload's stream.
  */
 import { AppError } from '../kernel/errors.ts';
+import { isNestedDeeper, MAX_NESTING } from '../kernel/nesting.ts';
 import { isStorable } from '../kernel/text/storable.ts';
 import { MAX_JSON_BYTES } from './plugins/body-limit.ts';
 
@@ -34,6 +35,10 @@ function parse(bytes: Uint8Array): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     const errors = [{ path: '', message: 'Expected object' }];
     throw new AppError('invalid_request', 'The request body must be a JSON object.', { errors });
+  }
+  // A validator's report would be indented level by level: a small body could keep the process busy for seconds.
+  if (isNestedDeeper(value, MAX_NESTING)) {
+    throw new AppError('invalid_request', `The request body is nested deeper than ${MAX_NESTING} levels.`);
   }
   if (SUSPICIOUS.test(text) && !isStorable(value)) {
     throw new AppError('invalid_request', 'Text must not contain NUL or half a surrogate pair.');

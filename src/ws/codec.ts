@@ -1,6 +1,7 @@
 /** Frames as bytes, in the two subprotocols. What comes in is one map; anything else is `null`, and nothing is coerced. */
 import { Decoder, Encoder } from '@msgpack/msgpack';
 import type { HubEvent, ServerFrame, Subprotocol } from '../contracts/index.ts';
+import { isNestedDeeper, MAX_NESTING } from '../kernel/nesting.ts';
 import { isPlausible } from './msgpack-shape.ts';
 
 export interface Codec {
@@ -11,24 +12,14 @@ export interface Codec {
   decode(data: string | Uint8Array): Record<string, unknown> | null;
 }
 
-/** Deeper than any frame of ours, and than a metadata filter may be. */
-const MAX_DEPTH = 24;
 const MAX_ITEMS = 10_000;
 
 const isMap = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
 
-/** A map that is not nested too deeply; without recursion, which the sender could make as deep as he likes. */
+/** A map that is not nested too deeply. */
 function asFrame(value: unknown): Record<string, unknown> | null {
-  if (!isMap(value)) return null;
-  let level: unknown[] = Object.values(value);
-  for (let depth = 1; level.length > 0; depth++) {
-    if (depth > MAX_DEPTH) return null;
-    level = level.flatMap((entry) =>
-      typeof entry === 'object' && entry !== null && !ArrayBuffer.isView(entry) ? Object.values(entry) : [],
-    );
-  }
-  return value;
+  return isMap(value) && !isNestedDeeper(value, MAX_NESTING) ? value : null;
 }
 
 export function createJsonCodec(): Codec {
@@ -69,7 +60,7 @@ export function createMsgpackCodec({ maxFrameBytes }: { maxFrameBytes: number })
       return bytes;
     },
     decode(data) {
-      if (typeof data === 'string' || !isPlausible(data, MAX_DEPTH)) return null;
+      if (typeof data === 'string' || !isPlausible(data, MAX_NESTING)) return null;
       try {
         return asFrame(decoder.decode(data));
       } catch {
