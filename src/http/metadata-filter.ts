@@ -7,8 +7,9 @@ const MOST_LEVELS = 8;
 const MOST_CONDITIONS = 50;
 const MOST_VALUES = 100;
 
+/** JSON reads 1e999 as a number that it cannot write. */
 function isValue(value: unknown): boolean {
-  return value === null || typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean';
+  return value === null || typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value);
 }
 
 function isMap(value: unknown): value is Record<string, unknown> {

@@ -20,8 +20,9 @@ function isScalar(value: unknown): value is FilterValue {
 /** Equal, or an array that holds the value: `{tags: "x"}` finds `["x", "y"]`. A missing field equals null. */
 function equals(sql: Sql, field: string, value: FilterValue): Fragment {
   const json = JSON.stringify(value);
+  // Never null: what is not equal includes what is missing.
   return sql`(coalesce(d.metadata -> ${field}, 'null') = ${json}::text::jsonb
-    or (jsonb_typeof(d.metadata -> ${field}) = 'array' and d.metadata -> ${field} @> ${json}::text::jsonb))`;
+    or (coalesce(jsonb_typeof(d.metadata -> ${field}), '') = 'array' and d.metadata -> ${field} @> ${json}::text::jsonb))`;
 }
 
 function compare(sql: Sql, field: string, operator: Operator, value: FilterValue): Fragment {
@@ -87,8 +88,8 @@ function metadata(sql: Sql, filter: MetadataFilter, path: string, depth: number)
     sql,
     Object.entries(filter).map(([name, condition]) => {
       const here = `${path}/${name}`;
-      if (name !== 'and' && name !== 'or') return field(sql, name, condition, here);
-      if (!Array.isArray(condition)) throw invalid(here, 'an array of filters is needed');
+      // A field may have one of these names too.
+      if ((name !== 'and' && name !== 'or') || !Array.isArray(condition)) return field(sql, name, condition, here);
       const parts = condition.map((part: MetadataFilter, index) => metadata(sql, part, `${here}/${index}`, depth + 1));
       return name === 'and' ? allOf(sql, parts) : anyOf(sql, parts);
     }),

@@ -18,11 +18,15 @@ const Metadata = Type.Unsafe<MetadataFilter>({
   example: { and: [{ department: 'people' }, { year: { gte: 2025 } }] },
 });
 
-export const Filter = Type.Object({
-  document_ids: Type.Optional(Type.Array(Id, { minItems: 1, maxItems: 200 })),
-  source_type: Type.Optional(Type.String({ minLength: 1, maxLength: 100 })),
-  metadata: Type.Optional(Metadata),
-});
+export const Filter = Type.Object(
+  {
+    document_ids: Type.Optional(Type.Array(Id, { minItems: 1, maxItems: 200 })),
+    source_type: Type.Optional(Type.String({ minLength: 1, maxLength: 100 })),
+    metadata: Type.Optional(Metadata),
+  },
+  // A misspelt condition that is left out would find everything.
+  { additionalProperties: Type.Never() },
+);
 
 export const SearchBody = Type.Object(
   {

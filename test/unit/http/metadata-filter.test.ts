@@ -28,6 +28,9 @@ describe('a metadata filter', () => {
     [{ a: { in: 'x' } }],
     [{ or: [1] }],
     [{ '': 1 }],
+    // As JSON has it: 1e999.
+    [{ a: Number.POSITIVE_INFINITY }],
+    [{ a: { in: [Number.NEGATIVE_INFINITY] } }],
     [nested(9)],
     [Object.fromEntries(Array.from({ length: 51 }, (_, index) => [`field${index}`, 1]))],
     [{ a: { in: Array.from({ length: 101 }, (_, index) => index) } }],
