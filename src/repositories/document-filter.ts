@@ -25,6 +25,16 @@ function equals(sql: Sql, field: string, value: FilterValue): Fragment {
     or (coalesce(jsonb_typeof(d.metadata -> ${field}), '') = 'array' and d.metadata -> ${field} @> ${json}::text::jsonb))`;
 }
 
+/** Equal to one of these. One condition, however many there are: five thousand took a second to plan. */
+function isAmong(sql: Sql, field: string, values: readonly FilterValue[]): Fragment {
+  const wanted = sql`${values.map((value) => JSON.stringify(value))}::text[]::jsonb[]`;
+  return sql`(coalesce(d.metadata -> ${field}, 'null') = any(${wanted})
+    or exists (
+      select from jsonb_array_elements(
+        case when jsonb_typeof(d.metadata -> ${field}) = 'array' then d.metadata -> ${field} else '[]' end) as e(value)
+      where e.value = any(${wanted})))`;
+}
+
 function compare(sql: Sql, field: string, operator: Operator, value: FilterValue): Fragment {
   const json = JSON.stringify(value);
   // jsonb orders values of one type as one expects, and types among themselves in a way that nobody expects.
@@ -68,10 +78,7 @@ function field(sql: Sql, name: string, condition: unknown, path: string): Fragme
       if (operator === 'in' || operator === 'nin') {
         if (!Array.isArray(value) || !value.every(isScalar))
           throw invalid(`${path}/${operator}`, 'an array of values is needed');
-        const any = anyOf(
-          sql,
-          value.map((one) => equals(sql, name, one)),
-        );
+        const any = isAmong(sql, name, value);
         return operator === 'in' ? any : sql`not ${any}`;
       }
       if (!isScalar(value)) throw invalid(`${path}/${operator}`, 'a single value is needed');
