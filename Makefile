@@ -42,6 +42,7 @@ chaos: ## fault runs: RUNS=n of them (20), from SEED=s (1) on; a seed repeats wh
 .PHONY: soak
 soak: ## the long form: 200 fault runs and 500 streams, from a random seed on, which is printed; hours
 	@$(MAKE) --no-print-directory chaos RUNS=$(or $(RUNS),200) SEED=$(or $(SEED),$$RANDOM)
+	@SOAK=1 bun test test/chaos/shared-transactions.test.ts test/chaos/webhooks.test.ts
 	@$(MAKE) --no-print-directory soak-streams SEED=$(or $(SEED),$$RANDOM)
 
 .PHONY: soak-streams
