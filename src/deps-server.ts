@@ -20,6 +20,7 @@ import { createIdempotency, createIdempotencySweep } from './services/idempotenc
 import { createIdentity } from './services/identity.ts';
 import { createMembers } from './services/members.ts';
 import { createOperatorCheck } from './services/operator.ts';
+import { createOwnedDocuments, createOwnedSources, createOwnedTasks } from './services/ownership.ts';
 import { createPrincipals } from './services/principals.ts';
 import { createQuotaSettings } from './services/quotas.ts';
 import { createSources } from './services/sources.ts';
@@ -85,6 +86,7 @@ export function createServerSide({
   const tickets = createTickets({ clients, keys, clock });
   const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });
   const tasks = createTasks({ database, announcer, feeder, control, limits });
+  const sources = createSources({ database, blobs, documents, ids, maxUploadBytes, ...pulling });
   const services = {
     principals,
     identity,
@@ -93,9 +95,9 @@ export function createServerSide({
     uploads,
     resumable,
     chunkPreviews: createChunkPreviews({ database, blobs, chunker }),
-    documents,
-    sources: createSources({ database, blobs, documents, ids, maxUploadBytes, ...pulling }),
-    tasks,
+    documents: createOwnedDocuments({ database, documents }),
+    sources: createOwnedSources({ database, sources }),
+    tasks: createOwnedTasks({ database, tasks }),
     search,
     conversations: createConversations({ database, ids, control }),
     chat,

@@ -29,11 +29,12 @@ export type Failure = Static<typeof Failure>;
 
 export const DocumentResource = Type.Object({
   id: Id,
+  owner_id: Type.String({ format: 'uuid', description: 'The user whose it is' }),
   title: Type.String(),
   filename: Type.String(),
   media_type: Type.String(),
   size: Type.Integer({ description: 'Bytes' }),
-  sha256: Type.String({ description: '64 hex digits' }),
+  sha256: Nullable(Type.String({ description: '64 hex digits; null of what one may not read' })),
   source_type: Type.String(),
   source_id: Nullable(Type.String({ format: 'uuid', description: 'The source that it was pulled from' })),
   source_item: Nullable(Type.String({ description: 'Which item of its source it is: new bytes replace the old ones' })),

@@ -123,6 +123,7 @@ export const sourceItem: SourceItemResource = {
 };
 
 export const document: DocumentResource = {
+  owner_id: USER,
   id: DOCUMENT,
   title: 'Staff handbook',
   filename: 'handbook.pdf',

@@ -46,7 +46,7 @@ import type {
 } from '../contracts/index.ts';
 import type { ApiKeyRequest } from '../services/api-keys.ts';
 import type { Credentials, Origin, Registration } from '../services/identity.ts';
-import type { Sources } from '../services/sources.ts';
+import type { OwnedSources } from '../services/ownership.ts';
 import type { ResumableUploads } from '../services/tus.ts';
 
 /** Called without a scope, but for the last two: it is where credentials come from. */
@@ -93,7 +93,7 @@ export interface UploadsPort {
 }
 
 export type ResumableUploadsPort = ResumableUploads;
-export type SourcesPort = Sources;
+export type SourcesPort = OwnedSources;
 
 export interface DocumentQuery extends PageRequest {
   status?: DocumentStatus;
@@ -110,13 +110,13 @@ export interface DocumentContent {
 }
 
 export interface DocumentsPort {
-  list(query: DocumentQuery): Promise<Page<DocumentResource>>;
-  get(id: string): Promise<DocumentResource>;
+  list(query: DocumentQuery, by: Principal): Promise<Page<DocumentResource>>;
+  get(id: string, by: Principal): Promise<DocumentResource>;
   content(id: string): Promise<DocumentContent>;
   /** UTF-8; of the version that searches see unless another one is named. */
   text(id: string, version?: number): Promise<ReadableStream<Uint8Array>>;
   chunks(id: string, page: PageRequest): Promise<Page<ChunkResource>>;
-  remove(id: string): Promise<void>;
+  remove(id: string, by: Principal): Promise<void>;
 }
 
 export interface ChunkPreviewsPort {
@@ -131,7 +131,7 @@ export interface TasksPort {
   get(id: string): Promise<TaskResource>;
   list(query: TaskQuery): Promise<Page<TaskResource>>;
   retry(id: string): Promise<TaskResource>;
-  cancel(id: string): Promise<TaskResource>;
+  cancel(id: string, by: Principal): Promise<TaskResource>;
   log(id: string, page: PageRequest): Promise<Page<TaskLogLine>>;
 }
 

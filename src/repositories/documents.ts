@@ -20,8 +20,8 @@ export const documentsAsShown = (sql: Sql) => sql`documents d left join lateral 
   ) s on true`;
 
 const columns = (sql: Sql) => sql`
-  d.id, d.title, d.filename, d.media_type, d.size, encode(d.sha256, 'hex') as sha256, d.source_type, d.visibility,
-  d.source_id, d.source_item, d.parent_id, coalesce(s.version, d.live_version) as version, d.metadata, d.status,
+  d.id, d.owner_id, d.title, d.filename, d.media_type, d.size, encode(d.sha256, 'hex') as sha256, d.source_type,
+  d.visibility, d.source_id, d.source_item, d.parent_id, coalesce(s.version, d.live_version) as version, d.metadata, d.status,
   case when s.version is null then d.pages else s.pages end as pages, coalesce(s.chunks, d.chunks) as chunks,
   coalesce(s.chunking, d.chunking) as chunking, d.task_id, d.error_code, d.error_message, d.created_at`;
 
@@ -86,6 +86,13 @@ export async function getDocumentWork(sql: Sql, id: string, version?: number): P
       on r.tenant_id = d.tenant_id and r.document_id = d.id and r.version = ${version ?? null}
     where d.tenant_id = current_setting('app.tenant_id')::uuid and d.id = ${id}`;
   return row;
+}
+
+/** Whose it is; undefined where it is not there for the ambient user. */
+export async function getOwner(sql: Sql, id: string): Promise<string | undefined> {
+  const [row] = await sql<{ owner_id: string }[]>`
+    select owner_id from documents where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
+  return row?.owner_id;
 }
 
 /** Names the blob of the bytes that searches show. */

@@ -103,6 +103,13 @@ export async function fenceSource(sql: Sql, id: string): Promise<boolean> {
   return rows.length > 0;
 }
 
+/** Who made it; undefined where it is not there for the ambient user. */
+export async function getSourceOwner(sql: Sql, id: string): Promise<string | undefined> {
+  const [row] = await sql<{ user_id: string }[]>`
+    select user_id from sources where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
+  return row?.user_id;
+}
+
 /** Private sources of the ambient user, who leaves: nobody could ever read what they bring, so they bring nothing more. */
 export async function fencePrivateSources(sql: Sql): Promise<void> {
   await sql`

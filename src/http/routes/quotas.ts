@@ -5,7 +5,6 @@ import { quotas as example } from '../examples.ts';
 import { jsonBody } from '../json-body.ts';
 import { QuotaChangeBody } from '../models/administration.ts';
 import { authenticated } from '../plugins/auth.ts';
-import { administrators } from '../plugins/roles.ts';
 import type { QuotasPort } from '../ports.ts';
 
 const tag = 'administration';
@@ -15,14 +14,12 @@ export function createQuotaRoutes({ quotas }: { quotas: QuotasPort }) {
   return new Elysia({ name: 'routes.quotas' })
     .use(authenticated)
     .get('/quotas', () => quotas.get(), {
-      beforeHandle: administrators,
       response: { 200: Quotas },
       detail: describe({ tag, summary: 'What the tenant may take', answers, errors: ['forbidden'] }),
     })
     .put('/quotas', ({ body }) => quotas.set(body), {
       parse: jsonBody,
       body: QuotaChangeBody,
-      beforeHandle: administrators,
       response: { 200: Quotas },
       detail: describe({
         tag,

@@ -7,7 +7,6 @@ import { sourceItem, syncedSource } from '../examples.ts';
 import { jsonBody } from '../json-body.ts';
 import { IdParams, PageQuery } from '../models/common.ts';
 import { authenticated } from '../plugins/auth.ts';
-import { writers } from '../plugins/roles.ts';
 import type { SourcesPort } from '../ports.ts';
 import { noContent } from '../responses.ts';
 
@@ -29,7 +28,6 @@ export function createSourceRoutes({ sources }: { sources: SourcesPort }) {
     .post('/sources', async ({ body, principal, status }) => status(201, await sources.create(body, principal.role)), {
       parse: jsonBody,
       body: NewSource,
-      beforeHandle: writers,
       response: { 201: SyncedSource },
       detail: describe({
         tag,
@@ -99,7 +97,6 @@ export function createSourceRoutes({ sources }: { sources: SourcesPort }) {
     .post('/sources/:id/sync', async ({ params, status }) => status(202, await sources.sync(params.id)), {
       params: IdParams,
       parse: 'none',
-      beforeHandle: writers,
       response: { 202: SyncedSource },
       detail: describe({
         tag,
@@ -110,12 +107,11 @@ export function createSourceRoutes({ sources }: { sources: SourcesPort }) {
     })
     .put(
       '/sources/:id/file',
-      async ({ params, request, status }) =>
-        status(202, await sources.putFile(params.id, { body: request.body, signal: request.signal })),
+      async ({ params, request, principal, status }) =>
+        status(202, await sources.putFile(params.id, { body: request.body, signal: request.signal }, principal)),
       {
         params: IdParams,
         parse: 'none',
-        beforeHandle: writers,
         response: { 202: SyncedSource },
         detail: describe({
           tag,
@@ -130,10 +126,9 @@ export function createSourceRoutes({ sources }: { sources: SourcesPort }) {
         }),
       },
     )
-    .delete('/sources/:id', ({ params }) => noContent(sources.remove(params.id)), {
+    .delete('/sources/:id', ({ params, principal }) => noContent(sources.remove(params.id, principal)), {
       params: IdParams,
       parse: 'none',
-      beforeHandle: writers,
       response: { 204: Type.Void() },
       detail: describe({
         tag,

@@ -5,7 +5,6 @@ import { logLine, task } from '../examples.ts';
 import { IdParams, PageQuery } from '../models/common.ts';
 import { TaskListQuery } from '../models/tasks.ts';
 import { authenticated } from '../plugins/auth.ts';
-import { writers } from '../plugins/roles.ts';
 import type { TasksPort } from '../ports.ts';
 
 const tag = 'tasks';
@@ -54,7 +53,6 @@ export function createTaskRoutes({ tasks }: { tasks: TasksPort }) {
     .post('/tasks/:id/retry', ({ params }) => tasks.retry(params.id), {
       params: IdParams,
       parse: 'none',
-      beforeHandle: writers,
       response: { 200: TaskResource },
       detail: describe({
         tag,
@@ -69,10 +67,9 @@ export function createTaskRoutes({ tasks }: { tasks: TasksPort }) {
         errors: ['not_found', 'forbidden', 'conflict', 'queue_full'],
       }),
     })
-    .post('/tasks/:id/cancel', ({ params }) => tasks.cancel(params.id), {
+    .post('/tasks/:id/cancel', ({ params, principal }) => tasks.cancel(params.id, principal), {
       params: IdParams,
       parse: 'none',
-      beforeHandle: writers,
       response: { 200: TaskResource },
       detail: describe({
         tag,

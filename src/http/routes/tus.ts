@@ -7,7 +7,6 @@ import { describe } from '../documentation.ts';
 import { resumableUpload } from '../examples.ts';
 import { IdParams } from '../models/common.ts';
 import { authenticated } from '../plugins/auth.ts';
-import { writers } from '../plugins/roles.ts';
 import type { ResumableUploadsPort } from '../ports.ts';
 import { noContent } from '../responses.ts';
 import {
@@ -80,7 +79,6 @@ export function createTusRoutes({ resumable }: { resumable: ResumableUploadsPort
     })
     .post(PATH, ({ request }) => create(request), {
       parse: 'none',
-      beforeHandle: writers,
       detail: describe({
         tag,
         summary: 'Begin a resumable upload',
@@ -134,7 +132,6 @@ export function createTusRoutes({ resumable }: { resumable: ResumableUploadsPort
     .patch(`${PATH}/:id`, ({ params, request }) => append(params.id, request), {
       parse: 'none',
       params: IdParams,
-      beforeHandle: writers,
       detail: describe({
         tag,
         summary: 'Send bytes',
@@ -158,7 +155,6 @@ export function createTusRoutes({ resumable }: { resumable: ResumableUploadsPort
       {
         parse: 'none',
         params: IdParams,
-        beforeHandle: writers,
         detail: describe({
           tag,
           summary: 'PATCH or DELETE by another name',
@@ -172,7 +168,6 @@ export function createTusRoutes({ resumable }: { resumable: ResumableUploadsPort
     .delete(`${PATH}/:id`, ({ params }) => noContent(resumable.remove(params.id)), {
       params: IdParams,
       parse: 'none',
-      beforeHandle: writers,
       response: { 204: Type.Void() },
       detail: describe({
         tag,

@@ -4,7 +4,6 @@ import { CHUNK_TOKENS, CHUNKING_STRATEGIES, UploadReceipt } from '../../contract
 import { describe } from '../documentation.ts';
 import { receipt } from '../examples.ts';
 import { authenticated } from '../plugins/auth.ts';
-import { writers } from '../plugins/roles.ts';
 import type { UploadsPort } from '../ports.ts';
 import { bodyOf } from '../small-body.ts';
 
@@ -67,7 +66,6 @@ export function createUploadRoutes({ uploads }: { uploads: UploadsPort }) {
     },
     {
       parse: 'none',
-      beforeHandle: writers,
       response: { 200: UploadReceipt, 202: UploadReceipt },
       detail: describe({
         tag: 'documents',

@@ -7,7 +7,6 @@ import { delivery, webhook } from '../examples.ts';
 import { jsonBody } from '../json-body.ts';
 import { IdParams, PageQuery } from '../models/common.ts';
 import { authenticated } from '../plugins/auth.ts';
-import { administrators } from '../plugins/roles.ts';
 import type { WebhooksPort } from '../ports.ts';
 import { noContent } from '../responses.ts';
 
@@ -22,7 +21,6 @@ export function createWebhookRoutes({ webhooks }: { webhooks: WebhooksPort }) {
     .post('/webhooks', async ({ body, status }) => status(201, await webhooks.create(body)), {
       parse: jsonBody,
       body: WebhookRequest,
-      beforeHandle: administrators,
       response: { 201: NewWebhook },
       detail: describe({
         tag,
@@ -44,7 +42,6 @@ export function createWebhookRoutes({ webhooks }: { webhooks: WebhooksPort }) {
     })
     .get('/webhooks', ({ query }) => webhooks.list(query), {
       query: PageQuery,
-      beforeHandle: administrators,
       response: { 200: List },
       detail: describe({
         tag,
@@ -56,7 +53,6 @@ export function createWebhookRoutes({ webhooks }: { webhooks: WebhooksPort }) {
     .delete('/webhooks/:id', ({ params }) => noContent(webhooks.remove(params.id)), {
       params: IdParams,
       parse: 'none',
-      beforeHandle: administrators,
       response: { 204: Type.Void() },
       detail: describe({
         tag,
@@ -69,7 +65,6 @@ export function createWebhookRoutes({ webhooks }: { webhooks: WebhooksPort }) {
     .get('/webhooks/:id/deliveries', ({ params, query }) => webhooks.deliveries(params.id, query), {
       params: IdParams,
       query: PageQuery,
-      beforeHandle: administrators,
       response: { 200: Deliveries },
       detail: describe({
         tag,
