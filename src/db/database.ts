@@ -16,6 +16,8 @@ import { within } from '../kernel/within.ts';
 
 export type Sql = postgres.TransactionSql<{ bigint: number }>;
 
+export type ScopedFunction = 'corpus_generation' | 'confirm_documents' | 'confirm_chunks';
+
 /** A transaction that several scopes share: it is entered for one after the other. */
 export interface SharedTransaction {
   /** As `dreamhub_tenant`, in a scope. Waits for what was asked for before: a transaction is in one scope at a time. */
@@ -37,6 +39,11 @@ export interface Database {
    * true before that as after.
    */
   read<T>(fn: (sql: Sql) => Promise<T>): Promise<T>;
+  /**
+   * What a function of the database answers that enters the ambient scope by itself (`sql/0171_one_message.sql`), given tenant
+   * and user before `args`. One statement is a transaction by itself: one message to the server, and one back.
+   */
+  call<T>(name: ScopedFunction, args: readonly (string | number | readonly number[])[]): Promise<T>;
   /** Runs `fn` in a transaction as `dreamhub_system`: what spans tenants, and what precedes them. */
   system<T>(fn: (sql: Sql) => Promise<T>): Promise<T>;
   /** Runs `fn` in a transaction as `dreamhub_owner`: new partitions and indexes, nothing else. */
@@ -219,6 +226,25 @@ function isAway(error: unknown): boolean {
 
 const insideTransaction = new AsyncLocalStorage<true>();
 
+/** On a server with one backend an inner transaction would wait for the outer one for ever. */
+function assertOutside(): void {
+  if (insideTransaction.getStore()) {
+    throw new AppError('internal', 'A transaction was opened inside a transaction.');
+  }
+}
+
+function failed(error: unknown): never {
+  throw isAway(error)
+    ? new AppError('unavailable', 'The database is not available.', { cause: error, retryAfterMs: 1_000 })
+    : error;
+}
+
+function answerOf<T>(rows: readonly { answer: T }[]): T {
+  const [row] = rows;
+  if (!row) throw new AppError('internal', 'A function of the database gave no answer.');
+  return row.answer;
+}
+
 /** As `Database.maintain`. Building an index is silent for as long as it takes. */
 async function runAlone(url: string, statements: readonly string[]): Promise<void> {
   const sql = postgres(url, {
@@ -251,10 +277,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     settings: Settings = {},
     readsOnly = false,
   ): Promise<T> {
-    // On a server with one backend an inner transaction would wait for the outer one for ever.
-    if (insideTransaction.getStore()) {
-      throw new AppError('internal', 'A transaction was opened inside a transaction.');
-    }
+    assertOutside();
     const early = Promise.withResolvers<{ value: T }>();
     const ended = insideTransaction
       .run(true, () =>
@@ -273,11 +296,7 @@ export function createDatabase(options: DatabaseOptions): Database {
           return { value };
         }),
       )
-      .catch((error: unknown) => {
-        throw isAway(error)
-          ? new AppError('unavailable', 'The database is not available.', { cause: error, retryAfterMs: 1_000 })
-          : error;
-      });
+      .catch(failed);
     // A read that has its answer hears nothing of how its transaction ends.
     const result = await (readsOnly ? Promise.race([early.promise, ended]) : ended);
     return (result as { value: T }).value;
@@ -298,6 +317,17 @@ export function createDatabase(options: DatabaseOptions): Database {
     return transaction(pool, 'dreamhub_system', undefined, run, settings);
   }
 
+  /** Nothing is prepared behind a pooler: there the statement goes the way of all others. */
+  async function call<T>(name: ScopedFunction, args: readonly (string | number | readonly number[])[]): Promise<T> {
+    const scope = currentScope();
+    const values = [scope.tenantId, scope.userId, ...args.map((arg) => (typeof arg === 'object' ? [...arg] : arg))];
+    const text = `select ${name}(${values.map((_, i) => `$${i + 1}`).join(', ')}) as answer`;
+    const ask = (sql: Pick<Sql, 'unsafe'>) => sql.unsafe<{ answer: T }[]>(text, values, { prepare: !isPooled(pool) });
+    if (isPooled(pool)) return answerOf(await transaction(pool, 'dreamhub_tenant', scope, (sql) => ask(sql), {}, true));
+    assertOutside();
+    return answerOf(await ask(pool as unknown as Sql).catch(failed));
+  }
+
   const ownerUrl = options.ownerUrl ?? options.url;
   const isOwnerPooled = isPooled(ownerPool);
 
@@ -307,6 +337,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     tenant: async (fn) => transaction(pool, 'dreamhub_tenant', currentScope(), fn),
     read: async (fn) => transaction(pool, 'dreamhub_tenant', currentScope(), fn, {}, true),
     together,
+    call,
     system: async (fn) => transaction(pool, 'dreamhub_system', undefined, fn),
     owner: async (fn) => transaction(ownerPool, 'dreamhub_owner', undefined, fn),
     async check(timeoutMs) {

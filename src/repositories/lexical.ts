@@ -128,10 +128,3 @@ export async function readForward(sql: Sql, ids: readonly string[]): Promise<For
     select id, tsv::text as tsv, left(text, 1500) as text from chunks
     where tenant_id = current_setting('app.tenant_id')::uuid and id = any(${[...ids]}::uuid[])`;
 }
-
-/** The number that every change of the tenant's corpus raises; 0 for a tenant that has none. */
-export async function readGeneration(sql: Sql): Promise<number> {
-  const [row] = await sql<{ generation: number }[]>`
-    select generation from corpus_generations where tenant_id = current_setting('app.tenant_id')::uuid`;
-  return row?.generation ?? 0;
-}

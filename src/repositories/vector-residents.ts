@@ -4,7 +4,7 @@
  * database's, under the policies. What travels in numbers is packed: a field of a row costs more than its bytes.
  */
 import type { SearchFilter } from '../contracts/index.ts';
-import type { Sql } from '../db/database.ts';
+import type { Database, Sql } from '../db/database.ts';
 import { whereDocument } from './document-filter.ts';
 import type { Scored, Tier } from './vectors.ts';
 
@@ -144,49 +144,36 @@ export async function matchingDocuments(sql: Sql, filter: SearchFilter): Promise
   return rows.map(({ id }) => id);
 }
 
-/** Of these documents those that the scope may find in the space now, as `id/version`, and the generation of that moment. */
-export async function stillThere(
-  sql: Sql,
+type Call = Database['call'];
+
+/** The corpus' generation where all these documents may be found in the space by the scope now, as they are here; else `undefined`. */
+export async function confirmDocuments(
+  call: Call,
   spaceId: number,
-  documentIds: readonly string[],
-): Promise<{ generation: number; documents: Set<string> }> {
-  const [row] = await sql<{ generation: number; documents: string[] }[]>`
-    select ${generation(sql)} as generation, array(
-      select s.document_id || '/' || s.version from document_spaces s
-      where s.tenant_id = current_setting('app.tenant_id')::uuid and s.space_id = ${spaceId}
-        and s.document_id = any(${`{${documentIds.join(',')}}`}::uuid[])) as documents`;
-  return { generation: row?.generation ?? 0, documents: new Set(row?.documents) };
+  documents: readonly ListedDocument[],
+): Promise<number | undefined> {
+  const ids = `{${documents.map(({ id }) => id).join(',')}}`;
+  const versions = documents.map(({ version }) => version);
+  const generation = await call<number | null>('confirm_documents', [spaceId, ids, versions]);
+  // Who has no corpus has no number.
+  return generation ?? (documents.length === 0 ? 0 : undefined);
 }
 
 export interface Reranked {
-  /** Of the moment of the answer; 0 where there is none. */
+  /** Of the moment of the answer. */
   generation: number;
   rows: Scored[];
 }
 
-/**
- * The best of these chunks by their vectors, without those that the scope may not find now. Only the best are joined with
- * their documents: all of them, and a planner that expects few rows reads the tenant's every vector instead.
- */
+/** The best of these chunks by their vectors, without those that the scope may not find now. */
 export async function rerankChunks(
-  sql: Sql,
+  call: Call,
   { spaceId, embedding, limit }: { spaceId: number; embedding: string; limit: number },
   chunkIds: readonly string[],
 ): Promise<Reranked> {
-  const [, rows] = await Promise.all([
-    sql`select set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-      set_config('enable_mergejoin', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)`,
-    sql<(Scored & { generation: number })[]>`
-      with q as materialized (select ${embedding}::halfvec as vector)
-      select best.id, -distance as score, ${generation(sql)} as generation from (
-        select v.chunk_id as id, v.document_id, v.version, v.embedding <#> (select vector from q) as distance
-        from unnest(${`{${chunkIds.join(',')}}`}::uuid[]) as wanted(id)
-        join chunk_vectors v on v.tenant_id = current_setting('app.tenant_id')::uuid and v.chunk_id = wanted.id
-          and v.space_id = ${spaceId} and v.shard = 0
-        order by distance, id limit ${limit}) best
-      join document_spaces s on s.tenant_id = current_setting('app.tenant_id')::uuid and s.space_id = ${spaceId}
-        and s.document_id = best.document_id and s.version = best.version
-      order by distance, best.id`,
-  ]);
-  return { generation: rows[0]?.generation ?? 0, rows: rows.map(({ id, score }) => ({ id, score })) };
+  const { generation, ids, scores } = await call<{ generation: number | null; ids: string[]; scores: number[] }>(
+    'confirm_chunks',
+    [spaceId, embedding, limit, `{${chunkIds.join(',')}}`],
+  );
+  return { generation: generation ?? 0, rows: ids.map((id, i) => ({ id, score: scores[i] ?? 0 })) };
 }

@@ -21,6 +21,7 @@ import type { Logger } from '../kernel/logger.ts';
 import { createLru } from '../kernel/lru.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import {
+  confirmDocuments,
   type ListedDocument,
   type Listing,
   listDocuments,
@@ -28,7 +29,6 @@ import {
   loadVectors,
   matchingDocuments,
   rerankChunks,
-  stillThere,
 } from '../repositories/vector-residents.ts';
 import { hasFilter, type Scored } from '../repositories/vectors.ts';
 import { highestScored, leastDistant } from '../retrieval/nearest-rows.ts';
@@ -225,7 +225,7 @@ export function createResidentVectors(options: ResidentVectorsOptions): Resident
   async function answer(both: Both, question: ResidentQuestion): Promise<Scored[] | undefined> {
     const { spaceId, limit, filter } = question;
     let only: ReadonlySet<string> | undefined;
-    if (hasFilter(filter)) only = new Set(await database.tenant((sql) => matchingDocuments(sql, filter)));
+    if (hasFilter(filter)) only = new Set(await database.read((sql) => matchingDocuments(sql, filter)));
     const sides = [both.shared, both.own].map(({ rows }) => ({ rows, ...allowedBy(rows, only) }));
     const possible = sides.reduce((sum, side) => sum + side.possible, 0);
     const { generation } = both.shared;
@@ -234,13 +234,12 @@ export function createResidentVectors(options: ResidentVectorsOptions): Resident
         ? await byVectors(kernel, sides, question)
         : await byCodes(kernel, sides, question, Math.max(both.shared.candidates, 2 * limit));
     if ('documents' in found || found.chunkIds.length === 0) {
-      const { documents, keys, hits } = 'documents' in found ? found : NOTHING;
-      const now = await database.read((sql) => stillThere(sql, spaceId, documents));
-      const isWhole = keys.every((key) => now.documents.has(key));
-      return isWhole && now.generation === generation ? hits : undefined;
+      const { documents, hits } = 'documents' in found ? found : NOTHING;
+      const now = await confirmDocuments(database.call, spaceId, documents);
+      return now === generation ? hits : undefined;
     }
     const asked = { spaceId, embedding: toHalfvec(question.vector), limit };
-    const { generation: now, rows } = await database.read((sql) => rerankChunks(sql, asked, found.chunkIds));
+    const { generation: now, rows } = await rerankChunks(database.call, asked, found.chunkIds);
     return now === generation && rows.length === Math.min(limit, possible) ? rows : undefined;
   }
 
@@ -323,12 +322,11 @@ async function inTurns(
 
 interface ByVectors {
   hits: Scored[];
-  /** Documents that they are of, and those as they were. */
-  documents: string[];
-  keys: string[];
+  /** Those that they are of. */
+  documents: ListedDocument[];
 }
 
-const NOTHING: ByVectors = { hits: [], documents: [], keys: [] };
+const NOTHING: ByVectors = { hits: [], documents: [] };
 
 async function byVectors(kernel: ScanKernel, sides: readonly Side[], question: ResidentQuestion): Promise<ByVectors> {
   const { vector, limit } = question;
@@ -344,15 +342,14 @@ async function byVectors(kernel: ScanKernel, sides: readonly Side[], question: R
   }
   best.sort((a, b) => b.score - a.score || compareIds(a.rows, a.row, b.rows, b.row));
   const found = best.slice(0, limit);
-  const documents = new Map<string, ListedDocument>();
+  const documents = new Set<ListedDocument>();
   for (const { rows, row } of found) {
     const document = rows.places[rows.documentOf[row] ?? 0]?.document;
-    if (document) documents.set(document.id, document);
+    if (document) documents.add(document);
   }
   return {
     hits: found.map(({ rows, row, score }) => ({ id: chunkIdAt(rows, row), score })),
-    documents: [...documents.keys()],
-    keys: [...documents.values()].map(keyOf),
+    documents: [...documents],
   };
 }
 

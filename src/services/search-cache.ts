@@ -14,7 +14,6 @@ import type { Clock } from '../kernel/clock.ts';
 import { currentScope } from '../kernel/context.ts';
 import { createLru } from '../kernel/lru.ts';
 import type { Metrics } from '../kernel/metrics.ts';
-import { readGeneration } from '../repositories/lexical.ts';
 
 /** Characters of results, and numbers of vectors, that are kept. */
 const KEPT_RESULTS = 16_000_000;
@@ -54,7 +53,7 @@ export function createResultCache({
         userId,
         Object.entries(request).toSorted(([a], [b]) => (a < b ? -1 : 1)),
       );
-      const generation = await database.tenant(readGeneration);
+      const generation = (await database.call<number | null>('corpus_generation', [])) ?? 0;
       const known = kept.get(key);
       const isFresh = known !== undefined && known.generation === generation && known.until > clock.now();
       metrics.cacheRequests.inc({ cache: 'results', result: isFresh ? 'hit' : 'miss' });

@@ -49,6 +49,8 @@ const MOST_CANDIDATES = 2_700;
 const RERANKED = 50;
 const DIVERSIFIED = 100;
 const MAX_FILTER_IDS = 1_000;
+/** Letters and digits, or a picture: white space, punctuation and invisible characters are no question. */
+const SAYS_SOMETHING = /[\p{L}\p{N}\p{So}]/u;
 const NO_VECTORS = { hits: [], weight: 0, wordless: 0 };
 const NO_WORDS = { hits: [], met: 0 };
 
@@ -82,14 +84,14 @@ export function createSearch(options: SearchOptions): Search {
     const [{ hits: words, met }, { hits: vectors, weight, wordless }] = await Promise.all([
       mode === 'vector'
         ? NO_WORDS
-        : database.tenant((sql) => lexical.find(sql, { ...request, limit, maxPerDocument, cut: space.cut })),
+        : database.read((sql) => lexical.find(sql, { ...request, limit, maxPerDocument, cut: space.cut })),
       mode === 'text' ? NO_VECTORS : vectorSearch.nearest({ ...request, limit }, signal),
     ]);
     const fitting = request.vector_weight ?? vectorShare({ weight, wordless }, met);
     const vectorWeight = mode === 'text' ? 0 : mode === 'vector' ? 1 : fitting;
     const fused = fuse(words, vectors, { vectorWeight, method: request.fusion ?? 'convex' });
     const wanted = fused.map(({ id }) => id);
-    const read = wanted.length > 0 ? await database.tenant((sql) => getHits(sql, wanted)) : [];
+    const read = wanted.length > 0 ? await database.read((sql) => getHits(sql, wanted)) : [];
     const rows = new Map(read.map((row) => [row.chunk_id, row]));
     const cosines = new Map(vectors.map(({ id, score }) => [id, Math.min(1, Math.max(0, score))]));
     const found = fused.flatMap((hit): SearchHit[] => {
@@ -138,8 +140,10 @@ export function createSearch(options: SearchOptions): Search {
     }
   }
 
-  async function answer(request: SearchRequest, signal?: AbortSignal) {
+  async function answer(request: SearchRequest, signal?: AbortSignal): Promise<Found> {
     assertFilter(request.filter);
+    // A model has a vector for nothing too, which is near to anything.
+    if (!SAYS_SOMETHING.test(request.query)) return { found: [], degraded: [] };
     const stop = metrics.searchLatencyMs.startTimer({ mode: request.mode });
     const asked = { ...request, space: await spaces.active() };
     const found = await cache.through(asked, () => make(asked, signal));

@@ -4,7 +4,6 @@ import { systemClock } from '../../src/kernel/clock.ts';
 import { systemIds } from '../../src/kernel/ids.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import { done } from '../../src/kernel/outcome.ts';
-import { readGeneration } from '../../src/repositories/lexical.ts';
 import { createLexicalCompactor, segmentsToMerge } from '../../src/services/lexical-compactor.ts';
 import { createRig, type Rig } from '../support/rig.ts';
 
@@ -157,7 +156,8 @@ describe('text search over segments', () => {
 
   test('counts a generation for each change of what could be found, and for nothing else', async () => {
     const who = await rig.newTenant();
-    const generation = () => rig.as(who, () => rig.database.tenant((sql) => readGeneration(sql)));
+    const generation = () =>
+      rig.as(who, async () => (await rig.database.call<number | null>('corpus_generation', [])) ?? 0);
     const numbers = [await generation()];
     const id = await add(who, 'harbour');
     numbers.push(await generation());

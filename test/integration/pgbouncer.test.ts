@@ -77,6 +77,14 @@ describe.skipIf(!isThere)('behind PgBouncer in transaction mode', () => {
     }
     expect(pids.size).toBeLessThanOrEqual(8);
     expect(await pgbouncer.servers()).toBeLessThan(32);
+    // So has a function that enters by itself.
+    const asked = tenants.slice(0, 40).map((tenantId, index) =>
+      runAs({ tenantId, userId: crypto.randomUUID(), traceId: newTraceId() }, async () => {
+        await database.tenant((sql) => sql`insert into corpus_generations (generation) values (${index + 1})`);
+        return database.call<number>('corpus_generation', []);
+      }),
+    );
+    expect(await Promise.all(asked)).toEqual(asked.map((_, index) => index + 1));
 
     const bare = connectPlainly(url);
     try {

@@ -9,6 +9,7 @@ import { newTraceId, runAs } from '../../src/kernel/context.ts';
 import { systemIds } from '../../src/kernel/ids.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import { createMetrics } from '../../src/kernel/metrics.ts';
+import { confirmDocuments, type ListedDocument, rerankChunks } from '../../src/repositories/vector-residents.ts';
 import { exactChunks, type Scored, searchChunks } from '../../src/repositories/vectors.ts';
 import { createResidentVectors, type ResidentVectorsOptions } from '../../src/services/resident-vectors.ts';
 import { createVectorTiers } from '../../src/services/vector-tiers.ts';
@@ -188,6 +189,42 @@ describe.each(['vectors', 'codes'] as const)('by %s', (kind) => {
     expect(await nearest(who, vector, 10, { source_type: 'mail' })).toEqual([]);
     expect(await nearest(who, vector, 10, { source_type: 'upload' })).toHaveLength(10);
   });
+});
+
+test('confirms of documents only those that the asking user may find now', async () => {
+  const [one, other] = await load([200, 100]);
+  const colleague = { tenantId: one.tenantId, userId: systemIds.uuid() };
+  const documents = async (id: string) =>
+    (await admin<{ id: string; version: number }[]>`
+    select document_id as id, version from chunk_vectors where chunk_id = ${id}`) as unknown as ListedDocument[];
+  const [shared] = await exactly(one, topics.vector());
+  const [secret] = await publish(one, [topics.vector()], true);
+  const open = await documents(shared?.id ?? '');
+  const both = [...open, ...(await documents(secret ?? ''))];
+  expect(both).toHaveLength(2);
+  const confirmed = (who: Person, which: readonly ListedDocument[], spaceId = space.id) =>
+    as(who, () => confirmDocuments(database.call, spaceId, which));
+  const generation = await confirmed(one, both);
+  expect(generation).toBeGreaterThan(0);
+  expect(await confirmed(one, both.toReversed())).toBe(generation);
+  expect(await confirmed(colleague, open)).toBe(generation);
+  expect(await confirmed(colleague, both)).toBeUndefined();
+  expect(await confirmed(other, open)).toBeUndefined();
+  expect(await confirmed({ ...one, tenantId: other.tenantId }, both)).toBeUndefined();
+  expect(await confirmed(one, open, space.id + 1)).toBeUndefined();
+  expect(await confirmed(one, [{ ...(open[0] as ListedDocument), version: 2 }])).toBeUndefined();
+  expect(await confirmed(other, [])).toBeGreaterThan(0);
+  // Chunks likewise, whoever names them.
+  const chunks = [shared?.id ?? '', secret ?? ''];
+  const question = { spaceId: space.id, embedding: toHalfvec(topics.vector()), limit: 10 };
+  const shown = async (who: Person) =>
+    idsOf((await as(who, () => rerankChunks(database.call, question, chunks))).rows).toSorted();
+  expect(await shown(one)).toEqual(chunks.toSorted());
+  expect(await shown(colleague)).toEqual([chunks[0] ?? '']);
+  expect(await shown(other)).toEqual([]);
+  await admin`delete from documents where id = ${open[0]?.id ?? ''}`;
+  expect(await confirmed(one, open)).toBeUndefined();
+  expect(await shown(one)).toEqual([secret ?? '']);
 });
 
 test('reads a change once, whoever asks at that moment, and of a colleague only what is theirs', async () => {
