@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'bun:test';
 import { AppError } from '../../../src/kernel/errors.ts';
 import { createBuiltinRerank } from '../../../src/llm/builtin-rerank.ts';
 import { createHttpRerank } from '../../../src/llm/http-rerank.ts';
+import { eventually } from '../../support/eventually.ts';
 
 const stops: (() => unknown)[] = [];
 afterEach(async () => {
@@ -70,6 +71,43 @@ describe('a rerank server', () => {
       ['Bearer bad', '/v1/rerank'],
       ['Bearer good', '/v1/rerank'],
     ]);
+  });
+
+  test('that is silent is silent to every key, and nobody waits for one that failed again and again', async () => {
+    let isUp = false;
+    const { url, asked } = serve(async () => {
+      if (!isUp) await new Promise<void>(() => {});
+      return Response.json(results([0.5]));
+    });
+    let now = 1_000;
+    const clock = { now: () => now };
+    const reranker = createHttpRerank({ url, apiKeys: ['a', 'b', 'c'], model: 'm', timeoutMs: 50, clock });
+    const refused = () => expect(reranker.rerank('q', ['x'])).rejects.toMatchObject({ kind: 'provider_unavailable' });
+    for (let time = 0; time < 5; time += 1) await refused();
+    expect(asked).toHaveLength(3);
+    // One tries it later, and the others do without meanwhile.
+    now += 10_001;
+    await Promise.all([refused(), refused(), refused()]);
+    expect(asked).toHaveLength(4);
+    isUp = true;
+    now += 10_001;
+    expect(await reranker.rerank('q', ['x'])).toEqual([0.5]);
+    expect(await Promise.all([1, 2].map(() => reranker.rerank('q', ['x'])))).toEqual([[0.5], [0.5]]);
+  });
+
+  test('that nobody waits for any more is not held to have failed', async () => {
+    const { url, asked } = serve(() => new Promise<Response>(() => {}));
+    const reranker = createHttpRerank({ url, apiKeys: [], model: 'm' });
+    for (let time = 1; time <= 5; time += 1) {
+      const controller = new AbortController();
+      const ended = reranker.rerank('q', ['x'], controller.signal).then(
+        () => 'answered',
+        () => 'gave up',
+      );
+      await eventually('it is asked', () => asked.length === time);
+      controller.abort();
+      expect(await ended).toBe('gave up');
+    }
   });
 
   test.each([
