@@ -68,11 +68,19 @@ export class AppError extends Error {
   }
 }
 
-/** Wraps anything thrown; what is not an `AppError` becomes an `internal` that says nothing of its cause. */
+/** Codes of PostgreSQL for what was waited for too long, collided with something else, or found no room. */
+const BUSY = /^(57014|55P03|40P01|40001|53\w{3})$/;
+
+/**
+ * Wraps anything thrown: what a database says that is only busy is `unavailable`; whatever else is not an `AppError` becomes
+ * an `internal` that says nothing of its cause.
+ */
 export function toAppError(error: unknown): AppError {
-  return error instanceof AppError
-    ? error
-    : new AppError('internal', 'Something went wrong on our side.', { cause: error });
+  if (error instanceof AppError) return error;
+  if (error instanceof Error && 'code' in error && BUSY.test(String(error.code))) {
+    return new AppError('unavailable', 'The database is busy.', { cause: error, retryAfterMs: 1_000 });
+  }
+  return new AppError('internal', 'Something went wrong on our side.', { cause: error });
 }
 
 /** The text of anything thrown, for logs. */

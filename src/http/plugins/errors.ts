@@ -64,7 +64,9 @@ export function createErrorRenderer({ logger }: { logger: Logger }): RenderError
       const level = request.signal.aborted ? 'debug' : 'error';
       logger[level]({ err: error.cause ?? error, trace_id: traceId, method: request.method }, 'a request failed');
     } else {
-      logger.debug({ err: error, trace_id: traceId }, 'a request was refused');
+      // What may come again by itself is worth a look where there is something behind it.
+      const level = error.kind === 'unavailable' && error.cause !== undefined ? 'warn' : 'debug';
+      logger[level]({ err: error.cause ?? error, trace_id: traceId }, 'a request was refused');
     }
     const body = {
       type: 'about:blank',

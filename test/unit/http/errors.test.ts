@@ -59,6 +59,20 @@ describe('an error', () => {
     if (thrown instanceof Error) expect(JSON.stringify(line)).toContain('hunter2');
   });
 
+  test.each(['57014', '55P03', '40P01', '40001', '53100'])(
+    'that a database gives for being busy (%s) says when to come again, and is logged',
+    async (code) => {
+      const { call, logged } = failing(Object.assign(new Error('canceling statement hunter2'), { code }));
+      const response = await call('GET', '/api/v1/me');
+      const text = await response.text();
+      expect(response.status).toBe(503);
+      expect(JSON.parse(text)).toMatchObject({ code: 'unavailable', detail: 'The database is busy.' });
+      expect(response.headers.get('retry-after')).toBe('1');
+      expect(text).not.toContain('hunter2');
+      expect(JSON.stringify(logged.find(({ level }) => level === 40))).toContain('hunter2');
+    },
+  );
+
   test('brings the fields that a service found fault with', async () => {
     const errors = [{ path: '/email', message: 'Not an e-mail address' }];
     const { call } = failing(new AppError('invalid_request', 'no', { errors }));
