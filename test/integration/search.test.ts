@@ -59,6 +59,17 @@ describe('a search', () => {
     }
   });
 
+  test('for nothing finds nothing, in every mode', async () => {
+    const who = await rig.newTenant();
+    await add(who, 'The harbour tariff is two coins.\n🚢 sails.');
+    for (const mode of ['text', 'vector', 'hybrid'] as const) {
+      for (const query of [' ', '\t\n', '???', '…。！', '\u200b\u200b', '\u{e0041}\u{e0042}', '()*&%#@']) {
+        expect((await search(who, { query, mode })).results).toEqual([]);
+      }
+      expect((await search(who, { query: '🚢', mode })).results).not.toEqual([]);
+    }
+  });
+
   test('leaves out what scores too little, and joins lists as told', async () => {
     const who = await rig.newTenant();
     await add(who, 'The harbour tariff is two coins.\nThe harbour is old.\nLanterns light the pier.');
