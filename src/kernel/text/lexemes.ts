@@ -6,7 +6,7 @@
  */
 import { scriptOf } from './script.ts';
 import { isStopWord } from './stop-words.ts';
-import { segmentRun, visitWords } from './words.ts';
+import { segmentRun, visitWords, type WordForms } from './words.ts';
 
 /** `word` whole words · `part` a word inside an identifier · `pair` two neighbouring characters · `char` one. */
 export type LexemeKind = 'word' | 'part' | 'pair' | 'char';
@@ -35,21 +35,25 @@ export function analyse(text: string, options?: AnalyseOptions): Analysis {
   return { lexemes, length };
 }
 
-/** As `analyse`, without a list: calls `visit` for each lexeme in order, and returns the length. */
+/**
+ * As `analyse`, without a list: calls `visit` for each lexeme in order, and returns the length. `forms` are those of an
+ * alphabet's word, whose `term` it is.
+ */
 export function visitLexemes(
   text: string,
-  visit: (term: string, kind: LexemeKind, position: number) => void,
+  visit: (term: string, kind: LexemeKind, position: number, forms?: WordForms) => void,
   { segment = true }: AnalyseOptions = {},
 ): number {
   let position = 0;
   let words = 0;
   let characters = 0;
   visitWords(text, {
-    word({ term, parts }) {
+    word(forms) {
+      const { term, parts } = forms;
       if (!term) return;
       position += 1;
       words += 1;
-      visit(term, 'word', position);
+      visit(term, 'word', position, forms);
       for (let i = 0; i < parts.length; i++) visit(parts[i] ?? '', 'part', position);
     },
     run(run) {

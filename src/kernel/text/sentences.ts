@@ -22,16 +22,9 @@ const MAX_SENTENCE = 2_000;
 const LATIN_MARK = 1;
 const CJK_MARK = 2;
 const CLOSER = 3;
-const SIGNS = new Map<number, number>([
-  ...[...'.!?…'].map((sign) => [sign.charCodeAt(0), LATIN_MARK] as const),
-  ...[...'。！？｡'].map((sign) => [sign.charCodeAt(0), CJK_MARK] as const),
-  ...[...'"\'’”」』）)]】》〉»}'].map((sign) => [sign.charCodeAt(0), CLOSER] as const),
-]);
-/** Most characters are letters, digits and ideographs: they need no look-up. */
-const signOf = (code: number): number => {
-  if ((code >= 0x30 && code <= 0x39) || (code >= 0x41 && code <= 0x5a) || (code >= 0x61 && code <= 0x7a)) return 0;
-  return code >= 0x3041 && code <= 0xff00 ? 0 : (SIGNS.get(code) ?? 0);
-};
+const SIGNS = signTable({ '.!?…': LATIN_MARK, '。！？｡': CJK_MARK, '"\'’”」』）)]】》〉»}': CLOSER });
+/** Nothing (0) for what is no sign; a table, because every character of a text is asked about. */
+const signOf = (code: number): number => SIGNS[code] ?? 0;
 const isMark = (code: number): boolean => {
   const sign = signOf(code);
   return sign === LATIN_MARK || sign === CJK_MARK;
@@ -47,6 +40,12 @@ const MAY_END = new Set('al inc ltd co corp bros jr sr dept univ'.split(' '));
 /** A heading, list item, quotation, table row or rule: the line stands for itself. */
 const OWN_LINE =
   /^[ \t]*(?:#{1,6}\s|[-*+\u2022\u25cf\u25aa\u2013]\s|\d{1,3}(?:[.)]\s|\u3001)|[(\uff08]?[a-z\d\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d\u5341]{1,3}[)\uff09\u3001]|>\s|\||={3,}|-{3,})/u;
+
+function signTable(signs: Readonly<Record<string, number>>): Uint8Array {
+  const table = new Uint8Array(0x10000);
+  for (const [those, sign] of Object.entries(signs)) for (const one of those) table[one.charCodeAt(0)] = sign;
+  return table;
+}
 
 export function sentences(text: string): Sentence[] {
   const found: Sentence[] = [];

@@ -8,8 +8,11 @@
 /** Hundredths of a token, for each UTF-16 code unit. */
 const COST = buildTable();
 
-/** In hundredths of a token. Additive: the cost of a text is the sum of the costs of its parts. */
-export function tokenCost(text: string, start = 0, end = text.length): number {
+/**
+ * In hundredths of a token. Additive: the cost of a text is the sum of the costs of its parts. (No defaults: where they are
+ * used the loop takes seven times as long.)
+ */
+export function tokenCost(text: string, start: number, end: number): number {
   let sum = 0;
   for (let i = start; i < end; i++) sum += COST[text.charCodeAt(i)] ?? 100;
   return sum;
@@ -22,7 +25,7 @@ export function unitCost(code: number): number {
 
 /** Estimated tokens of a text: one pass, no allocation. */
 export function estimateTokens(text: string): number {
-  return Math.ceil(tokenCost(text) / 100);
+  return Math.ceil(tokenCost(text, 0, text.length) / 100);
 }
 
 function buildTable(): Uint8Array {

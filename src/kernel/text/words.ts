@@ -17,6 +17,9 @@ export interface WordForms {
   readonly term: string;
   readonly stop: boolean;
   readonly parts: readonly string[];
+  /** Whoever counts the words of a text notes here which text met it last, and where it counts it there. */
+  text: number;
+  place: number;
 }
 
 export interface WordVisitor {
@@ -48,11 +51,21 @@ const TOKEN = new RegExp(
 /** Calls the visitor for every word and run of the text, in order. */
 export function visitWords(text: string, visitor: WordVisitor): void {
   const whole = compatible(text);
-  for (let at = 0; at < whole.length; ) {
-    const end = asciiWordEnd(whole, at);
-    if (end === at) at += 1;
-    else if (end !== undefined) {
-      visitor.word(formsAt(whole, at, end));
+  const length = whole.length;
+  for (let at = 0; at < length; ) {
+    // Most text is words of ASCII letters with ASCII around them, and the expression takes ten times as long over them as
+    // this: where a word ends, and the place at which its forms are remembered, in one pass.
+    let end = at;
+    let hash = 0;
+    let next = whole.charCodeAt(end);
+    while (next < 0x80 && ASCII_WORD[next] === 1) {
+      hash = (Math.imul(hash, 31) + next) | 0;
+      end += 1;
+      next = end < length ? whole.charCodeAt(end) : 0;
+    }
+    if (end === at && next < 0x80) at += 1;
+    else if (end > at && endsWord(whole, at, next)) {
+      visitor.word(formsAt(whole, at, end, hash));
       at = end;
     } else {
       TOKEN.lastIndex = at;
@@ -64,29 +77,18 @@ export function visitWords(text: string, visitor: WordVisitor): void {
   }
 }
 
-/**
- * Most text is words of ASCII letters with ASCII around them, and the expression takes ten times as long over them as
- * this. `at` itself where no token starts there, undefined where only the expression can tell.
- */
-function asciiWordEnd(text: string, at: number): number | undefined {
-  const first = text.charCodeAt(at);
-  if (first >= 0x80) return undefined;
-  if (!isAsciiWord(first)) return at;
-  let end = at + 1;
-  let next = text.charCodeAt(end);
-  while (isAsciiWord(next)) {
-    end += 1;
-    next = text.charCodeAt(end);
-  }
+/** What a word of ASCII letters, digits and underscores is made of. */
+const ASCII_WORD = Uint8Array.from({ length: 0x80 }, (_, code) => (/\w/.test(String.fromCharCode(code)) ? 1 : 0));
+
+/** Whether an ASCII word that begins at `at` ends before `next`; else only the expression can tell. */
+function endsWord(text: string, at: number, next: number): boolean {
   // A number with a point, an elided form, C++ and C#, or a letter of another alphabet.
   const goesOn = next >= 0x80 || next === 0x27 || next === 0x2e || next === 0x2c || next === 0x2b || next === 0x23;
-  if (!goesOn) return end;
+  if (!goesOn) return true;
+  const first = text.charCodeAt(at);
   const isNumber = first >= 0x30 && first <= 0x39;
-  return (next === 0x2e || next === 0x2c) && !isNumber ? end : undefined;
+  return (next === 0x2e || next === 0x2c) && !isNumber;
 }
-
-const isAsciiWord = (code: number): boolean =>
-  (code >= 0x61 && code <= 0x7a) || (code >= 0x41 && code <= 0x5a) || (code >= 0x30 && code <= 0x39) || code === 0x5f;
 
 function visitMatch(match: RegExpExecArray, visitor: WordVisitor): void {
   const [whole, cjk, hangul, spaceless, number, codeName, word] = match;
@@ -115,7 +117,13 @@ function visitRun(run: string, script: 'cjk' | 'hangul' | 'spaceless', visitor: 
   }
 }
 
-const plain = (term: string): WordForms => ({ term: truncate(term, MAX_WORD), stop: false, parts: [] });
+const plain = (term: string): WordForms => ({
+  term: truncate(term, MAX_WORD),
+  stop: false,
+  parts: [],
+  text: 0,
+  place: 0,
+});
 
 const THOUSANDS = /^\d{1,3}(?:,\d{3})+(?:\.\d+)?$/;
 const DECIMAL_OR_VERSION = /^\d+(?:\.\d+)+$/;
@@ -144,11 +152,9 @@ const PLACES = 1 << 15;
 const MOST_PLACED = 24;
 const placed: ({ readonly word: string; readonly forms: WordForms } | undefined)[] = new Array(PLACES).fill(undefined);
 
-/** `formsOf` a part of a text: most words were met before, and then no string is made of them. */
-function formsAt(text: string, from: number, to: number): WordForms {
+/** `formsOf` a part of a text: most words were met before, and then no string is made of them. `hash` is its characters'. */
+function formsAt(text: string, from: number, to: number, hash: number): WordForms {
   if (to - from > MOST_PLACED) return formsOf(text.slice(from, to));
-  let hash = 0;
-  for (let at = from; at < to; at++) hash = (Math.imul(hash, 31) + text.charCodeAt(at)) | 0;
   const place = (hash ^ (hash >>> 15)) & (PLACES - 1);
   const known = placed[place];
   if (known && isAt(known.word, text, from, to)) return known.forms;
@@ -174,7 +180,8 @@ function computeForms(word: string): WordForms {
   const parts = new Set(partsOf(bare).map((part) => stemmed(foldCase(part))));
   const term = truncate(stemmed(folded), MAX_WORD);
   parts.delete(term);
-  return { term, stop: isStopWord(foldCase(word.replace(APOSTROPHE, ''))) || isStopWord(folded), parts: [...parts] };
+  const stop = isStopWord(foldCase(word.replace(APOSTROPHE, ''))) || isStopWord(folded);
+  return { term, stop, parts: [...parts], text: 0, place: 0 };
 }
 
 /** Between lower and upper case, before the last capital of an acronym, between letters and digits. */
