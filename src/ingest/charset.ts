@@ -39,9 +39,11 @@ export function detectCharset(bytes: Uint8Array, complete: boolean): Charset | u
   if (isUtf8(bytes, complete)) return hasIso2022Escape(bytes) ? 'iso-2022-jp' : 'utf-8';
   const sample = sampleOf(bytes);
   if (isBrokenUtf8(sample)) return 'utf-8';
-  const best = MULTI_BYTE.map((reading) => ({ charset: reading.charset, score: scoreOf(reading, sample) })).reduce(
-    (a, b) => (b.score > a.score ? b : a),
-  );
+  const ends = complete && sample.byteOffset + sample.length === bytes.byteOffset + bytes.length;
+  const best = MULTI_BYTE.map((reading) => ({
+    charset: reading.charset,
+    score: scoreOf(reading, sample, ends),
+  })).reduce((a, b) => (b.score > a.score ? b : a));
   if (best.score >= PLAUSIBLE) return best.charset;
   return singleByte(sample) ?? (best.score > 0 ? best.charset : undefined);
 }
@@ -96,7 +98,7 @@ export function isUtf8(bytes: Uint8Array, complete: boolean): boolean {
 function isBrokenUtf8(sample: Uint8Array): boolean {
   const foreign = decode(sample, 'utf-8').match(/[^\p{ASCII}]/gu) ?? [];
   const bad = foreign.filter((char) => char === '\ufffd').length;
-  return foreign.length - bad >= 10 && bad * 20 <= foreign.length;
+  return foreign.length - bad >= 5 && bad * 8 <= foreign.length;
 }
 
 function hasIso2022Escape(bytes: Uint8Array): boolean {
@@ -211,7 +213,7 @@ const MULTI_BYTE: readonly Reading[] = [
 ];
 
 /** Mean score of the non-ASCII characters; −1 for a reading that has too many errors to be one. */
-function scoreOf({ charset, score }: Reading, sample: Uint8Array): number {
+function scoreOf({ charset, score }: Reading, sample: Uint8Array, ends: boolean): number {
   const text = decode(sample, charset);
   let sum = 0;
   let count = 0;
@@ -229,8 +231,8 @@ function scoreOf({ charset, score }: Reading, sample: Uint8Array): number {
     if (code === 0xfffd) broken += 1;
     else sum += score(char, code);
   }
-  // The sample may end inside a character.
-  if (last === '\ufffd') broken -= 1;
+  // The sample may end inside a character; a text does not.
+  if (last === '\ufffd' && !ends) broken -= 1;
   if (count === 0 || broken > count / 100) return -1;
   return sum / count;
 }
@@ -241,9 +243,16 @@ function singleByte(sample: Uint8Array): Charset | undefined {
   const guessed = analyse(sample)
     .filter(({ name }) => /^(iso-8859|windows-125|koi8)/i.test(name))
     .map(({ name }) => knownCharset(name));
-  return [...guessed, 'windows-1252', 'windows-1250'].find(
-    (charset) => charset !== undefined && readsAsWords(decode(sample, charset)),
-  );
+  const known = guessed.find((charset) => charset !== undefined && readsAsWords(decode(sample, charset)));
+  if (known) return known;
+  if (isRussian(decode(sample, 'windows-1251'))) return 'windows-1251';
+  return ['windows-1252', 'windows-1250'].find((charset) => readsAsWords(decode(sample, charset)));
+}
+
+/** A word or two, too few for statistics as well: letters of Russian alone, capital at most at the beginning. */
+function isRussian(text: string): boolean {
+  const words = text.match(/[^\p{ASCII}]+/gu) ?? [];
+  return words.length > 0 && words.every((word) => /^[А-ЯЁ]?[а-яё]+$/.test(word));
 }
 
 /** A word or two with accents, too few for statistics: Western letters in mostly unaccented words. */

@@ -21,7 +21,7 @@ export function htmlToMarkdown(root: Element): string {
 
 /** Parts of a page that hold nothing to read. */
 export const NOT_TEXT =
-  'script, style, noscript, template, svg, canvas, iframe, object, embed, audio, video, select, button, head > title, [hidden]';
+  'script, style, noscript, template, svg, canvas, iframe, object, embed, audio, video, select, button, head > title, [hidden], .katex-html';
 
 function createTurndown(): TurndownService {
   const turndown = new TurndownService({
@@ -35,6 +35,11 @@ function createTurndown(): TurndownService {
   turndown.addRule('words', {
     filter: ['a', 'em', 'i', 'strong', 'b', 'u', 'mark', 'sub', 'sup'],
     replacement: (content) => content,
+  });
+  // As it is written for people, where it says so; its parts alone would run into one another.
+  turndown.addRule('formula', {
+    filter: ['math' as 'main'],
+    replacement: (content, node) => formulaOf(node) || content,
   });
   turndown.addRule('picture', { filter: ['img'], replacement: (_, node) => attributeOf(node, 'alt') });
   turndown.addRule('heading', {
@@ -60,7 +65,7 @@ function createTurndown(): TurndownService {
   turndown.addRule('code', {
     filter: 'pre',
     replacement(_, node) {
-      const code = (node.textContent ?? '').replace(/\n+$/, '');
+      const code = codeOf(node as Element).replace(/\n+$/, '');
       if (!code.trim()) return '';
       const longest = (code.match(/`+/g) ?? []).reduce((most, run) => Math.max(most, run.length), 2);
       const fence = '`'.repeat(longest + 1);
@@ -117,6 +122,15 @@ function attributeOf(node: TurndownService.Node, name: string): string {
   return ((node as Element).getAttribute(name) ?? '').replace(/\s+/g, ' ').trim();
 }
 
+/** Lines of code, which some pages make of elements instead of newlines. */
+function codeOf(pre: Element): string {
+  for (const rest of pre.querySelectorAll('br')) rest.replaceWith('\n');
+  for (const line of pre.querySelectorAll('div, p, li, tr')) {
+    if (!line.textContent?.endsWith('\n')) line.append('\n');
+  }
+  return pre.textContent ?? '';
+}
+
 function spanOf(cell: TurndownService.Node, name: 'colspan' | 'rowspan'): number {
   return Number.parseInt(attributeOf(cell, name), 10) || 1;
 }
@@ -124,6 +138,13 @@ function spanOf(cell: TurndownService.Node, name: 'colspan' | 'rowspan'): number
 function numberOf(item: TurndownService.Node, list: ParentNode | null): number {
   const first = Number((list as Element | null)?.getAttribute('start') ?? 1) || 1;
   return first + Math.max(0, [...(list?.children ?? [])].indexOf(item as Element));
+}
+
+function formulaOf(math: TurndownService.Node): string {
+  const written = (math as Element).querySelector(
+    'annotation[encoding="application/x-tex"], annotation[encoding="TeX"]',
+  );
+  return written?.textContent?.trim() || attributeOf(math, 'alttext');
 }
 
 function languageOf(pre: TurndownService.Node): string {

@@ -12,9 +12,12 @@ const MAX_RECORD_CHARS = 4 * 1024 * 1024;
 
 export const extractCsv: StreamedExtractor = async ({ path }, output) => {
   const pieces = decodeFile(path);
-  const head = await firstOf(pieces);
+  const first = await firstOf(pieces);
+  // A word to Excel, which is no row.
+  const [named = '', said] = /^sep=([,;|\t])\r?\n/i.exec(first) ?? [];
+  const head = first.slice(named.length);
   const parser = parse({
-    delimiter: delimiterOf(head),
+    delimiter: said ?? delimiterOf(head),
     relax_quotes: true,
     relax_column_count: true,
     skip_empty_lines: false,

@@ -5,6 +5,7 @@
 import { parseHTML } from 'linkedom';
 import mammoth from 'mammoth';
 import { cleanText } from '../clean-text.ts';
+import { equationText } from '../equation-text.ts';
 import { ExtractError } from '../extract-error.ts';
 import type { HeldExtractor } from '../extract-file.ts';
 import { htmlToMarkdown } from '../html-to-markdown.ts';
@@ -19,6 +20,9 @@ const STYLES = [
   ...[1, 2, 3, 4, 5, 6].map((level) => `p[style-name='标题 ${level}'] => h${level}:fresh`),
   "p[style-name='Subtitle'] => p:fresh",
   'comment-reference => sup',
+  ...['Source Code', 'HTML Preformatted', 'Preformatted Text', 'Code'].map(
+    (name) => `p[style-name='${name}'] => pre:separator('\\n')`,
+  ),
 ];
 
 export const extractDocx: HeldExtractor = async ({ path }) => {
@@ -26,7 +30,8 @@ export const extractDocx: HeldExtractor = async ({ path }) => {
   const xml = new TextDecoder();
   for (const [name, bytes] of parts) {
     const text = xml.decode(bytes);
-    if (text.includes('<m:oMath')) parts.set(name, new TextEncoder().encode(withEquationsAsText(text)));
+    const readable = withReadings(withFieldResults(withEquationsAsText(text)));
+    if (readable !== text) parts.set(name, new TextEncoder().encode(readable));
   }
   const html = await toHtml(storedZip(parts));
   const text = cleanText(htmlToMarkdown(parseHTML(`<!DOCTYPE html><html><body>${html}</body></html>`).document.body));
@@ -55,38 +60,53 @@ async function toHtml(file: Buffer): Promise<string> {
   }
 }
 
-/** mammoth skips equations; each becomes a run of text: `x=(-b)/2a`, fractions and exponents marked. */
+/** mammoth skips equations; each becomes a run of text. */
 function withEquationsAsText(xml: string): string {
+  if (!xml.includes('<m:oMath')) return xml;
+  const texts = replaceElements(
+    xml,
+    'm:oMath',
+    (equation) => `<w:r><w:t xml:space="preserve">${equationText(equation)}</w:t></w:r>`,
+  );
+  return texts.replace(/<\/?m:oMathPara(?:\s[^<>]*)?>/g, '');
+}
+
+/** It skips simple fields as well (numbers of figures, cross-references): what they last showed is text like any other. */
+function withFieldResults(xml: string): string {
+  return xml.includes('<w:fldSimple') ? xml.replace(/<\/?w:fldSimple(?:\s[^<>]*)?>/g, '') : xml;
+}
+
+/** And words that say how they are read: the reading stands behind them, as it does where print has no room above. */
+function withReadings(xml: string): string {
+  if (!xml.includes('<w:ruby')) return xml;
+  return replaceElements(xml, 'w:ruby', (ruby) => {
+    const at = ruby.indexOf('<w:rubyBase');
+    const [reading, base] = [textsOf(ruby.slice(0, Math.max(0, at))), textsOf(ruby.slice(at))];
+    return `<w:t xml:space="preserve">${base}${reading && `(${reading})`}</w:t>`;
+  });
+}
+
+const textsOf = (xml: string) => Array.from(xml.matchAll(/<w:t(?:\s[^<>]*)?>([^<]*)</g), ([, text]) => text).join('');
+
+/** Elements of a name, of which none is within another. Step by step: a pattern would look for missing ends for ever. */
+function replaceElements(xml: string, name: string, replacement: (element: string) => string): string {
   const pieces: string[] = [];
+  const close = `</${name}>`;
   let at = 0;
-  for (let start = nextEquation(xml, 0); start >= 0; start = nextEquation(xml, at)) {
-    const end = xml.indexOf('</m:oMath>', start);
+  for (let start = nextElement(xml, name, 0); start >= 0; start = nextElement(xml, name, at)) {
+    const end = xml.indexOf(close, start);
     if (end < 0) break;
-    pieces.push(
-      xml.slice(at, start),
-      `<w:r><w:t xml:space="preserve">${equationText(xml.slice(start, end))}</w:t></w:r>`,
-    );
-    at = end + '</m:oMath>'.length;
+    pieces.push(xml.slice(at, start), replacement(xml.slice(start, end)));
+    at = end + close.length;
   }
   pieces.push(xml.slice(at));
-  return pieces.join('').replace(/<\/?m:oMathPara(?:\s[^<>]*)?>/g, '');
+  return pieces.join('');
 }
 
-function nextEquation(xml: string, from: number): number {
-  const plain = xml.indexOf('<m:oMath>', from);
-  const attributed = xml.indexOf('<m:oMath ', from);
+function nextElement(xml: string, name: string, from: number): number {
+  const plain = xml.indexOf(`<${name}>`, from);
+  const attributed = xml.indexOf(`<${name} `, from);
   return plain < 0 || attributed < 0 ? Math.max(plain, attributed) : Math.min(plain, attributed);
-}
-
-function equationText(xml: string): string {
-  const marks: Readonly<Record<string, string>> = { den: '/', sup: '^', sub: '_' };
-  let text = '';
-  for (const [, run, part, sign] of xml.matchAll(
-    /<m:t(?:\s[^<>]*)?>([^<]*)<|<m:(den|sup|sub)>|<m:chr m:val="([^"<]*)"/g,
-  )) {
-    text += run ?? sign ?? marks[part ?? ''] ?? '';
-  }
-  return text;
 }
 
 function titleOf(core: string): string | null {

@@ -26,15 +26,14 @@ function htmlDocument(html: string): ExtractedDocument {
   const whole = parseHtml(html);
   const depth = depthOf(whole.documentElement);
   const documentTitle = tidy(whole.querySelector('title')?.textContent);
-  for (const node of whole.querySelectorAll(NOT_TEXT)) node.remove();
-  const body = whole.querySelector('body') ?? whole.documentElement;
+  const body = contentOf(whole) ?? whole.documentElement;
   const visible = lengthOf(body?.textContent);
 
   const readable = depth <= MAX_ARTICLE_DEPTH && whole.querySelectorAll('*').length <= MAX_ELEMENTS;
   const article = readable ? mainContent(html) : null;
   const enough = article && article.length >= MIN_CHARS && article.length >= visible * MIN_SHARE;
   const title = (enough ? article.title : null) || documentTitle || null;
-  const source = enough ? parseHtml(article.html).querySelector('body') : body;
+  const source = enough ? contentOf(parseHtml(article.html)) : body;
   if (!source) throw new ExtractError('empty', 'The page has no text.');
   const markdown = cleanText(htmlToMarkdown(source));
   // The page's own heading is often outside of what was taken.
@@ -42,10 +41,16 @@ function htmlDocument(html: string): ExtractedDocument {
   return { text, title, pages: [], headings: markdownHeadings(text) };
 }
 
+/** The body without what holds nothing to read. */
+function contentOf(page: Document): Element | null {
+  for (const node of page.querySelectorAll(NOT_TEXT)) node.remove();
+  return page.querySelector('body');
+}
+
 /** `null` where no main content can be told. */
 function mainContent(html: string): { html: string; title: string; length: number } | null {
   // Of its own: Readability takes the tree apart.
-  const article = new Readability(parseHtml(html)).parse();
+  const article = new Readability(parseHtml(html), { keepClasses: true }).parse();
   if (!article?.content) return null;
   return { html: article.content, title: tidy(article.title), length: lengthOf(article.textContent) };
 }

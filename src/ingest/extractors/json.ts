@@ -47,7 +47,13 @@ export function createFormatter({ lines = false }: { lines?: boolean } = {}): { 
   let lineLength = 0;
   /** One for each open container: a list whose items so far are all short and flat, else something of lines. */
   const open: ('flat' | 'list' | 'object')[] = [];
-  let pending = '';
+  /** What the next value or name begins with: `line` after a comment that goes to the end of its own. */
+  let pending: '' | 'break' | 'space' | 'line' = '';
+  /** A word or string was last, and blanks came after it: two of them with nothing between are no JSON, and stay apart. */
+  let afterWord = false;
+  let blank = false;
+  /** `/` may begin a comment, which programs take though the standard has none; no strings begin in one. */
+  let remark: '' | 'begun' | 'line' | 'block' | 'block*' = '';
 
   const indent = () => `\n${'  '.repeat(Math.min(open.length, MAX_INDENT))}`;
 
@@ -57,8 +63,9 @@ export function createFormatter({ lines = false }: { lines?: boolean } = {}): { 
       pendingEscape = char;
       return '';
     }
-    if (char === '"') inString = false;
-    return flushHigh() + char;
+    // A line ends whatever its record left open.
+    if (char === '"' || (lines && char === '\n')) inString = false;
+    return flushHigh() + (inString || char === '"' ? char : outside(char));
   }
 
   function escaped(char: string): string {
@@ -107,26 +114,65 @@ export function createFormatter({ lines = false }: { lines?: boolean } = {}): { 
 
   function lead(): string {
     const wanted = pending;
+    const apart = blank && afterWord;
     pending = '';
-    if (wanted === 'break') return indent();
-    if (wanted === 'space') return ' ';
-    return '';
+    blank = false;
+    if (wanted === 'break' || wanted === 'line') return indent();
+    return wanted === 'space' || apart ? ' ' : '';
+  }
+
+  function inRemark(char: string): string {
+    if (remark === 'begun') {
+      remark = char === '/' ? 'line' : char === '*' ? 'block' : '';
+      const apart = blank && open.length > 0;
+      const before = lead() || (apart ? ' ' : '');
+      afterWord = true;
+      return remark === '' ? `${before}/${outside(char)}` : `${before}/${char}`;
+    }
+    if (char === '\n' && (lines || remark === 'line')) {
+      remark = '';
+      if (lines) return outside(char);
+      pending = 'line';
+      return '';
+    }
+    if (remark === 'line') return char;
+    const ends = remark === 'block*' && char === '/';
+    remark = ends ? '' : char === '*' ? 'block*' : 'block';
+    blank = ends;
+    return char;
   }
 
   function outside(char: string): string {
+    if (remark !== '') return inRemark(char);
     if (char === '\n' && lines) {
       open.length = 0;
       pending = '';
+      afterWord = false;
       return char;
     }
     // Blanks and control characters; no others stand between values.
-    if (char <= ' ' || char === '\ufeff') return '';
+    if (char <= ' ' || char === '\ufeff') {
+      blank = true;
+      return '';
+    }
+    if (char === '/') {
+      remark = 'begun';
+      return '';
+    }
+    const text = sign(char);
+    afterWord = !'{}[],:'.includes(char);
+    blank = false;
+    return text;
+  }
+
+  function sign(char: string): string {
     if (char === '{' || char === '[') return start(char);
     if (char === '}' || char === ']') {
       const kind = open.pop();
       const empty = kind === 'object' && pending === 'break';
+      const flat = kind === 'flat' && pending !== 'line';
       pending = '';
-      return (kind === 'flat' || empty || lines || kind === undefined ? '' : indent()) + char;
+      return (flat || empty || lines || kind === undefined ? '' : indent()) + char;
     }
     if (char === ',') {
       const flat = open.at(-1) === 'flat' && lineLength < LIST_LINE;
@@ -148,7 +194,7 @@ export function createFormatter({ lines = false }: { lines?: boolean } = {}): { 
       // By UTF-16 unit, since what matters is ASCII; runs of a string that need no look are copied at once.
       for (let at = 0; at < piece.length; at++) {
         if (inString && pendingEscape === '' && high === '') {
-          const end = nextMark(piece, at);
+          const end = nextMark(piece, at, lines);
           out += piece.slice(at, end);
           lineLength += end - at;
           at = end;
@@ -164,11 +210,11 @@ export function createFormatter({ lines = false }: { lines?: boolean } = {}): { 
   };
 }
 
-/** The next quote or backslash. */
-function nextMark(text: string, from: number): number {
+/** The next quote or backslash, or newline where that means something. */
+function nextMark(text: string, from: number, lines: boolean): number {
   for (let at = from; at < text.length; at++) {
     const code = text.charCodeAt(at);
-    if (code === 0x22 || code === 0x5c) return at;
+    if (code === 0x22 || code === 0x5c || (lines && code === 0x0a)) return at;
   }
   return text.length;
 }

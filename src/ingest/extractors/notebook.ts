@@ -5,9 +5,10 @@ import { cleanText } from '../clean-text.ts';
 import { decodeFile } from '../decode-stream.ts';
 import { ExtractError } from '../extract-error.ts';
 import type { HeldExtractor } from '../extract-file.ts';
+import { markdownOfHtml } from '../html-tree.ts';
 import { markdownHeadings } from '../markdown-headings.ts';
 
-const Lines = Type.Union([Type.String(), Type.Array(Type.String())]);
+const Lines = Type.Union([Type.String(), Type.Array(Type.String()), Type.Null()]);
 const Output = Type.Object({
   text: Type.Optional(Lines),
   data: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
@@ -19,7 +20,8 @@ const Cell = Type.Object({
   source: Type.Optional(Lines),
   // Its name before version 4.
   input: Type.Optional(Lines),
-  outputs: Type.Optional(Type.Array(Output)),
+  level: Type.Optional(Type.Number()),
+  outputs: Type.Optional(Type.Union([Type.Array(Output), Type.Null()])),
 });
 const Notebook = Type.Object({
   cells: Type.Optional(Type.Array(Cell)),
@@ -60,17 +62,31 @@ function parse(source: string): Static<typeof Notebook> {
   return notebook;
 }
 
-function blocksOf({ cell_type: kind, source, input, outputs = [] }: Static<typeof Cell>, language: string): string[] {
+function blocksOf({ cell_type: kind, source, input, level, outputs }: Static<typeof Cell>, language: string): string[] {
   const text = joined(source ?? input);
-  if (kind === 'code') return [fenced(text, language), ...outputs.map((output) => fenced(printed(output), ''))];
+  if (kind === 'code') return [fenced(text, language), ...(outputs ?? []).map(printed)];
+  // A kind of cell before version 4.
+  if (kind === 'heading')
+    return [`${'#'.repeat(Math.max(1, Math.min(6, level ?? 1)))} ${text.replace(/\s+/g, ' ').trim()}`];
   return [text];
 }
 
-function printed({ text, data, ename, evalue }: Static<typeof Output>): string {
-  if (ename !== undefined) return `${ename}: ${evalue ?? ''}`;
-  const plain = data?.['text/plain'];
-  const shown = text ?? (Value.Check(Lines, plain) ? plain : '');
-  return joined(shown).slice(0, MAX_OUTPUT_CHARS);
+/** What stands for an output that is shown otherwise. */
+const STAND_IN = /^<[\w.]+ object(?: at 0x[0-9a-f]+)?>$/;
+const MAX_HTML_CHARS = 500_000;
+
+/** Its words in the form that is nearest to text. */
+function printed({ text, data = {}, ename, evalue }: Static<typeof Output>): string {
+  if (ename !== undefined) return fenced(`${ename}: ${evalue ?? ''}`, '');
+  const of = (type: string) => {
+    const said = data[type];
+    return Value.Check(Lines, said) ? joined(said) : '';
+  };
+  const plain = joined(text) || of('text/plain');
+  if (plain.trim() !== '' && !STAND_IN.test(plain.trim())) return fenced(plain.slice(0, MAX_OUTPUT_CHARS), '');
+  const html = of('text/html');
+  const read = of('text/markdown') || (html.length <= MAX_HTML_CHARS ? markdownOfHtml(html) : '') || of('text/latex');
+  return read.slice(0, MAX_OUTPUT_CHARS);
 }
 
 const joined = (lines: Static<typeof Lines> | undefined) => (Array.isArray(lines) ? lines.join('') : (lines ?? ''));

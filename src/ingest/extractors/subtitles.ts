@@ -44,14 +44,16 @@ function cuesOf(lines: readonly string[]): Cue[] {
       if (/^\d+$/.test(lines[i]?.trim() ?? '') && TIMES.test(next)) break;
       said.push(lines[i] ?? '');
     }
-    const joined = said.join(' ');
-    const speaker = /<v(?:\.[\w.]+)?\s+([^>]{1,100})>/.exec(joined)?.[1]?.trim() ?? '';
-    const text = joined
-      .replace(/<\/?[a-z][^<>]{0,200}>|<\d[\d:.]*>|\{\\an?\d+\}/gi, '')
-      .replace(/&(amp|lt|gt|nbsp);/g, (_, name: string) => ({ amp: '&', lt: '<', gt: '>' })[name] ?? ' ')
-      .replace(/\s+/g, ' ')
-      .trim();
-    if (text) cues.push({ start: seconds(times, 1), end: seconds(times, 5), speaker, text });
+    const [from, to] = [seconds(times, 1), seconds(times, 5)];
+    for (const voice of said.join(' ').split(/(?=<v[\s.])/)) {
+      const speaker = /^<v(?:\.[\w.]+)?\s+([^>]{1,100})>/.exec(voice)?.[1]?.trim() ?? '';
+      const text = voice
+        .replace(/<\/?[a-z][^<>]{0,200}>|<\d[\d:.]*>|\{\\an?\d+\}/gi, '')
+        .replace(/&(amp|lt|gt|nbsp);/g, (_, name: string) => ({ amp: '&', lt: '<', gt: '>' })[name] ?? ' ')
+        .replace(/\s+/g, ' ')
+        .trim();
+      if (text) cues.push({ start: from, end: to, speaker, text });
+    }
   }
   return cues;
 }

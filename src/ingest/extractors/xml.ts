@@ -9,6 +9,7 @@ import type { StreamedExtractor } from '../extract-file.ts';
 import { markdownOfHtml } from '../html-tree.ts';
 import { createHeadingScanner } from '../markdown-headings.ts';
 import type { TextOutput } from '../text-output.ts';
+import { createReferenceReader } from '../xml-references.ts';
 
 const MAX_DEPTH = 500;
 /** What may be held of a document: an element's text, or an attribute. */
@@ -22,9 +23,12 @@ export const extractXml: StreamedExtractor = async ({ path }, output) => {
   const state: State = { path: [], title: null, writer: undefined };
   const parser = createParser(state, output);
   const declared = (head: string) => /^\s*<\?xml[^>]{0,200}encoding\s*=\s*["']([\w:.-]+)/i.exec(head)?.[1];
-  for await (const piece of decodeFile(path, { declared })) {
-    for (let at = 0; at < piece.length; at += 64 * 1024) parser.write(piece.slice(at, at + 64 * 1024));
-  }
+  const references = createReferenceReader();
+  const parse = (text: string) => {
+    for (let at = 0; at < text.length; at += 64 * 1024) parser.write(text.slice(at, at + 64 * 1024));
+  };
+  for await (const piece of decodeFile(path, { declared })) parse(references.push(piece));
+  parse(references.end());
   parser.close();
   state.writer?.end();
   output.end();

@@ -1,6 +1,7 @@
 /** What real programs write and plain readers lose: each file with the text that must come of it, through its type and its extractor. */
 import { describe, expect, test } from 'bun:test';
 import * as XLSX from '@e965/xlsx';
+import { doc } from '../../support/documents-cfb.ts';
 import { encodeAs } from '../../support/documents-encodings.ts';
 import { outcomeOf, readNamed } from '../../support/documents-extract.ts';
 import { openDocument } from '../../support/documents-office.ts';
@@ -207,7 +208,140 @@ const CODE: readonly Case[] = [
   },
 ];
 
-for (const [kind, cases] of Object.entries({ code: CODE, tables: TABLES, PDFs: PDFS, mails: MAILS })) {
+const word = (inner: string) => `<w:p>${inner}</w:p>`;
+const run = (text: string) => `<w:r><w:t xml:space="preserve">${text}</w:t></w:r>`;
+const math = (inner: string) => word(`<m:oMath>${inner}</m:oMath>`);
+const m = (text: string) => `<m:r><m:t>${text}</m:t></m:r>`;
+
+const OFFICE: readonly Case[] = [
+  {
+    title: 'what a field of a Word document last showed, and how a word is read',
+    filename: 'a.docx',
+    content: () =>
+      docx(
+        word(`${run('Figure ')}<w:fldSimple w:instr="SEQ">${run('7')}</w:fldSimple>${run(': Sales')}`) +
+          word(
+            `<w:r><w:ruby><w:rubyPr/><w:rt>${run('かんじ')}</w:rt><w:rubyBase>${run('漢字')}</w:rubyBase></w:ruby></w:r>`,
+          ),
+      ),
+    text: 'Figure 7: Sales\n\n漢字(かんじ)',
+  },
+  {
+    title: 'equations with brackets, sums and roots',
+    filename: 'a.docx',
+    content: () =>
+      docx(
+        math(
+          `<m:nary><m:naryPr><m:chr m:val="∑"/></m:naryPr><m:sub>${m('i=1')}</m:sub><m:sup>${m('n')}</m:sup><m:e>${m('i')}</m:e></m:nary>${m('=')}<m:f><m:num>${m('n')}<m:d><m:e>${m('n+1')}</m:e></m:d></m:num><m:den>${m('2')}</m:den></m:f>`,
+        ) +
+          math(
+            `${m('x=')}<m:f><m:num>${m('-b')}<m:rad><m:deg/><m:e><m:sSup><m:e>${m('b')}</m:e><m:sup>${m('2')}</m:sup></m:sSup>${m('-4ac')}</m:e></m:rad></m:num><m:den>${m('2a')}</m:den></m:f>`,
+          ) +
+          math(
+            `<m:d><m:dPr><m:begChr m:val="["/><m:endChr m:val="]"/></m:dPr><m:e>${m('0')}</m:e><m:e>${m('1')}</m:e></m:d>`,
+          ),
+      ),
+    text: '∑_(i=1)^n i=(n(n+1))/2\n\nx=(-b√(b^2-4ac))/(2a)\n\n[0,1]',
+  },
+  {
+    title: 'hyphens and quotation marks of an old Word document',
+    filename: 'a.doc',
+    content: () => doc('co\x1eop\x1ferate “as is” — yes'),
+    text: 'co‑operate “as is” — yes',
+  },
+  {
+    title: 'blanks and hyphens of rich text at which no line ends',
+    filename: 'a.rtf',
+    content: () => '{\\rtf1\\ansi a\\~b co\\_op\\-erate C:\\\\~x\\par}',
+    text: 'a b co‑operate C:\\~x',
+  },
+];
+
+const notebook = (cells: readonly object[], nbformat = 4) => JSON.stringify({ nbformat, metadata: {}, cells });
+
+const TEXTS: readonly Case[] = [
+  {
+    title: 'colours of a terminal in a log',
+    filename: 'a.log',
+    content: () => '10:00 \x1b[1;31mERROR\x1b[0m \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ [31m stays\n',
+    text: '10:00 ERROR link [31m stays\n',
+  },
+  {
+    title: 'outputs of a notebook that are shown as pages, and cells without any',
+    filename: 'a.ipynb',
+    content: () =>
+      notebook([
+        { cell_type: 'heading', level: 2, source: 'Old heading' },
+        { cell_type: 'code', source: null, outputs: null },
+        {
+          cell_type: 'code',
+          source: 'show()',
+          outputs: [
+            { data: { 'text/plain': '<IPython.core.display.HTML object>', 'text/html': '<p>Shown <b>so</b></p>' } },
+            { data: { 'text/markdown': '**bold**', 'text/plain': ['<IPython.core.display.Markdown object>'] } },
+            { data: { 'text/plain': '   a\n0  1', 'text/html': '<table></table>' } },
+            { ename: 'E', evalue: '\x1b[31mred\x1b[0m' },
+          ],
+        },
+      ]),
+    text: '## Old heading\n\n```\nshow()\n```\n\nShown so\n\n**bold**\n\n```\n   a\n0  1\n```\n\n```\nE: red\n```',
+  },
+  {
+    title: 'comments in settings, whose words stay apart',
+    filename: 'a.json',
+    content: () => '{\n  // it\'s "first"\n  "a": 1, /* two */ "b": [1, // one\n 2],\n  "c": {}\n  // last\n}\n',
+    text: '{\n  // it\'s "first"\n  "a": 1,\n  /* two */ "b": [1, // one\n    2],\n  "c": {} // last\n}',
+  },
+  {
+    title: 'lines among records that are none',
+    filename: 'a.ndjson',
+    content: () => '{"a":1}\nnot json at all "never closed\n{"b":"x\\ny"}\n',
+    text: '{"a": 1}\nnot json at all "never closed\n{"b": "x y"}\n',
+  },
+  {
+    title: 'ampersands and names of HTML in a feed',
+    filename: 'a.xml',
+    content: () =>
+      '<?xml version="1.0"?><rss><channel><title>AT&T&nbsp;news</title><item><title>caf&eacute; &custom; &#65;</title><description><![CDATA[<p>R&amp;D</p>]]></description></item></channel></rss>',
+    text: '# AT&T news\n\n## café &custom; A\n\nR&D\n\n',
+  },
+  {
+    title: 'code of a page whose lines are elements, and the formula that people wrote',
+    filename: 'a.html',
+    content: () =>
+      '<body><pre>one<br>two<div>three</div>four</pre><p>So <span class="katex"><span class="katex-mathml"><math><semantics><mrow><mi>E</mi></mrow><annotation encoding="application/x-tex">E=m</annotation></semantics></math></span><span class="katex-html" aria-hidden="true">E=m</span></span> and <math alttext="a/b"><mfrac><mi>a</mi><mi>b</mi></mfrac></math>.</p></body>',
+    text: '```\none\ntwothree\nfour\n```\n\nSo E=m and a/b.',
+  },
+  {
+    title: 'a word to Excel',
+    filename: 'a.csv',
+    content: () => 'sep=;\r\na;b\r\n1;2\r\n',
+    text: 'a | b\na: 1 | b: 2\n\n',
+  },
+  {
+    title: 'two who speak at once',
+    filename: 'a.vtt',
+    content: () => 'WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann>Hello\n<v.loud Bo>Good <i>day</i>\n',
+    text: '[00:00:01] Ann: Hello\n\n[00:00:01] Bo: Good day',
+  },
+  {
+    title: 'one bad byte in a short text',
+    filename: 'a.txt',
+    content: () =>
+      Buffer.concat([Buffer.from('Größe und Länge: schön, süß, müde, für'), Buffer.of(0xff), Buffer.from(' alle')]),
+    text: 'Größe und Länge: schön, süß, müde, für\ufffd alle',
+  },
+  { title: 'a word of Russian', filename: 'a.txt', content: () => encodeAs('windows-1251', 'Отчёт'), text: 'Отчёт' },
+];
+
+for (const [kind, cases] of Object.entries({
+  office: OFFICE,
+  texts: TEXTS,
+  code: CODE,
+  tables: TABLES,
+  PDFs: PDFS,
+  mails: MAILS,
+})) {
   describe(kind, () => {
     for (const { title, filename, content, text: expected, has = [], lacks = [] } of cases) {
       test(title, async () => {
