@@ -18,8 +18,8 @@ export async function putInvitation(sql: Sql, invitation: NewInvitation): Promis
   const [row] = await sql<{ id: string }[]>`
     insert into invitations (id, email, role, token_hash, created_at, expires_at)
     values (${id}, ${email}, ${role}, ${tokenHash}, ${createdAt}, ${expiresAt})
-    on conflict (tenant_id, lower(email)) do update set role = excluded.role, token_hash = excluded.token_hash,
-      invited_by = excluded.invited_by, created_at = excluded.created_at, expires_at = excluded.expires_at
+    on conflict (tenant_id, lower(email)) do update set role = ${role}, token_hash = ${tokenHash},
+      invited_by = current_setting('app.user_id')::uuid, created_at = ${createdAt}, expires_at = ${expiresAt}
     returning id`;
   if (!row) throw new Error('an insert returned no row');
   return row;
