@@ -6,6 +6,7 @@
  */
 import type { AnswerPart, AnswerRequest, ChatProvider, Passage } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
+import { CITATION_FORM } from '../kernel/text/citation-form.ts';
 import { detectLanguage } from '../kernel/text/language.ts';
 import { analyse } from '../kernel/text/lexemes.ts';
 import { stripInvisible } from '../kernel/text/normalise.ts';
@@ -172,12 +173,14 @@ function coverageOf({ terms, above, before }: Candidate, worth: ReadonlyMap<stri
 
 const termsOf = (text: string): ReadonlySet<string> => new Set(analyse(text).lexemes.map(({ term }) => term));
 
+const CITATION = new RegExp(CITATION_FORM, 'gi');
+
 /** One line, without list and table marks; a bracketed number of the document's own would read as a citation. */
 function clean(sentence: string): string {
   const line = sentence
     .replace(/^\s*(?:[-*+•●▪>]|\d{1,3}[.)])\s+/u, '')
     .replace(/\s*\|\s*/g, ' ')
-    .replace(/[[【]\s*(\d{1,3}(?:\s*[-–,，、;]\s*\d{1,3})*)\s*[\]】]/g, '($1)')
+    .replace(CITATION, '($1)')
     .replace(/\s+/g, ' ')
     .trim();
   if (line.length <= MAX_SENTENCE) return line;

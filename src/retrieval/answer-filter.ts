@@ -5,7 +5,7 @@
  * - images and HTML tags are taken out (an image's address could carry away what the model has read); their words stay
  * - links, and bare addresses, stay where the address stands word for word in the passages or the question; of others the
  *   words stay, and a bare address becomes code
- * - citations of passages that do not exist are taken out
+ * - citations of passages that do not exist are taken out, and all others are told as `[1][2]`, however they came
  *
  * Code is left as it is where every common renderer takes it for code: fences that begin and end as CommonMark says, at most
  * three spaces from the left and outside of lists' and quotes' markers, and code spans that end on their line. Whatever else
@@ -14,6 +14,7 @@
  * What may be the beginning of one of these is held back until it is decided; the texts that come out are the answer, and no
  * later step changes it.
  */
+import { CITATION_FORM, numbersOf } from '../kernel/text/citation-form.ts';
 import { createToldText } from './told-text.ts';
 
 export interface AnswerFilterOptions {
@@ -36,7 +37,7 @@ export interface AnswerFilter {
 const MOST_HELD = 2_048;
 const MOST_IN_BRACKETS = 600;
 
-const CITATION = /^[[\u3010]\s*(\d{1,3}(?:\s*[-\u2013,\uff0c\u3001;]\s*\d{1,3})*)\s*[\]\u3011]/;
+const CITATION = new RegExp(`^${CITATION_FORM}`, 'i');
 /** An image or link with its target in round or square brackets, or none. One level of brackets inside its words. */
 const LINK =
   /^(!?)\[((?:[^[\]]|\[[^[\]]*\]){0,600})\](?:\(\s*<?([^)\n]{0,2000}?)>?(?:\s+["'(][^\n]*?["')])?\s*\)|\[([^\]\n]{0,200})\]|(:[ \t]*[^\n]{0,2000}))?/;
@@ -105,11 +106,11 @@ export function createAnswerFilter({ citable, isKnownUrl }: AnswerFilterOptions)
     }
     const first = rest.charAt(0);
     if (first === '`' || first === '~') return code(rest, final);
-    if (first === '!' || first === '[' || first === '\u3010') return bracket(rest, final);
+    if (first === '!' || first === '[' || first === '\u3010' || first === '\uff3b') return bracket(rest, final);
     if (first === '<') return tag(rest, final);
     if (first === '&') return entity(rest, final);
     if (/[fhw]/i.test(first)) return address(rest, final);
-    const plain = /^[^`~![\]\u3010<&fhwFHW]+/.exec(rest)?.[0] ?? first;
+    const plain = /^[^`~![\]\u3010\uff3b<&fhwFHW]+/.exec(rest)?.[0] ?? first;
     return { taken: plain.length, told: plain };
   }
 
@@ -182,10 +183,13 @@ export function createAnswerFilter({ citable, isKnownUrl }: AnswerFilterOptions)
       return rest.length === 1 && !final ? HOLD : { taken: 1, told: '!' };
     }
     const citation = CITATION.exec(rest);
-    if (citation?.[1] !== undefined && !/^[(:[]/.test(rest.slice(citation[0].length))) {
-      // What follows tells a citation from a link whose words are a number.
-      if (rest.length === citation[0].length && !final) return HOLD;
-      return { taken: citation[0].length, told: keptCitation(citation[0], citation[1]), cut: true };
+    if (citation?.[1] !== undefined) {
+      // What follows tells a citation from a link whose words are a number; another citation makes none of it.
+      const behind = rest.slice(citation[0].length);
+      if (!final && /^(?:\[[^\]\n]{0,120})?$/.test(behind)) return HOLD;
+      if (!/^[(:[]/.test(behind) || CITATION.test(behind)) {
+        return { taken: citation[0].length, told: keptCitation(citation[1]), cut: true };
+      }
     }
     const link = LINK.exec(rest);
     if (!link) return giveUp(rest, final);
@@ -215,12 +219,11 @@ export function createAnswerFilter({ citable, isKnownUrl }: AnswerFilterOptions)
     return { taken: 1, told: rest.charAt(0) };
   }
 
-  function keptCitation(whole: string, group: string): string {
+  function keptCitation(group: string): string {
     const numbers = numbersOf(group);
     const kept = numbers.filter((number) => citable.has(number));
     dropped += numbers.length - kept.length;
-    if (kept.length === numbers.length) return whole;
-    return kept.length === 0 ? '' : `[${kept.join(', ')}]`;
+    return kept.map((number) => `[${number}]`).join('');
   }
 
   function tag(rest: string, final: boolean): Step {
@@ -303,11 +306,3 @@ const apart = (url: string): string =>
     .replace(/(www)(?=\\?\.)/gi, '$1 ');
 
 const isWeb = (url: string): boolean => /^(?:https?:\/\/|mailto:)/i.test(url.trim());
-
-function numbersOf(group: string): number[] {
-  return group.split(/[,\uff0c\u3001;]/).flatMap((piece) => {
-    const [from = 0, to = from] = piece.split(/[-\u2013]/).map((number) => Number.parseInt(number.trim(), 10));
-    if (to < from || to - from > 20) return [from];
-    return Array.from({ length: to - from + 1 }, (_, index) => from + index);
-  });
-}

@@ -1,5 +1,6 @@
 /** Citations that hold: what an answer cites, and the words of a chunk that stand behind it. */
 import type { TextSpan } from '../contracts/index.ts';
+import { CITATION_FORM, numbersOf } from '../kernel/text/citation-form.ts';
 import { analyse } from '../kernel/text/lexemes.ts';
 import { queryLexemes } from '../kernel/text/query.ts';
 import { type Sentence, sentences } from '../kernel/text/sentences.ts';
@@ -56,10 +57,9 @@ export interface Citation {
 }
 
 const CODE = /```[\s\S]*?(?:```|$)|`[^`\n]*`/g;
-const GROUP = /[[\u3010]\s*(\d{1,3}(?:\s*[-\u2013,\uff0c\u3001;]\s*\d{1,3})*)\s*[\]\u3011]/g;
-const MAX_RANGE = 20;
+const GROUP = new RegExp(CITATION_FORM, 'gi');
 
-/** Citations of an answer in order: `[1]`, `[1][2]`, `[1, 2]`, `[1-3]`, `【1】`; what stands in code is none. */
+/** Citations of an answer in order (`citation-form.ts`); what stands in code is none. */
 export function citations(answer: string): Citation[] {
   const text = answer.replace(CODE, (code) => ' '.repeat(code.length));
   const found: Citation[] = [];
@@ -77,14 +77,6 @@ export function citations(answer: string): Citation[] {
 /** The numbers that an answer cites, each once, in order of first appearance. */
 export function citedNumbers(answer: string): number[] {
   return [...new Set(citations(answer).map(({ n }) => n))];
-}
-
-function numbersOf(group: string): number[] {
-  return group.split(/[,\uff0c\u3001;]/).flatMap((piece) => {
-    const [from = 0, to = from] = piece.split(/[-\u2013]/).map((number) => Number.parseInt(number.trim(), 10));
-    if (to < from || to - from > MAX_RANGE) return [from];
-    return Array.from({ length: to - from + 1 }, (_, index) => from + index);
-  });
 }
 
 function termsIn(text: string, weights: ReadonlyMap<string, number>): Set<string> {

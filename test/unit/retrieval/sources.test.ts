@@ -49,12 +49,25 @@ describe('the sources of an answer', () => {
     const says = (quote: string) => sourcesOf(`It says “${quote}” [1].`, [tariff])[0]?.verified;
     expect(says('The harbour tariff is two coins.')).toBeTrue();
     expect(says('The harbour tariff is nine coins.')).toBeFalse();
+    // Written otherwise, they are the same words.
+    const told = passage(
+      1,
+      chunk('a', 'He said: don’t  pay “two coins” — pay １２, not\nmore. 他说：不要支付两枚硬币。'),
+    );
+    const repeats = (quote: string) => sourcesOf(`It says ${quote} [1].`, [told])[0]?.verified;
+    expect(repeats('“Don\'t pay "two coins" - pay 12, not more”')).toBeTrue();
+    expect(repeats('"don’t pay ‘two coins’ – pay 12"')).toBeFalse();
+    expect(repeats('「不要支付两枚硬币」')).toBeTrue();
+    expect(repeats('「不要支付三枚硬币」')).toBeFalse();
   });
 
   test('of an answer that cites none are those that hold most of a sentence; none where none does', () => {
     expect(sourcesOf('The harbour tariff is two coins.', [tariff, lantern]).map(({ n }) => n)).toEqual([1]);
     expect(sourcesOf('Whales sing in the deep ocean all winter.', [tariff, lantern])).toEqual([]);
     expect(sourcesOf('As [7] says, whales sing.', [tariff])).toEqual([]);
+    // One word that they share is no support.
+    expect(sourcesOf('Two.', [tariff, lantern])).toEqual([]);
+    expect(sourcesOf('\\[six\\]', [tariff, lantern])).toEqual([]);
   });
 
   test('are held against what is stored: what is gone loses its quote, what differs its word', () => {
