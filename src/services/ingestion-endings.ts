@@ -32,9 +32,14 @@ export interface IngestionEndingsOptions {
 }
 
 const RETRY = { baseMs: 1_000, maxMs: 300_000 };
+/**
+ * Codes of PostgreSQL for what is not the document's doing: no disk, no memory, a collision, a lock that others held. Not
+ * those of a statement that took too long: its document may be why.
+ */
+const CROWDED = /^(53\w{3}|40P01|40001|55P03)$/;
 
-/** How a failure is told to people, and whether trying again can help. */
-function classify(error: unknown): Outcome {
+/** How a failure is told to people, and whether trying again can help. `pauseMs`: where nobody says when. */
+function classify(error: unknown, pauseMs: () => number): Outcome {
   if (error instanceof ExtractError) return failed(error.code, error.message);
   if (error instanceof AppError) {
     // What we stand on is away: that is not the document's failure, and says when to come back.
@@ -43,6 +48,9 @@ function classify(error: unknown): Outcome {
     if (error.kind === 'provider_unavailable')
       return retryIn(error.retryAfterMs, 'provider_unavailable', error.message);
   }
+  // As if it were away; but what was bought before it is refused is bought again, so ever more seldom.
+  if (error instanceof Error && 'code' in error && CROWDED.test(String(error.code)))
+    return retryIn(pauseMs(), 'internal', 'The database has no room at the moment.');
   return retryIn(undefined, 'internal', 'Something went wrong on our side.');
 }
 
@@ -76,7 +84,7 @@ export function createIngestionEndings(options: IngestionEndingsOptions) {
       await forgetTextOfDeleted(work);
       return superseded;
     }
-    const outcome = classify(error);
+    const outcome = classify(error, () => backoffMs(work.attempt - 1, { ...RETRY, random: options.random }));
     logger.warn({ err: error, task_id: job.id, attempt: work.attempt }, `ingest attempt failed: ${messageOf(error)}`);
     if (outcome.type === 'retry') return retryOrDie(work, outcome);
     if (outcome.type === 'failed') return finishFailed(work, 'failed', outcome);

@@ -116,6 +116,29 @@ test('a dead letter that many retry at once is tried once more', async () => {
   await expectNothingCounted(installation, person.session.tenant.id);
 }, 120_000);
 
+test.each(['53100', '40P01', '55P03'] as const)(
+  'a database that answers %s spends no attempt of a document',
+  async (code) => {
+    const { sql, sabotage } = installation;
+    await sabotage.begin({ table: 'chunks', atCommit: false, code, share: 1 });
+    const waiting = await accept();
+    await eventually(
+      'an attempt was refused and waits',
+      async () =>
+        (await sql`select 1 from tasks where id = ${waiting.task_id} and attempt > 0 and status = 'queued'`).length ===
+        1,
+      RECOVERY_MS,
+    );
+    await sabotage.end();
+    await sql`update tasks set run_at = now() where id = ${waiting.task_id} and status = 'queued' and handed_out_at is null`;
+    await untilEnded([waiting.task_id]);
+    const [task] = await sql`select status, retry_count from tasks where id = ${waiting.task_id}`;
+    expect({ ...task }).toEqual({ status: 'succeeded', retry_count: 0 });
+    await expectWhole(installation, waiting.document_id, waiting.input);
+  },
+  120_000,
+);
+
 test('200 uploads at once with duplicates among them and Redis away: exactly the limit is accepted, and all of it is done', async () => {
   const { sql, network, workers } = installation;
   const crowd = await register(installation.url);
