@@ -2,6 +2,7 @@
 import type { ChatProvider, EventOf, EventPublisher, HistoryMessage } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
 import type { Clock } from '../kernel/clock.ts';
+import { AppError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { detectLanguage } from '../kernel/text/language.ts';
@@ -155,6 +156,8 @@ export function createAnsweringSteps(options: AnsweringStepsOptions) {
         }
       }
       tell(filter.end());
+      // Committed, it would be an answer that says nothing; nobody has read anything yet.
+      if (textOf(work).trim() === '') throw new AppError('provider_unavailable', 'The model gave no answer.');
       work.sources = work.unsupported
         ? []
         : sourcesOf(

@@ -32,11 +32,11 @@ async function ready(text = TEXT): Promise<{ who: Who; documentId: string }> {
   return { who, documentId: receipt.document_id };
 }
 
-async function ask(who: Who, content: string, conversationId?: string) {
+async function ask(who: Who, content: string, conversationId?: string, outcome: 'done' | 'failed' = 'done') {
   const sent = await rig.as(who, () =>
     rig.chat.send({ content, ...(conversationId !== undefined && { conversationId }) }),
   );
-  expect(await rig.deliver(who, 'chat', sent.turn_id)).toEqual(done);
+  expect((await rig.deliver(who, 'chat', sent.turn_id)).type).toBe(outcome);
   return rig.as(who, () => rig.chat.turn(sent.turn_id));
 }
 
@@ -67,6 +67,15 @@ describe('an answer', () => {
     const turn = await ask(who, 'What is the harbour tariff?');
     expect(turn.text).toBe('The moon is made of cheese .\n\n(No passage of your documents supports this answer.)');
     expect(turn.sources).toEqual([]);
+  });
+
+  test('that is nothing, or nothing but what is taken out, is none', async () => {
+    const { who } = await ready();
+    for (const nothing of [[], [' ', '\n'], ['[9]'], ['<img src=x>']]) {
+      says = async () => nothing;
+      const turn = await ask(who, 'What is the harbour tariff?', undefined, 'failed');
+      expect(turn).toMatchObject({ status: 'failed', error: { code: 'provider_unavailable' } });
+    }
   });
 
   test('is read with the chunks around the best one, and cites the one that holds its claim', async () => {

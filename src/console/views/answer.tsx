@@ -67,6 +67,7 @@ export function Answer({ text, sources, streaming, openSource, onSource }: Answe
           </ol>
         </section>
       )}
+      {!streaming && text !== '' && sources.length === 0 && <p class="muted">{texts.unsupported}</p>}
       {!streaming && text !== '' && <CopyButton text={text} />}
     </>
   );
