@@ -44,7 +44,7 @@ import {
   type RowShape,
   widthOf,
 } from './resident-rows.ts';
-import { toHalfvec, toHalves } from './vectors.ts';
+import { toHalfvec } from './vectors.ts';
 
 export interface ResidentQuestion {
   spaceId: number;
@@ -334,9 +334,9 @@ async function byVectors(kernel: ScanKernel, sides: readonly Side[], question: R
   for (const { rows, allowed } of sides) {
     if (rows.rows === 0) continue;
     const scores = new Float32Array(rows.rows);
-    const query = new Float32Array(widthOf(rows.shape) / 2);
-    query.set(toHalves(vector).subarray(0, query.length));
-    await inTurns(rows, (data, from, count) => kernel.products(data, query, scores.subarray(from, from + count)));
+    const query = kernel.halves(vector);
+    if (!kernel.keptProducts(rows.data, query, scores))
+      await inTurns(rows, (data, from, count) => kernel.products(data, query, scores.subarray(from, from + count)));
     const order = (a: number, b: number) => compareIds(rows, a, rows, b);
     for (const row of highestScored(scores, limit, order, allowed)) best.push({ rows, row, score: scores[row] ?? 0 });
   }
@@ -363,8 +363,9 @@ async function byCodes(
   for (const { rows, allowed } of sides) {
     if (rows.rows === 0) continue;
     const query = new Uint8Array(widthOf(rows.shape));
-    for (const [i, value] of toHalves(vector).entries()) {
-      if (value > 0) query[i >> 3] = (query[i >> 3] ?? 0) | (0x80 >> (i & 7));
+    const halves = kernel.halves(vector);
+    for (let i = 0; i < vector.length; i++) {
+      if ((halves[i] ?? 0) > 0) query[i >> 3] = (query[i >> 3] ?? 0) | (0x80 >> (i & 7));
     }
     const distances = new Uint16Array(rows.rows);
     await inTurns(rows, (data, from, count) => kernel.hamming(data, query, distances.subarray(from, from + count)));

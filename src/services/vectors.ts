@@ -15,27 +15,3 @@ export function toHalfvec(vector: Float32Array): string {
   }
   return `${text}]`;
 }
-
-/** Of a half: the smallest that is normal, and what rounds a float to 11 bits, or to a half's last place below that. */
-const LEAST_NORMAL = 2 ** -14;
-const SPLIT = 2 ** 13 + 1;
-const MAGIC = 0.75;
-
-/**
- * The numbers that the text form comes to as halves: what the database multiplies by. Rounded by arithmetic (Veltkamp's
- * splitting), since this runtime takes forty times as long to read a `Float16Array`.
- */
-export function toHalves(vector: Float32Array): Float32Array {
-  const { fround, round, abs } = Math;
-  const halves = new Float32Array(vector.length);
-  for (let i = 0; i < vector.length; i++) {
-    const value = fround(round((vector[i] ?? 0) * STEPS) / STEPS);
-    if (abs(value) < LEAST_NORMAL) {
-      halves[i] = fround(value + MAGIC) - MAGIC;
-    } else {
-      const split = fround(value * SPLIT);
-      halves[i] = split - fround(split - value);
-    }
-  }
-  return halves;
-}

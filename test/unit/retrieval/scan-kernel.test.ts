@@ -2,6 +2,7 @@ import { expect, test } from 'bun:test';
 import fc from 'fast-check';
 import wabt from 'wabt';
 import { createScanKernel, ROW_UNIT } from '../../../src/retrieval/scan-kernel.ts';
+import { toHalfvec } from '../../../src/services/vectors.ts';
 
 const SOURCE = new URL('../../../src/retrieval/scan-kernel.wat', import.meta.url);
 const BUILT = new URL('../../../src/retrieval/scan-kernel.ts', import.meta.url);
@@ -78,8 +79,43 @@ test('multiplies vectors of halves as they are', () => {
   );
 });
 
+test('keeps the floats of rows that are asked about often, and multiplies them to the same bit, whoever else asks between', () => {
+  const dimensions = 200;
+  // More than there are places for, of any number, one of them too many.
+  const sets = [...Array.from({ length: 20 }, (_, i) => 3 * i), 1_400].map((count, seed) => {
+    const values = Array.from({ length: count * dimensions }, (_, i) => Math.sin(seed + i) * 10 ** -(i % 6));
+    return { count, rows: new Uint8Array(new Float16Array(values).buffer) };
+  });
+  const query = kernel.halves(Float32Array.from({ length: dimensions }, (_, i) => Math.cos(i) / 10));
+  for (let asked = 0; asked < 80; asked++) {
+    const { count, rows } = sets[(asked * asked) % sets.length] ?? { count: 0, rows: new Uint8Array() };
+    const [kept, exact] = [new Float32Array(count), new Float32Array(count)];
+    kernel.products(rows, query, exact);
+    expect(kernel.keptProducts(rows, query, kept)).toBe(count < 1_400);
+    expect(kept).toEqual(count < 1_400 ? exact : new Float32Array(count));
+  }
+});
+
+test('halves are what the database makes of the text form', () => {
+  const value = fc.oneof(
+    fc.float({ min: -1, max: 1, noNaN: true }),
+    fc.float({ min: -Math.fround(0.0002), max: Math.fround(0.0002), noNaN: true }),
+  );
+  fc.assert(
+    fc.property(fc.array(value, { maxLength: 64 }), (values) => {
+      const vector = Float32Array.from(values);
+      const read = [...new Float16Array(JSON.parse(toHalfvec(vector)) as number[])];
+      while (read.length % (ROW_UNIT / 2) > 0) read.push(0);
+      // A text has no negative zero.
+      expect(Array.from(kernel.halves(vector), (half) => half + 0)).toEqual(read.map((half) => half + 0));
+    }),
+    { numRuns: 500 },
+  );
+});
+
 test('refuses rows that are no multiple of its unit, or too long', () => {
   expect(() => kernel.hamming(new Uint8Array(20), new Uint8Array(20), new Uint16Array(1))).toThrow(RangeError);
   expect(() => kernel.products(new Uint8Array(8), new Float32Array(4), new Float32Array(1))).toThrow(RangeError);
+  expect(() => kernel.keptProducts(new Uint8Array(8), new Float32Array(4), new Float32Array(1))).toThrow(RangeError);
   expect(() => kernel.hamming(new Uint8Array(0), new Uint8Array(0), new Uint16Array(0))).toThrow(RangeError);
 });
