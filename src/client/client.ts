@@ -6,18 +6,25 @@ import { hostSocket, type SocketFactory } from './link.ts';
 import { createRealtime, type Realtime } from './realtime.ts';
 import { createSession, memoryTokenStore, type Session, type StoredSession, type TokenStore } from './session.ts';
 import type {
+  ApiKey,
+  ApiKeyRequest,
   ChatAnswer,
   ChatRequest,
   Conversation,
   DocumentChunk,
   DocumentQuery,
+  InviteRequest,
   KnowledgeDocument,
   LoginRequest,
+  Member,
   Message,
+  NewApiKey,
+  NewMember,
   Page,
   PageQuery,
   Profile,
   RegisterRequest,
+  Role,
   SearchAnswer,
   SearchQuery,
   SendRequest,
@@ -79,6 +86,20 @@ export interface Client {
   turns: {
     get(id: string): Promise<Turn>;
     cancel(id: string): Promise<void>;
+  };
+  members: {
+    /** The invitation is in this answer and in no other. */
+    invite(request: InviteRequest): Promise<NewMember>;
+    list(query?: PageQuery): Promise<Page<Member>>;
+    setRole(id: string, role: Role): Promise<Member>;
+    /** A member, an invitation, or oneself. */
+    remove(id: string): Promise<void>;
+  };
+  apiKeys: {
+    /** The key is in this answer and in no other. */
+    create(request: ApiKeyRequest): Promise<NewApiKey>;
+    list(query?: PageQuery): Promise<Page<ApiKey>>;
+    remove(id: string): Promise<void>;
   };
   search(query: SearchQuery): Promise<SearchAnswer>;
   /** One call, the whole answer. */
@@ -162,6 +183,17 @@ export function createClient(options: ClientOptions): Client {
     turns: {
       get: (id) => json('GET', `/turns/${part(id)}`),
       cancel: (id) => none('POST', `/turns/${part(id)}/cancel`),
+    },
+    members: {
+      invite: (request) => json('POST', '/members', { body: request }),
+      list: (query = {}) => json('GET', '/members', { query: { ...query } }),
+      setRole: (id, role) => json('PATCH', `/members/${part(id)}`, { body: { role } }),
+      remove: (id) => none('DELETE', `/members/${part(id)}`),
+    },
+    apiKeys: {
+      create: (request) => json('POST', '/api-keys', { body: request }),
+      list: (query = {}) => json('GET', '/api-keys', { query: { ...query } }),
+      remove: (id) => none('DELETE', `/api-keys/${part(id)}`),
     },
     search: (query) => json('POST', '/search', { body: query }),
     chat: (request) => json('POST', '/chat', { body: request }),

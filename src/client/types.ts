@@ -1,5 +1,6 @@
 /** Bodies of the REST calls: the resources are the contract's own, so what the server checks and this agree by type. */
 import type {
+  ApiKeyResource,
   ChunkResource,
   ConversationResource,
   Degradation,
@@ -7,9 +8,14 @@ import type {
   DocumentStatus,
   FusionMethod,
   IfBusy,
+  KeyScope,
   Me,
+  MemberResource,
   MessageResource,
+  NewApiKey,
+  NewMember,
   Page,
+  Role,
   SearchFilter,
   SearchMode,
   SearchResult,
@@ -24,11 +30,14 @@ import type {
 } from '../contracts/index.ts';
 
 export type { DocumentStatus, IfBusy, Page, Source, TaskStatus, Visibility };
+export type ApiKey = ApiKeyResource;
 export type Conversation = ConversationResource;
 export type DocumentChunk = ChunkResource;
 /** Not `Document`: a browser has one of those already. */
 export type KnowledgeDocument = DocumentResource;
+export type Member = MemberResource;
 export type Message = MessageResource;
+export type { KeyScope, NewApiKey, NewMember, Role };
 export type Profile = Me;
 export type Task = TaskResource;
 /** What register, login and refresh answer. */
@@ -49,6 +58,19 @@ export interface RegisterRequest {
   email: string;
   password: string;
   invite?: string;
+}
+
+export interface InviteRequest {
+  email: string;
+  role: Role;
+}
+
+export interface ApiKeyRequest {
+  name: string;
+  /** Default: `read`, `write` and `chat`. */
+  scopes?: KeyScope[];
+  /** RFC 3339. Default: never. */
+  expires_at?: string | null;
 }
 
 export interface LoginRequest {

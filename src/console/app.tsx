@@ -5,18 +5,19 @@ import type { StoredSession } from '../client/session.ts';
 import { writeLanguage } from './preferences.ts';
 import { type Language, TEXTS } from './texts.ts';
 import { TextsContext } from './views/context.ts';
-import { type DemoLogin, Login } from './views/login.tsx';
+import { type DemoLogin, type InvitationLink, Login } from './views/login.tsx';
 import { Shell } from './views/shell.tsx';
 import { createWorkspace, type Workspace } from './workspace.ts';
 
 interface AppProps {
   client: Client;
   demo: DemoLogin | null;
+  invitation: InvitationLink | null;
   storage: Storage;
   language: Language;
 }
 
-export function App({ client, demo, storage, language: initial }: AppProps) {
+export function App({ client, demo, invitation, storage, language: initial }: AppProps) {
   const [language, setLanguage] = useState(initial);
   const [session, setSession] = useState(() => client.session.current());
   const [left, setLeft] = useState<'not' | 'by choice' | 'by end'>('not');
@@ -59,7 +60,12 @@ export function App({ client, demo, storage, language: initial }: AppProps) {
         />
       ) : (
         <>
-          <Login client={client} demo={demo} notice={left === 'by end' ? texts.sessionEnded : null} />
+          <Login
+            client={client}
+            demo={demo}
+            invitation={invitation}
+            notice={left === 'by end' ? texts.sessionEnded : null}
+          />
           <button
             type="button"
             class="button ghost login-language"

@@ -3,7 +3,7 @@ import { createClient } from '../client/client.ts';
 import { webTokenStore } from '../client/web-token-store.ts';
 import { App } from './app.tsx';
 import { browserStorage, readLanguage } from './preferences.ts';
-import type { DemoLogin } from './views/login.tsx';
+import { type DemoLogin, readInvitation } from './views/login.tsx';
 
 const storage = browserStorage();
 const client = createClient({
@@ -23,9 +23,18 @@ async function readDemo(): Promise<DemoLogin | null> {
 
 const root = document.getElementById('app');
 if (root) {
+  const invitation = readInvitation(location.hash);
+  // The token is in the form now, and stays neither in the address nor in what the browser remembers of it.
+  if (invitation) history.replaceState(null, '', location.pathname);
   const demo = client.session.current() ? null : await readDemo();
   render(
-    <App client={client} demo={demo} storage={storage} language={readLanguage(storage, navigator.languages)} />,
+    <App
+      client={client}
+      demo={demo}
+      invitation={invitation}
+      storage={storage}
+      language={readLanguage(storage, navigator.languages)}
+    />,
     root,
   );
 }

@@ -34,7 +34,14 @@ beforeAll(async () => {
     kind: 'web',
     url: `https://${CANARY}.invalid/`,
   });
+  const invited = await owner.call<{ id: string }>('POST', '/members', {
+    email: `${CANARY}@example.com`,
+    role: 'member',
+  });
+  const key = await owner.call<{ id: string }>('POST', '/api-keys', { name: CANARY });
   ids = {
+    members: invited.body.id,
+    'api-keys': key.body.id,
     sources: source.body.id,
     uploads: upload.headers.get('location')?.split('/').at(-1) ?? '',
     webhooks: webhook.body.id,
@@ -68,6 +75,9 @@ function bodyFor(path: string): Record<string, unknown> {
   if (path.endsWith('/chat')) return { message: `What does ${CANARY} say?`, conversation_id: ids['conversations'] };
   if (path.endsWith('/messages')) return { content: `What does ${CANARY} say?` };
   if (path.endsWith('/sources')) return { kind: 'calendar', file: true };
+  if (path.endsWith('/members')) return { email: 'somebody@example.com', role: 'member' };
+  if (path.includes('/members/')) return { role: 'viewer' };
+  if (path.endsWith('/api-keys')) return { name: 'mine' };
   if (path.endsWith('/webhooks')) return { url: 'https://hooks.example/' };
   return { title: 'mine now' };
 }
@@ -105,6 +115,10 @@ describe('a stranger', () => {
     const still = await owner.call<{ title: string; status: string }>('GET', `/documents/${ids['documents']}`);
     expect(still.body).toMatchObject({ title: CANARY, status: 'ready' });
     expect((await owner.call('GET', `/conversations/${ids['conversations']}`)).status).toBe(200);
+    const members = await owner.call<{ items: { id: string; role: string }[] }>('GET', '/members');
+    expect(members.body.items.map(({ role }) => role)).toEqual(['owner', 'member']);
+    const keys = await owner.call<{ items: { id: string }[] }>('GET', '/api-keys');
+    expect(keys.body.items.map(({ id }) => id)).toEqual([ids['api-keys'] ?? '']);
   }, 60_000);
 
   test('finds nothing by searching or asking', async () => {
@@ -219,8 +233,6 @@ describe('nobody at all', () => {
 
   test('is told 404 with credentials where nothing is built yet', async () => {
     for (const [method, path] of [
-      ['GET', '/members'],
-      ['GET', '/api-keys'],
       ['GET', '/usage'],
       ['GET', '/memory/structured'],
       ['POST', '/privacy/erasure'],

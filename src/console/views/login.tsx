@@ -12,21 +12,38 @@ export interface DemoLogin {
   password: string;
 }
 
+/** What an invitation's link says (`/#/join?tenant=…&email=…&invite=…`); in the fragment, which no server is sent. */
+export interface InvitationLink {
+  tenant: string;
+  email: string;
+  invite: string;
+}
+
+/** Null for an address that is no invitation. */
+export function readInvitation(hash: string): InvitationLink | null {
+  if (!hash.startsWith('#/join?')) return null;
+  const said = new URLSearchParams(hash.slice('#/join?'.length));
+  const [tenant, email, invite] = ['tenant', 'email', 'invite'].map((name) => said.get(name) ?? '');
+  return tenant && email && invite ? { tenant, email, invite } : null;
+}
+
 interface LoginProps {
   client: Client;
   demo: DemoLogin | null;
+  /** Fills the form. */
+  invitation: InvitationLink | null;
   /** Why somebody who was in is here again. */
   notice: string | null;
 }
 
-export function Login({ client, demo, notice }: LoginProps) {
+export function Login({ client, demo, invitation, notice }: LoginProps) {
   const texts = useTexts();
-  const [mode, setMode] = useState<'login' | 'register'>('login');
-  const [email, setEmail] = useState(demo?.email ?? '');
-  const [password, setPassword] = useState(demo?.password ?? '');
-  const [tenant, setTenant] = useState('');
-  const [invite, setInvite] = useState('');
-  const [invited, setInvited] = useState(false);
+  const [mode, setMode] = useState<'login' | 'register'>(invitation ? 'register' : 'login');
+  const [email, setEmail] = useState(invitation?.email ?? demo?.email ?? '');
+  const [password, setPassword] = useState(invitation ? '' : (demo?.password ?? ''));
+  const [tenant, setTenant] = useState(invitation?.tenant ?? '');
+  const [invite, setInvite] = useState(invitation?.invite ?? '');
+  const [invited, setInvited] = useState(invitation !== null);
   const [askTenant, setAskTenant] = useState(false);
   const [busy, setBusy] = useState(false);
   const [failure, setFailure] = useState<string | null>(null);

@@ -5,6 +5,7 @@ import type * as client from '../../../src/client/types.ts';
 import type { LoginBody, RegisterBody } from '../../../src/http/models/auth.ts';
 import type { ChatAnswer, ChatBody, NewMessage } from '../../../src/http/models/chat.ts';
 import type { DocumentListQuery } from '../../../src/http/models/documents.ts';
+import type { ApiKeyBody, InviteBody } from '../../../src/http/models/members.ts';
 import type { SearchAnswer, SearchBody } from '../../../src/http/models/search.ts';
 
 /** Every field of one is a field of the other, of the same type; the server may give defaults to what is left out. */
@@ -16,6 +17,8 @@ type Equals<A, B> = [Same<A, B>, Same<keyof A, keyof B>] extends [true, true] ? 
 const proofs: true[] = [
   true satisfies Equals<client.LoginRequest, Static<typeof LoginBody>>,
   true satisfies Equals<client.RegisterRequest, Static<typeof RegisterBody>>,
+  true satisfies Equals<client.InviteRequest, Static<typeof InviteBody>>,
+  true satisfies Equals<client.ApiKeyRequest, Static<typeof ApiKeyBody>>,
   true satisfies Equals<client.SendRequest, NewMessage>,
   true satisfies Equals<client.ChatRequest, ChatBody>,
   true satisfies Equals<client.ChatAnswer, ChatAnswer>,
