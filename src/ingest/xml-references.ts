@@ -2,29 +2,22 @@
  * Feeds that people write have HTML's names for characters (`&nbsp;`) and ampersands that are just that (`AT&T`), neither
  * of which XML knows. Both become what is meant before a parser sees them; names that nobody knows stay as they were written.
  */
-import { parseHTML } from 'linkedom';
+import { namedCharacter } from './html-entities.ts';
 
 /** No token is longer. */
 const LONGEST = 48;
 const TOKEN = /<!\[CDATA\[|\]\]>|&(?:(#\d{1,7}|#x[\da-f]{1,6})|([a-z][\w.-]{0,40}));|&/gi;
 const OF_XML = new Set(['amp', 'lt', 'gt', 'quot', 'apos']);
-const MAX_KNOWN = 3000;
 
 /** For a document in pieces of any length. */
 export function createReferenceReader(): { push(piece: string): string; end(): string } {
-  const known = new Map<string, string>();
   let held = '';
   /** Where an ampersand is a character like any other. */
   let verbatim = false;
 
   function meant(name: string): string {
-    const said = known.get(name);
-    if (said !== undefined) return said;
-    const text = parseHTML(`<p>&${name};</p>`).document.querySelector('p')?.textContent ?? '';
-    const character =
-      text === '' || text.includes(';') ? `&amp;${name};` : text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
-    if (known.size < MAX_KNOWN) known.set(name, character);
-    return character;
+    const text = namedCharacter(name);
+    return text === undefined ? `&amp;${name};` : text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
   }
 
   const read = (text: string) =>

@@ -4,10 +4,10 @@
  */
 import { Readability } from '@mozilla/readability';
 import type { ExtractedDocument } from '../../contracts/index.ts';
-import { charsetByBom, decode, detectCharset, isUtf8, knownCharset } from '../charset.ts';
 import { cleanText } from '../clean-text.ts';
 import { ExtractError } from '../extract-error.ts';
 import type { HeldExtractor } from '../extract-file.ts';
+import { decodeHtml } from '../html-charset.ts';
 import { htmlToMarkdown, NOT_TEXT } from '../html-to-markdown.ts';
 import { depthOf, parseHtml } from '../html-tree.ts';
 import { markdownHeadings } from '../markdown-headings.ts';
@@ -60,23 +60,3 @@ const tidy = (text: string | null | undefined) =>
     .replace(/\s+/g, ' ')
     .trim();
 const lengthOf = (text: string | null | undefined) => (text ?? '').replace(/\s+/g, ' ').length;
-
-/** A mark wins, then what the page declares, unless its bytes contradict it. */
-function decodeHtml(bytes: Uint8Array): string {
-  const declared = declaredCharset(bytes);
-  const contradicted = declared === 'utf-8' && !isUtf8(bytes, true);
-  const charset = charsetByBom(bytes) ?? (declared && !contradicted ? declared : detectCharset(bytes, true));
-  if (!charset) throw new ExtractError('corrupt', 'The page is in no character encoding that is known here.');
-  return decode(bytes, charset);
-}
-
-/** `<meta charset>` or `<meta http-equiv … content="…; charset=">` in the first 4 KiB, or an XML declaration. */
-function declaredCharset(bytes: Uint8Array): string | undefined {
-  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 4096)).toString('latin1');
-  const label =
-    /<meta[^>]{0,300}?charset\s*=\s*["']?\s*([\w:.-]+)/i.exec(head)?.[1] ??
-    /^\s*<\?xml[^>]{0,200}encoding\s*=\s*["']([\w:.-]+)/i.exec(head)?.[1];
-  const known = label ? knownCharset(label) : undefined;
-  // A declaration that could be read as ASCII is not in UTF-16, whatever it says.
-  return known?.startsWith('utf-16') ? 'utf-8' : known;
-}

@@ -3,6 +3,7 @@ import MsgReader from '@kenjiuno/msgreader';
 import { cleanText } from '../clean-text.ts';
 import { ExtractError } from '../extract-error.ts';
 import type { HeldExtractor } from '../extract-file.ts';
+import { decodeHtml } from '../html-charset.ts';
 import { markdownOfHtml } from '../html-tree.ts';
 import { mailText } from '../mail-text.ts';
 
@@ -37,11 +38,11 @@ export const extractMsg: HeldExtractor = async ({ path }, { addFile }) => {
   });
 };
 
-/** Plain text, else HTML, else the RTF that Outlook keeps. */
+/** Plain text, else HTML. */
 async function bodyOf(message: Fields): Promise<string> {
   if (message.body?.trim()) return cleanText(message.body);
   if (message.bodyHtml?.trim()) return markdownOfHtml(message.bodyHtml);
-  if (message.html) return markdownOfHtml(new TextDecoder().decode(message.html));
+  if (message.html) return markdownOfHtml(decodeHtml(message.html));
   return '';
 }
 

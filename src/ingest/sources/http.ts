@@ -39,11 +39,16 @@ export interface SourceHttpOptions {
   reach: Reach;
   /** Until the answer begins, and the longest pause within it. */
   timeoutMs?: number;
+  /** Waiting for the sender in all, before its pace counts. */
+  patienceMs?: number;
   /** Certificates that are trusted beside the system's. */
   ca?: string;
 }
 
 const TIMEOUT_MS = 20_000;
+/** Whoever sends a byte now and then holds a sync as well as one who sends nothing. */
+const PATIENCE_MS = 120_000;
+const MIN_BYTES_PER_SECOND = 4 * 1024;
 const MOST_REDIRECTS = 5;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
@@ -63,7 +68,12 @@ function decoded(response: IncomingMessage): Readable {
   return response.pipe(decoder);
 }
 
-export function createSourceHttp({ reach, timeoutMs = TIMEOUT_MS, ca }: SourceHttpOptions): SourceHttp {
+export function createSourceHttp({
+  reach,
+  timeoutMs = TIMEOUT_MS,
+  patienceMs = PATIENCE_MS,
+  ca,
+}: SourceHttpOptions): SourceHttp {
   async function send(url: URL, { headers, signal }: HttpRequest): Promise<IncomingMessage> {
     if (url.protocol !== 'https:' && url.protocol !== 'http:') throw new SourceError('Only http and https are called.');
     if (url.username !== '' || url.password !== '') throw new SourceError('The address must not hold credentials.');
@@ -109,12 +119,21 @@ export function createSourceHttp({ reach, timeoutMs = TIMEOUT_MS, ca }: SourceHt
       timer = setTimeout(() => stream.destroy(new SourceError('The answer stopped in the middle.')), timeoutMs);
     };
     let size = 0;
+    let waited = 0;
     try {
+      let since = performance.now();
       watch();
       for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+        // While the chunk is worked on nobody waits for the sender.
+        clearTimeout(timer);
+        waited += performance.now() - since;
         size += chunk.length;
         if (size > maxBytes) throw new SourceError(`It is larger than the ${maxBytes} bytes allowed.`);
+        if (waited > patienceMs && size < (waited / 1_000) * MIN_BYTES_PER_SECOND) {
+          throw new SourceError('The answer comes too slowly.');
+        }
         yield chunk;
+        since = performance.now();
         watch();
       }
     } catch (error) {

@@ -1,4 +1,6 @@
 /** What a page says about itself and others. */
+import { decodeEntities } from '../html-entities.ts';
+
 export interface PageLinks {
   title: string | null;
   /** Absolute, without fragment, http and https alone, each once. */
@@ -10,7 +12,9 @@ export interface PageLinks {
   canonical: string | null;
 }
 
-function absolute(href: string, base: URL): URL | null {
+/** `raw` as it stands in the page: attributes come with their references. */
+function absolute(raw: string, base: URL): URL | null {
+  const href = decodeEntities(raw);
   if (!URL.canParse(href, base)) return null;
   const url = new URL(href, base);
   if (url.protocol !== 'http:' && url.protocol !== 'https:') return null;
@@ -24,15 +28,29 @@ export function readPage(html: string, url: URL): PageLinks {
   const links = new Set<string>();
   let base = url;
   let title = '';
+  let titles = 0;
+  let drawings = 0;
   const rewriter = new HTMLRewriter()
     .on('base[href]', {
       element: (element) => {
         base = absolute(element.getAttribute('href') ?? '', url) ?? base;
       },
     })
-    .on('head > title', {
+    .on('svg', {
+      element: (element) => {
+        drawings += 1;
+        element.onEndTag(() => {
+          drawings -= 1;
+        });
+      },
+    })
+    // Pages may leave out their head's own tags; drawings have titles of their own.
+    .on('title', {
+      element: () => {
+        if (drawings === 0) titles += 1;
+      },
       text: ({ text }) => {
-        title += text;
+        if (titles === 1 && drawings === 0) title += text;
       },
     })
     .on('meta[name]', {
@@ -41,6 +59,13 @@ export function readPage(html: string, url: URL): PageLinks {
         const content = element.getAttribute('content')?.toLowerCase() ?? '';
         if (/\b(noindex|none)\b/.test(content)) page.index = false;
         if (/\b(nofollow|none)\b/.test(content)) page.follow = false;
+      },
+    })
+    .on('meta[http-equiv="refresh" i][content]', {
+      element: (element) => {
+        const target = /^\s*[\d.]+\s*[;,]\s*url\s*=\s*["']?([^"']+)/i.exec(element.getAttribute('content') ?? '')?.[1];
+        const link = target ? absolute(target, base) : null;
+        if (link) links.add(link.href);
       },
     })
     .on('link[rel="canonical"][href]', {
@@ -57,6 +82,6 @@ export function readPage(html: string, url: URL): PageLinks {
     });
   rewriter.transform(html);
   page.links = page.follow ? [...links] : [];
-  page.title = title.replace(/\s+/g, ' ').trim().slice(0, 500) || null;
+  page.title = decodeEntities(title).replace(/\s+/g, ' ').trim().slice(0, 500).toWellFormed() || null;
   return page;
 }

@@ -7,6 +7,8 @@ import { type Static, Type } from '@sinclair/typebox';
 import robotsParser from 'robots-parser';
 import type { SourceContent, SourceItem, SourceProvider, SourceRun, SourceSession } from '../../contracts/index.ts';
 import type { Clock } from '../../kernel/clock.ts';
+import { ExtractError } from '../extract-error.ts';
+import { decodeHtml } from '../html-charset.ts';
 import { bytesOf, conditionOf, type HttpAnswer, refusal, type SourceHttp, USER_AGENT, validatorOf } from './http.ts';
 import { HttpUrl, SmallInteger } from './settings.ts';
 import { readSitemap } from './sitemap.ts';
@@ -55,6 +57,16 @@ function createFrontier(isWanted: (url: URL) => boolean, most: number): Frontier
   };
 }
 
+/** `undefined` where no encoding makes sense of it. */
+function decoded(bytes: Uint8Array, type = ''): string | undefined {
+  try {
+    return decodeHtml(bytes, /;\s*charset\s*=\s*"?([\w:.-]+)/i.exec(type)?.[1]);
+  } catch (error) {
+    if (error instanceof ExtractError) return undefined;
+    throw error;
+  }
+}
+
 function filenameOf(url: URL, isPage: boolean): string {
   const name = decodeURIComponentSafely(url.pathname.split('/').findLast((part) => part !== '') ?? url.hostname);
   return isPage && !/\.x?html?$/i.test(name) ? `${name}.html` : name;
@@ -68,6 +80,13 @@ function decodeURIComponentSafely(text: string): string {
   }
 }
 
+/** Sites move from `http` to `https` and to `www.` by redirects, and stay what they are. */
+function isSameSite(home: URL, url: URL): boolean {
+  if (url.origin === home.origin) return true;
+  const bare = ({ hostname }: URL) => hostname.replace(/^www\./, '');
+  return home.port === '' && url.port === '' && bare(home) === bare(url);
+}
+
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }
@@ -78,11 +97,11 @@ export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Cl
     const { signal } = run;
     const home = new URL(settings.url);
     const robots = await readRobots(home, signal);
-    const isOfSite = (url: URL) => url.origin === home.origin;
     const isWanted = (url: URL) =>
-      isOfSite(url) &&
+      isSameSite(home, url) &&
       url.pathname.startsWith(settings.path_prefix) &&
-      robots.isAllowed(url.href, USER_AGENT) !== false;
+      // Its rules are those of the address that they were read at.
+      robots.isAllowed(new URL(url.pathname + url.search, home).href, USER_AGENT) !== false;
     const delayMs = Math.min(robots.getCrawlDelay(USER_AGENT) ?? 0, MAX_DELAY_SECONDS) * 1_000;
     const frontier = createFrontier(isWanted, settings.max_pages);
     let current = { url: home.href, depth: 0 };
@@ -124,7 +143,7 @@ export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Cl
         },
         signal,
         onRedirect(url) {
-          if (!isWanted(url)) throw new Elsewhere();
+          if (!isWanted(url)) throw new Elsewhere(url);
         },
       });
       return answered(key, answer);
@@ -163,15 +182,17 @@ export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Cl
         };
       }
       const bytes = await bytesOf(answer, Math.min(MAX_PAGE_BYTES, run.maxBytes));
-      const page = readPage(bytes.toString('utf8'), answer.url);
+      const text = decoded(bytes, type);
+      const page = readPage(text ?? bytes.toString('utf8'), answer.url);
       follow(page.links);
       if (page.canonical !== null && page.canonical !== key && isWanted(new URL(page.canonical))) {
         frontier.add(page.canonical, current.depth);
         return 'gone';
       }
-      if (!page.index) return 'gone';
+      if (!page.index || /\b(?:noindex|none)\b/i.test(answer.header('x-robots-tag') ?? '')) return 'gone';
       return {
-        body: once(bytes),
+        // What the page is written in may be known to its server alone: then it is kept as Unicode, with a mark.
+        body: once(text !== undefined && text !== decoded(bytes) ? Buffer.from(`\ufeff${text}`) : bytes),
         filename: filenameOf(answer.url, true),
         ...(page.title !== null && { title: page.title }),
         metadata: { url: key },
@@ -217,7 +238,7 @@ export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Cl
     for (let read = 0; read < MOST_SITEMAPS; read++) {
       const url = waiting.shift();
       if (url === undefined) break;
-      if (!URL.canParse(url) || new URL(url).origin !== home.origin) continue;
+      if (!URL.canParse(url) || !isSameSite(home, new URL(url))) continue;
       try {
         const answer = await http.get({ url, signal });
         if (answer.status !== 200) {
@@ -240,7 +261,7 @@ export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Cl
 
 /** A redirect that leads to where we were not asked to go. */
 class Elsewhere extends SourceError {
-  constructor() {
-    super('It leads to another site, or where robots.txt does not allow us.');
+  constructor(url: URL) {
+    super(`It leads to another site, or where robots.txt does not allow us: ${url.href.slice(0, 300)}`);
   }
 }
