@@ -213,18 +213,23 @@ async function openSession(options: DispatcherOptions) {
     return sweep !== undefined;
   }
 
+  async function takeFrom(partition: number, wanted: number): Promise<void> {
+    const { ready, entries } = await connection.call(() =>
+      group.take(partition, wanted, caps, held.runningIn(partition)),
+    );
+    order.asked(partition, { ready, taken: entries.length, exhausted: entries.length < wanted });
+    accept(partition, entries);
+  }
+
+  /** All partitions whose turn it is are asked at once: while Redis is with one of them, the entries of another are begun. */
   async function take(signal: AbortSignal): Promise<void> {
     while (!signal.aborted && free() > 0) {
-      const partition = order.next();
-      if (partition === undefined) return;
-      const wanted = Math.max(1, Math.floor(free() / order.size));
-      await about(partition, async () => {
-        const { ready, entries } = await connection.call(() =>
-          group.take(partition, wanted, caps, held.runningIn(partition)),
-        );
-        order.asked(partition, { ready, taken: entries.length, exhausted: entries.length < wanted });
-        accept(partition, entries);
-      });
+      const turns = [...order.turns(free())];
+      if (turns.length === 0) return;
+      const asked = await Promise.allSettled(
+        turns.map(([partition, wanted]) => about(partition, () => takeFrom(partition, wanted))),
+      );
+      for (const result of asked) if (result.status === 'rejected') throw result.reason;
     }
   }
 

@@ -10,8 +10,11 @@ export interface PartitionOrder {
   /** There may be work in the partition. */
   hint(partition: number): void;
   hintAll(): void;
-  /** The hinted partition whose turn it is; it is to be asked now. */
-  next(): number | undefined;
+  /**
+   * The hinted partitions whose turn it is, which are to be asked now, and for how many of the slots each: as if asked for
+   * one entry after the other, but all at once. As many tenants are taken to be ready there as were when it was last asked.
+   */
+  turns(slots: number): ReadonlyMap<number, number>;
   /** What came of asking it. Fewer entries than asked for: there is nothing more at the moment. */
   asked(partition: number, result: { ready: number; taken: number; exhausted: boolean }): void;
   /** How many partitions are hinted. */
@@ -20,12 +23,16 @@ export interface PartitionOrder {
 
 export function createPartitionOrder(partitions: number): PartitionOrder {
   const time = new Array<number>(partitions).fill(0);
+  /** Tenants that were ready when it was last asked. */
+  const known = new Array<number>(partitions).fill(0);
   const hinted = new Set<number>();
   /** Hinted since they were last asked: an answer that was on its way meanwhile does not tell of it. */
   const rang = new Set<number>();
   /** Virtual time of what was asked last: who comes back starts here, so that having had no work earns nothing. */
   let now = 0;
   const timeOf = (partition: number) => time[partition] ?? 0;
+  /** Virtual time after so many more entries, of which its ready tenants have one each in turn. */
+  const timeAfter = (partition: number, taken: number, ready: number) => timeOf(partition) + taken / Math.max(1, ready);
 
   function hint(partition: number): void {
     rang.add(partition);
@@ -39,19 +46,27 @@ export function createPartitionOrder(partitions: number): PartitionOrder {
     hintAll() {
       for (let partition = 0; partition < partitions; partition++) hint(partition);
     },
-    next() {
-      let first: number | undefined;
-      for (const partition of hinted) {
-        if (first === undefined || timeOf(partition) < timeOf(first)) first = partition;
+    turns(slots) {
+      const turns = new Map<number, number>();
+      for (let slot = 0; slot < slots; slot++) {
+        let first: number | undefined;
+        let earliest = Number.POSITIVE_INFINITY;
+        for (const partition of hinted) {
+          const at = timeAfter(partition, turns.get(partition) ?? 0, known[partition] ?? 0);
+          if (at < earliest) [first, earliest] = [partition, at];
+        }
+        if (first === undefined) break;
+        turns.set(first, (turns.get(first) ?? 0) + 1);
       }
-      if (first !== undefined) rang.delete(first);
-      return first;
+      for (const partition of turns.keys()) rang.delete(partition);
+      return turns;
     },
     asked(partition, { ready, taken, exhausted }) {
+      known[partition] = ready;
       if (exhausted && !rang.has(partition)) hinted.delete(partition);
       if (taken === 0) return;
       now = Math.max(now, timeOf(partition));
-      time[partition] = timeOf(partition) + taken / Math.max(1, ready);
+      time[partition] = timeAfter(partition, taken, ready);
     },
     get size() {
       return hinted.size;

@@ -168,6 +168,52 @@ describe('ownership', () => {
     expect(await queue.pending(tenant)).toMatchObject([{ consumer: 'b', deliveries: 1 }]);
   });
 
+  test('acknowledges what it alone holds a part of, and tells of each what became of it', async () => {
+    const tenant = uuid();
+    const partition = queue.keys.partitionOf(tenant);
+    const stream = queue.keys.stream('ingest', tenant);
+    await queue.producer.push('ingest', jobsFor(tenant, 5));
+    const a = queue.consumer('a');
+    const { entries } = await a.take(partition, 3, { own: 9, total: 0 }, new Map());
+    const [first, second, third] = entries;
+    if (!first || !second || !third) throw new Error('three entries were pushed');
+    const never = { stream, id: '1-1' };
+    expect(await a.ack(partition, [second, never, first], false)).toEqual([
+      { ownership: 'own', undelivered: 2 },
+      { ownership: 'gone', undelivered: 0 },
+      { ownership: 'own', undelivered: 2 },
+    ]);
+    expect(await a.ack(partition, [second, third], false)).toEqual([
+      { ownership: 'gone', undelivered: 0 },
+      { ownership: 'own', undelivered: 2 },
+    ]);
+    expect(await queue.pending(tenant)).toEqual([]);
+    expect(await queue.admin.xlen(stream)).toBe(2);
+  });
+
+  test('deletes with its acknowledgement an entry whose group was lost, and not one that was given back', async () => {
+    const tenant = uuid();
+    const partition = queue.keys.partitionOf(tenant);
+    const stream = queue.keys.stream('ingest', tenant);
+    await queue.producer.push('ingest', jobsFor(tenant, 3));
+    const a = queue.consumer('a');
+    const { entries } = await a.take(partition, 1, { own: 9, total: 0 }, new Map());
+    await queue.admin.xgroup('DESTROY', stream, 'workers');
+    await queue.admin.xgroup('CREATE', stream, 'workers', entries[0]?.id ?? '');
+    const { entries: more } = await a.take(partition, 2, { own: 9, total: 0 }, new Map());
+    await a.release(partition, more.slice(0, 1), { idleMs: 0, counted: true });
+    const ack = async () => (await a.ack(partition, [...more, ...entries], false)).map(({ ownership }) => ownership);
+    expect(await ack()).toEqual(['foreign', 'own', 'gone']);
+    expect(await queue.pending(tenant)).toMatchObject([{ consumer: 'nobody' }]);
+    await queue.admin.xgroup('DESTROY', stream, 'workers');
+    await queue.admin.xgroup('CREATE', stream, 'workers', more[0]?.id ?? '');
+    await queue.producer.push('ingest', jobsFor(tenant, 1));
+    const { entries: last } = await a.take(partition, 1, { own: 9, total: 0 }, new Map());
+    const both = await a.ack(partition, [...entries, ...last], false);
+    expect(both.map(({ ownership }) => ownership)).toEqual(['own', 'own']);
+    expect(await queue.admin.xlen(stream)).toBe(1);
+  });
+
   test('gives an entry back when its handler rejects; it comes again after the visibility timeout', async () => {
     const tenant = uuid();
     const job = jobFor(tenant);

@@ -42,13 +42,18 @@ local function leaveReady(stream, time)
   redis.call('ZADD', FAIRNESS, score(time), stream)
 end
 
--- Forgets a stream without entries; true if it was one. The group and its consumers go with it.
-local function forgetEmpty(stream)
-  if redis.call('XLEN', stream) > 0 then return false end
+-- Forgets a stream. The group and its consumers go with it.
+local function forget(stream)
   redis.call('DEL', stream)
   redis.call('ZREM', READY, stream)
   redis.call('SREM', ACTIVE, stream)
   if redis.call('SCARD', ACTIVE) == 0 then redis.call('DEL', READY, FAIRNESS) end
+end
+
+-- Forgets a stream without entries; true if it was one.
+local function forgetEmpty(stream)
+  if redis.call('XLEN', stream) > 0 then return false end
+  forget(stream)
   return true
 end
 
@@ -90,25 +95,31 @@ local function notOwn(stream, id)
   return (rows.err or #rows == 0) and 0 or -1
 end
 
--- Goes through entries named in ARGV from an index on, as stream, number of ids, ids…; those of one stream together.
--- `fn(stream, ids, own)` gets the ids that are pending to the consumer. Returns for each entry, in order: 1 where it is,
--- and what `fn` returned on top of that; 0 where it is pending to nobody, -1 where another consumer has it.
+-- Looks at the entries of one stream that ARGV names from `index`, as stream, number of ids, ids…, to `last`. `fn(stream, ids,
+-- own)` gets the ids that are pending to the consumer. Appends for each entry, in order: 1 where it is, and what `fn`
+-- returned on top of that; 0 where it is pending to nobody, -1 where another consumer has it.
+local function eachOwnOf(consumer, index, last, result, fn)
+  local stream = ARGV[index]
+  local own = pendingTo(consumer, stream)
+  local ids, places = {}, {}
+  for i = index + 2, last do
+    result[#result + 1] = 1
+    if own[ARGV[i]] then
+      ids[#ids + 1], places[#places + 1] = ARGV[i], #result
+    else
+      result[#result] = notOwn(stream, ARGV[i])
+    end
+  end
+  local more = #ids > 0 and fn(stream, ids, own) or 0
+  for _, place in ipairs(places) do result[place] = 1 + more end
+end
+
+-- The same for all streams that ARGV names from an index on; returns the result.
 local function eachOwn(consumer, index, fn)
   local result = {}
   while index < #ARGV do
-    local stream, last = ARGV[index], index + 1 + tonumber(ARGV[index + 1])
-    local own = pendingTo(consumer, stream)
-    local ids, places = {}, {}
-    for i = index + 2, last do
-      result[#result + 1] = 1
-      if own[ARGV[i]] then
-        ids[#ids + 1], places[#places + 1] = ARGV[i], #result
-      else
-        result[#result] = notOwn(stream, ARGV[i])
-      end
-    end
-    local more = #ids > 0 and fn(stream, ids, own) or 0
-    for _, place in ipairs(places) do result[place] = 1 + more end
+    local last = index + 1 + tonumber(ARGV[index + 1])
+    eachOwnOf(consumer, index, last, result, fn)
     index = last + 1
   end
   return result

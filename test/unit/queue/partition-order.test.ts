@@ -1,14 +1,17 @@
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { createPartitionOrder } from '../../../src/queue/partition-order.ts';
+import { createPartitionOrder, type PartitionOrder } from '../../../src/queue/partition-order.ts';
+
+/** Whose turn it is where one slot is free. */
+const next = (order: PartitionOrder): number | undefined => [...order.turns(1).keys()][0];
 
 test('asks only partitions that may have work', () => {
   const order = createPartitionOrder(4);
-  expect(order.next()).toBeUndefined();
+  expect(next(order)).toBeUndefined();
   order.hint(2);
-  expect(order.next()).toBe(2);
+  expect(next(order)).toBe(2);
   order.asked(2, { ready: 0, taken: 0, exhausted: true });
-  expect(order.next()).toBeUndefined();
+  expect(next(order)).toBeUndefined();
   order.hintAll();
   expect(order.size).toBe(4);
 });
@@ -16,12 +19,12 @@ test('asks only partitions that may have work', () => {
 test('keeps a partition that was hinted while it was asked, although it had nothing', () => {
   const order = createPartitionOrder(1);
   order.hint(0);
-  expect(order.next()).toBe(0);
+  expect(next(order)).toBe(0);
   order.hint(0);
   order.asked(0, { ready: 0, taken: 0, exhausted: true });
-  expect(order.next()).toBe(0);
+  expect(next(order)).toBe(0);
   order.asked(0, { ready: 0, taken: 0, exhausted: true });
-  expect(order.next()).toBeUndefined();
+  expect(next(order)).toBeUndefined();
 });
 
 test('gives each ready tenant the same, however tenants are spread over partitions', () => {
@@ -31,7 +34,7 @@ test('gives each ready tenant the same, however tenants are spread over partitio
       const taken = tenants.map(() => 0);
       order.hintAll();
       for (let i = 0; i < 2_000; i++) {
-        const partition = order.next() ?? 0;
+        const partition = next(order) ?? 0;
         taken[partition] = (taken[partition] ?? 0) + 1;
         order.asked(partition, { ready: tenants[partition] ?? 1, taken: 1, exhausted: false });
       }
@@ -41,6 +44,37 @@ test('gives each ready tenant the same, however tenants are spread over partitio
   );
 });
 
+test('gives each ready tenant the same where many slots are free at once', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 6 }),
+      fc.integer({ min: 1, max: 50 }),
+      (tenants, slots) => {
+        const order = createPartitionOrder(tenants.length);
+        const taken = tenants.map(() => 0);
+        order.hintAll();
+        for (let i = 0; i < 500; i++) {
+          const turns = order.turns(slots);
+          expect(turns.values().reduce((sum, wanted) => sum + wanted, 0)).toBe(slots);
+          for (const [partition, wanted] of turns) {
+            taken[partition] = (taken[partition] ?? 0) + wanted;
+            order.asked(partition, { ready: tenants[partition] ?? 1, taken: wanted, exhausted: false });
+          }
+        }
+        const shares = taken.map((count, partition) => count / (tenants[partition] ?? 1));
+        // The first time nothing is known of who is ready, which is made up for.
+        expect(Math.max(...shares) - Math.min(...shares)).toBeLessThanOrEqual(2);
+      },
+    ),
+  );
+});
+
+test('asks no partition where no slot is free', () => {
+  const order = createPartitionOrder(2);
+  order.hintAll();
+  expect(order.turns(0).size).toBe(0);
+});
+
 test('a partition that had no work for long does not make up for it', () => {
   const order = createPartitionOrder(2);
   order.hint(0);
@@ -48,7 +82,7 @@ test('a partition that had no work for long does not make up for it', () => {
   order.hint(1);
   const turns: (number | undefined)[] = [];
   for (let i = 0; i < 10; i++) {
-    const partition = order.next();
+    const partition = next(order);
     turns.push(partition);
     order.asked(partition ?? 0, { ready: 1, taken: 1, exhausted: false });
   }
