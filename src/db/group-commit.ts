@@ -15,7 +15,7 @@
 import type { Clock } from '../kernel/clock.ts';
 import { currentScope, runDetached, type Scope } from '../kernel/context.ts';
 import { AppError } from '../kernel/errors.ts';
-import type { Database, SharedTransaction } from './database.ts';
+import type { Database, SharedTransaction, Sql } from './database.ts';
 
 export interface Member<Item> {
   readonly item: Item;
@@ -34,7 +34,7 @@ export interface GroupCommitOptions<Item, Result> {
   patienceMs?: number;
   /** Most items of a batch. */
   most?: number;
-  /** Tenants share no batch: for what writes their content. Default: false. */
+  /** Tenants share no batch, and none waits for another's: for what reads and writes their content. Default: false. */
   apart?: boolean;
 }
 
@@ -44,10 +44,59 @@ export type GroupCommit<Item, Result> = (item: Item) => Promise<Result | undefin
 const PATIENCE_MS = 250;
 const MOST = 64;
 
+/**
+ * The members of each scope in that scope, one scope after the other: what they have in common is done by one statement. The
+ * answers of `run` are in the order of its items, those of all in the order of the members.
+ */
+export async function withinScopes<Item, Result>(
+  shared: SharedTransaction,
+  members: readonly Member<Item>[],
+  run: (sql: Sql, items: readonly Item[]) => Promise<readonly (Result | undefined)[]>,
+): Promise<(Result | undefined)[]> {
+  const results = new Array<Result | undefined>(members.length).fill(undefined);
+  const scopes = Map.groupBy(members.entries(), ([, { scope }]) => `${scope.tenantId} ${scope.userId}`);
+  const answered = [...scopes.values()].map(async (own) => {
+    const [first] = own;
+    if (!first) return;
+    const answers = await shared.within(first[1].scope, (sql) =>
+      run(
+        sql,
+        own.map(([, { item }]) => item),
+      ),
+    );
+    for (const [at, [place]] of own.entries()) results[place] = answers[at];
+  });
+  await Promise.all(answered);
+  return results;
+}
+
 export function createGroupCommit<Item extends { readonly id: string }, Result>(
   options: GroupCommitOptions<Item, Result>,
 ): GroupCommit<Item, Result> {
-  const { database, clock, run, patienceMs = PATIENCE_MS, most = MOST, apart = false } = options;
+  if (!options.apart) return createQueue(options).add;
+  const queues = new Map<string, Queue<Item, Result>>();
+  return async (item) => {
+    const { tenantId } = currentScope();
+    const queue = queues.get(tenantId) ?? createQueue(options);
+    queues.set(tenantId, queue);
+    try {
+      return await queue.add(item);
+    } finally {
+      if (queue.isIdle() && queues.get(tenantId) === queue) queues.delete(tenantId);
+    }
+  };
+}
+
+interface Queue<Item, Result> {
+  readonly add: GroupCommit<Item, Result>;
+  /** Nobody waits for it, and nothing of it is on its way. */
+  isIdle(): boolean;
+}
+
+function createQueue<Item extends { readonly id: string }, Result>(
+  options: GroupCommitOptions<Item, Result>,
+): Queue<Item, Result> {
+  const { database, clock, run, patienceMs = PATIENCE_MS, most = MOST } = options;
   interface Waiting extends Member<Item> {
     resolve(result: Result | undefined | Promise<Result | undefined>): void;
   }
@@ -59,11 +108,9 @@ export function createGroupCommit<Item extends { readonly id: string }, Result>(
   function nextBatch(): Waiting[] {
     const batch = new Map<string, Waiting>();
     const left: Waiting[] = [];
-    const first = waiting[0]?.scope.tenantId;
     for (const member of waiting) {
       const key = keyOf(member);
-      const isOfBatch = !apart || member.scope.tenantId === first;
-      if (isOfBatch && batch.size < most && !batch.has(key)) batch.set(key, member);
+      if (batch.size < most && !batch.has(key)) batch.set(key, member);
       else left.push(member);
     }
     waiting = left;
@@ -99,10 +146,13 @@ export function createGroupCommit<Item extends { readonly id: string }, Result>(
     isLeaving = false;
   }
 
-  return (item) =>
-    new Promise((resolve) => {
-      waiting.push({ item, scope: currentScope(), resolve });
-      // In nobody's scope: who comes first leaves for all.
-      if (!isLeaving) void runDetached(leave);
-    });
+  return {
+    add: (item) =>
+      new Promise((resolve) => {
+        waiting.push({ item, scope: currentScope(), resolve });
+        // In nobody's scope: who comes first leaves for all.
+        if (!isLeaving) void runDetached(leave);
+      }),
+    isIdle: () => !isLeaving && waiting.length === 0,
+  };
 }

@@ -8,8 +8,8 @@ import type { Chunk } from '../contracts/index.ts';
 import { type BinaryRows, createBinaryRows } from '../db/binary-copy.ts';
 import { copyIn } from '../db/copy-in.ts';
 import type { Sql } from '../db/database.ts';
-import { halfvecText } from '../kernel/halfvec.ts';
-import { type TextIndex, tsvectorBytes, tsvectorText } from '../kernel/text/tsvector.ts';
+import { type TextIndex, tsvectorBytes } from '../kernel/text/tsvector.ts';
+import { insertVersions } from './chunks-together.ts';
 
 /** A chunk with its vector, as one batch of a version writes them. */
 export interface IndexedChunk extends Chunk {
@@ -30,13 +30,8 @@ export interface WrittenVersion {
 }
 
 /** Where every batch ends: chunks that are there already (of an attempt cut off after its commit) stay as they are. */
-const insertBatch = (
-  sql: Sql,
-  batch: string,
-  { documentId, version, privateTo, spaceId }: WrittenVersion,
-  made = sql``,
-) => sql`
-  with ${made} new_chunks as (
+const insertBatch = (sql: Sql, batch: string, { documentId, version, privateTo, spaceId }: WrittenVersion) => sql`
+  with new_chunks as (
     insert into chunks (id, document_id, version, ordinal, private_to, text, start_offset, end_offset, page, headings,
       tokens, terms, tsv)
     select id, ${documentId}, ${version}, ordinal, ${privateTo}, text, start_offset, end_offset, page, headings, tokens,
@@ -64,7 +59,7 @@ export async function insertChunks(
   const batch = copies && chunks.length > 0 ? await copyBatch(sql, chunks) : undefined;
   if (!(await hold())) return false;
   if (batch !== undefined) await insertBatch(sql, batch, version);
-  else if (chunks.length > 0) await unnestBatch(sql, version, chunks);
+  else await insertVersions(sql, version.spaceId, [{ ...version, chunks }]);
   return true;
 }
 
@@ -101,24 +96,6 @@ function encodeRow(rows: BinaryRows, chunk: IndexedChunk): void {
   rows.bytes(tsvectorBytes(chunk.index));
   rows.bytes(chunk.contentHash);
   rows.bytes(chunk.embedding);
-}
-
-async function unnestBatch(sql: Sql, version: WrittenVersion, chunks: readonly IndexedChunk[]): Promise<void> {
-  const column = <T>(pick: (chunk: IndexedChunk) => T) => chunks.map(pick);
-  const made = sql`batch as materialized (
-    select id, ordinal, text, start_offset, end_offset, page,
-      array(select jsonb_array_elements_text(headings::jsonb)) as headings, tokens, terms, tsv::tsvector as tsv,
-      decode(content_hash, 'hex') as content_hash, embedding::halfvec as embedding
-    from unnest(
-      ${column((c) => c.id)}::uuid[], ${column((c) => c.ordinal)}::int[], ${column((c) => c.text)}::text[],
-      ${column((c) => c.start)}::int[], ${column((c) => c.end)}::int[], ${column((c) => c.page)}::int[],
-      ${column((c) => JSON.stringify(c.headings))}::text[], ${column((c) => c.tokens)}::int[],
-      ${column((c) => c.index.length)}::real[], ${column((c) => tsvectorText(c.index))}::text[],
-      ${column((c) => Buffer.from(c.contentHash).toString('hex'))}::text[],
-      ${column((c) => halfvecText(c.embedding))}::text[]
-    ) as b(id, ordinal, text, start_offset, end_offset, page, headings, tokens, terms, tsv, content_hash, embedding)
-  ),`;
-  await insertBatch(sql, 'batch', version, made);
 }
 
 /**

@@ -73,26 +73,36 @@ export async function succeedAttempts(
   return members.map(({ item }) => (ended.has(item.id) ? item : undefined));
 }
 
+export interface BegunAttempt extends Pick<Attempt, 'attempt' | 'document_id' | 'document_version'> {
+  /** Of its task. */
+  readonly id: string;
+}
+
 /**
- * In the scope of the attempt, right after it has begun: what it works on. Its document is being processed from now on, and
- * the task's log says so. Undefined where the document is not there for this scope.
+ * In the scope of the attempts, right after they have begun: what they work on. Their documents are being processed from now
+ * on, and the tasks' logs say so. Undefined where a document is not there for this scope.
  */
-export async function openDocument(sql: Sql, id: string, begun: Attempt): Promise<DocumentWork | undefined> {
-  const { document_id, document_version, attempt } = begun;
-  const [row] = await sql<DocumentWork[]>`
-    with opened as (
+export async function openDocuments(sql: Sql, begun: readonly BegunAttempt[]): Promise<(DocumentWork | undefined)[]> {
+  const documents = begun.map(({ document_id }) => document_id);
+  const rows = await sql<(DocumentWork & { task_id: string })[]>`
+    with begun as (
+      select * from unnest(${begun.map(({ id }) => id)}::uuid[], ${begun.map(({ attempt }) => attempt)}::int[],
+        ${documents}::uuid[], ${begun.map(({ document_version }) => document_version)}::int[]
+      ) as a(task_id, attempt, document_id, version)
+    ), opened as (
       update documents set status = case when live_version is not null then status else 'processing' end,
         error_code = null, error_message = null, updated_at = now()
-      where tenant_id = current_setting('app.tenant_id')::uuid and id = ${document_id}
+      where tenant_id = current_setting('app.tenant_id')::uuid and id = any(${documents}::uuid[])
       returning *
     ), logged as (
       insert into task_logs (task_id, attempt, level, message)
-      select ${id}, ${attempt}, 'info', ${`Attempt ${attempt} began.`} from opened
+      select b.task_id, b.attempt, 'info', 'Attempt ' || b.attempt || ' began.' from begun b join opened d on d.id = b.document_id
     )
-    select d.id, coalesce(r.title, d.title) as title, coalesce(r.filename, d.filename) as filename,
+    select b.task_id, d.id, coalesce(r.title, d.title) as title, coalesce(r.filename, d.filename) as filename,
       coalesce(r.media_type, d.media_type) as media_type, d.live_version, d.private_to,
       coalesce(r.original_id, d.original_id, d.id) as original
-    from opened d left join document_revisions r
-      on r.tenant_id = d.tenant_id and r.document_id = d.id and r.version = ${document_version}`;
-  return row;
+    from begun b join opened d on d.id = b.document_id left join document_revisions r
+      on r.tenant_id = d.tenant_id and r.document_id = d.id and r.version = b.version`;
+  const works = new Map(rows.map(({ task_id, ...work }) => [task_id, work]));
+  return begun.map(({ id }) => works.get(id));
 }

@@ -2,7 +2,7 @@ import type { Chunking, TaskLogLine, TaskResource, TaskStatus } from '../contrac
 import type { Sql } from '../db/database.ts';
 import { hasRoom, type QueueLimits } from './admission.ts';
 
-type TaskRow = Omit<TaskResource, 'created_at' | 'started_at' | 'finished_at' | 'error'> & {
+export type TaskRow = Omit<TaskResource, 'created_at' | 'started_at' | 'finished_at' | 'error'> & {
   created_at: Date;
   started_at: Date | null;
   finished_at: Date | null;
@@ -117,6 +117,37 @@ export async function recordProgress(
     returning ${columns(sql)}`;
   return row && toResource(row);
 }
+
+export interface AttemptProgress {
+  /** Of its task. */
+  readonly id: string;
+  readonly attempt: number;
+  readonly update: ProgressUpdate;
+}
+
+/** Records progress of the attempts of one scope that still own their tasks, and holds these: a part of a statement. */
+export function progressed(sql: Sql, attempts: readonly AttemptProgress[]) {
+  const column = <T>(pick: (attempt: AttemptProgress) => T) => attempts.map(pick);
+  return sql<TaskRow[]>`
+    update tasks t set stage = a.stage, progress = a.progress, chunks_done = a.chunks_done, chunks_total = a.chunks_total
+    from unnest(${column(({ id }) => id)}::uuid[], ${column(({ attempt }) => attempt)}::int[],
+      ${column(({ update }) => update.stage)}::text[], ${column(({ update }) => update.progress)}::real[],
+      ${column(({ update }) => update.chunksDone)}::int[], ${column(({ update }) => update.chunksTotal)}::int[]
+    ) as a(task_id, number, stage, progress, chunks_done, chunks_total)
+    where t.tenant_id = current_setting('app.tenant_id')::uuid and t.id = a.task_id and t.attempt = a.number
+      and t.status = 'running'
+    returning ${columns(sql)}`;
+}
+
+/** The rows of `progressed` as tasks, in the order of the attempts; undefined where another one owns the task by now. */
+export function tasksOf(rows: readonly TaskRow[], attempts: readonly AttemptProgress[]): (TaskResource | undefined)[] {
+  const tasks = new Map(rows.map((row) => [row.id, toResource(row)]));
+  return attempts.map(({ id }) => tasks.get(id));
+}
+
+/** As `recordProgress`, of several attempts of one scope. */
+export const recordProgresses = async (sql: Sql, attempts: readonly AttemptProgress[]) =>
+  tasksOf(await progressed(sql, attempts), attempts);
 
 /** Ends a task for this attempt; undefined where another one owns it by now. */
 export async function endTask(

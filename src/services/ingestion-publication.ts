@@ -2,24 +2,27 @@
  * Publication of a version: in one transaction its document shows it, its task ends and its event leaves, beside those of
  * other attempts where they are short. What a small document holds is written by the same transaction.
  */
-import type { BlobStore, Chunker } from '../contracts/index.ts';
+import type { BlobStore, Chunker, TaskResource } from '../contracts/index.ts';
 import type { Database, SharedTransaction, Sql } from '../db/database.ts';
-import { createGroupCommit, type Member } from '../db/group-commit.ts';
+import { createGroupCommit, type Member, withinScopes } from '../db/group-commit.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { currentScope } from '../kernel/context.ts';
 import { messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { done, type Outcome, superseded } from '../kernel/outcome.ts';
+import { away } from '../kernel/turns.ts';
 import { deleteOtherVersions } from '../repositories/chunks.ts';
+import { insertOwnVersions } from '../repositories/chunks-together.ts';
 import { getDocumentWork } from '../repositories/documents.ts';
 import { FIRST_VERSION, publishVersion, type ReplacedVersion } from '../repositories/documents-versions.ts';
 import { appendOutbox } from '../repositories/outbox.ts';
+import { type FirstPublication, publishFirstVersions } from '../repositories/publications.ts';
 import { type OwnAttempt, succeedAttempts } from '../repositories/task-attempts.ts';
 import { appendTaskLog, recordProgress } from '../repositories/tasks.ts';
 import { originalKey, textKey } from '../storage/blob-keys.ts';
 import type { Announcer } from './announcer.ts';
-import type { EmbeddedFiles } from './embedded-files.ts';
+import type { Child, EmbeddedFiles } from './embedded-files.ts';
 import type { IngestionAnnouncements } from './ingestion-announcements.ts';
 import { chunkingOf, namesOf, type Work } from './ingestion-work.ts';
 import { type IngestionWrites, MAX_BATCH, stageOf } from './ingestion-writes.ts';
@@ -44,19 +47,24 @@ export interface IngestionPublicationOptions {
   metrics: Metrics;
 }
 
-/** Publications that share a transaction: each has some statements, and meanwhile none of their leases can be renewed. */
-const MAX_PUBLISHED_TOGETHER = 4;
-/** Chunks of one of them that it writes in that transaction, where there is no COPY: in the embedded database. */
-const MAX_WRITTEN_TOGETHER = 32;
+/** Publications that share a transaction: meanwhile none of their leases can be renewed. */
+const MAX_PUBLISHED_TOGETHER = 8;
+/** Chunks of one of them that are parameters of a statement: more are copied, where the server can. */
+const MAX_WRITTEN_TOGETHER = { copies: 4, embedded: 32 };
 
 interface Publication extends OwnAttempt {
   readonly work: Work;
 }
 
+type Published = { replaced: ReplacedVersion; accepted: Child[]; task: TaskResource | undefined };
+
+const publishedMessage = (chunks: number) => `Published ${chunks} chunks.`;
+
 const pagesOf = ({ structure }: Work) => (structure.pages.length > 0 ? structure.pages.length : null);
 
 export function createIngestionPublication(options: IngestionPublicationOptions) {
   const { database, blobs, spaces, announcer, clock, logger, metrics } = options;
+  const mostWritten = MAX_WRITTEN_TOGETHER[database.copies ? 'copies' : 'embedded'];
   const { announceTask } = options.announcements;
   const { recordStage, announceStage, writeChunks } = options.writes;
 
@@ -97,7 +105,7 @@ export function createIngestionPublication(options: IngestionPublicationOptions)
       pipeline: options.pipeline,
     });
     const accepted = await options.embedded.accept(sql, work.document, work.children);
-    const message = `Published ${chunks} chunks.`;
+    const message = publishedMessage(chunks);
     // Sent together: none of them needs what another one answers.
     await Promise.all([
       number === FIRST_VERSION ? undefined : deleteOtherVersions(sql, id, number),
@@ -107,10 +115,60 @@ export function createIngestionPublication(options: IngestionPublicationOptions)
     return { replaced, accepted, task };
   }
 
+  /** The part of several documents of one scope that replace nothing and bring nothing more, each with its chunks. */
+  async function publishFirst(sql: Sql, publications: readonly Publication[]): Promise<(Published | undefined)[]> {
+    const published = new Map<Publication, Published | undefined>();
+    for (const [spaceId, own] of Map.groupBy(publications, ({ work }) => work.space?.id ?? null)) {
+      const tasks = await insertOwnVersions(sql, spaceId, own.map(versionOf));
+      const replaced = { original: null, versions: [] };
+      for (const [at, task] of tasks.entries())
+        if (own[at]) published.set(own[at], task && { replaced, accepted: [], task });
+    }
+    const works = publications.filter((one) => published.get(one)).map(({ work }) => work);
+    if (works.length > 0) await publishFirstVersions(sql, options.pipeline, works.map(firstPublicationOf));
+    return publications.map((one) => published.get(one));
+  }
+
+  const versionOf = ({ id, attempt, work }: Publication) => ({
+    id,
+    attempt,
+    update: stageOf(work, 'publishing'),
+    documentId: work.document.id,
+    version: work.begun.document_version,
+    privateTo: work.document.private_to,
+    chunks: work.held ?? [],
+  });
+
+  function firstPublicationOf(work: Work): FirstPublication {
+    const { taskId, attempt, plan, begun } = work;
+    const [pages, chunks] = [pagesOf(work), plan.size];
+    return {
+      taskId,
+      attempt,
+      pages,
+      chunks,
+      chunking: chunkingOf(work, options.chunker),
+      wish: begun.chunking,
+      event: { ...namesOf(work), pages, chunks },
+      message: publishedMessage(chunks),
+    };
+  }
+
+  /** It replaces nothing and brings nothing, and what is to be written of it needs no table to be copied to. */
+  const isFirst = ({ work: { begun, children, held } }: Publication) =>
+    begun.document_version === FIRST_VERSION && children.length === 0 && (held?.length ?? 0) <= mostWritten;
+
+  async function publishScope(sql: Sql, publications: readonly Publication[]): Promise<(Published | undefined)[]> {
+    const [first, others] = [publications.filter(isFirst), publications.filter((one) => !isFirst(one))];
+    const published = new Map<Publication, Published | undefined>();
+    const firsts = first.length > 0 ? await publishFirst(sql, first) : [];
+    for (const [place, one] of first.entries()) published.set(one, firsts[place]);
+    for (const one of others) published.set(one, await publishDocument(sql, one));
+    return publications.map((one) => published.get(one));
+  }
+
   async function publishAll(shared: SharedTransaction, members: readonly Member<Publication>[]) {
-    const published = await Promise.all(
-      members.map(({ scope, item }) => shared.within(scope, (sql) => publishDocument(sql, item))),
-    );
+    const published = await withinScopes(shared, members, publishScope);
     const own = members.filter((_, place) => published[place]);
     // Last: every upload of their tenants waits for the counters until we commit.
     if (own.length > 0) await shared.system((sql) => succeedAttempts(sql, own));
@@ -131,9 +189,8 @@ export function createIngestionPublication(options: IngestionPublicationOptions)
    */
   async function publishAmongOthers(publication: Publication) {
     const { plan, children, held } = publication.work;
-    const most = held ? (database.copies ? 0 : MAX_WRITTEN_TOGETHER) : MAX_BATCH;
-    const isShort = plan.size <= most;
-    if (isShort && children.length === 0) return publishTogether(publication);
+    const isShort = plan.size <= (held ? mostWritten : MAX_BATCH);
+    if (isShort && children.length === 0) return away(() => publishTogether(publication));
     const member = { item: publication, scope: currentScope() };
     const [published] = await database.together((shared) => publishAll(shared, [member]), { patient: true });
     return published;

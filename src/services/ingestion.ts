@@ -9,7 +9,6 @@ import type { IngestAttempt } from '../../actors/upload-pipeline.ts';
 import { uploadPipeline } from '../../actors/upload-pipeline.ts';
 import type { BlobStore, Chunker, EmbeddedFile, Extractor, Job } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
-import { createGroupCommit } from '../db/group-commit.ts';
 import { ExtractError } from '../ingest/extract-error.ts';
 import { textPieces } from '../ingest/text-pieces.ts';
 import type { Clock } from '../kernel/clock.ts';
@@ -21,9 +20,7 @@ import { breathe, type Turns } from '../kernel/turns.ts';
 import { renewLease } from '../repositories/attempts.ts';
 import { deleteVersion, writtenChunks } from '../repositories/chunks.ts';
 import { knownEmbeddings } from '../repositories/chunks-write.ts';
-import type { DocumentWork } from '../repositories/documents.ts';
-import { beginAttempts, openDocument } from '../repositories/task-attempts.ts';
-import { type Attempt, appendTaskLog } from '../repositories/tasks.ts';
+import { appendTaskLog } from '../repositories/tasks.ts';
 import { originalKey, textKey } from '../storage/blob-keys.ts';
 import type { Announcer } from './announcer.ts';
 import { createBatchEmbedder } from './batch-embedder.ts';
@@ -33,7 +30,8 @@ import type { EmbeddedFiles } from './embedded-files.ts';
 import { createIngestionAnnouncements } from './ingestion-announcements.ts';
 import { createIngestionEndings } from './ingestion-endings.ts';
 import { createIngestionPublication } from './ingestion-publication.ts';
-import { chunkingOf, keyOf, type Work } from './ingestion-work.ts';
+import { createIngestionTogether } from './ingestion-together.ts';
+import { chunkingOf, keyOf, Superseded, type Work } from './ingestion-work.ts';
 import { createIngestionWrites, MAX_BATCH, STAGE_PROGRESS, stageOf } from './ingestion-writes.ts';
 import { keepLease } from './lease.ts';
 import type { Spaces } from './spaces.ts';
@@ -75,6 +73,8 @@ export function createIngestion(options: IngestionOptions) {
   const { announceProgress, announceEnd } = announcements;
   const writes = createIngestionWrites({ database, announcements });
   const { recordStage, announceStage, writeChunks } = writes;
+  const firstProgress = STAGE_PROGRESS.extracting;
+  const together = createIngestionTogether({ database, clock, leaseMs, firstProgress });
   const { publish, forgetTextOfDeleted } = createIngestionPublication({ ...options, announcements, writes });
 
   function workOf(attempt: IngestAttempt): Work {
@@ -83,25 +83,8 @@ export function createIngestion(options: IngestionOptions) {
     return work;
   }
 
-  /** Attempts that begin at about the same time take their fencing numbers in one transaction. */
-  const beginTogether = createGroupCommit<{ id: string }, { attempt: Attempt; document: DocumentWork }>({
-    database,
-    clock,
-    async run(shared, members) {
-      const how = { leaseMs, progress: STAGE_PROGRESS.extracting };
-      const attempts = await shared.system((sql) => beginAttempts(sql, members, how));
-      return Promise.all(
-        members.map(async ({ scope, item }, place) => {
-          const attempt = attempts[place];
-          const document = attempt && (await shared.within(scope, (sql) => openDocument(sql, item.id, attempt)));
-          return document && { attempt, document };
-        }),
-      );
-    },
-  });
-
   async function begin(taskId: string): Promise<Work | Outcome> {
-    const begun = await beginTogether({ id: taskId });
+    const begun = await together.begin(taskId);
     if (!begun) {
       await announceEnd(taskId);
       return superseded;
@@ -204,16 +187,12 @@ export function createIngestion(options: IngestionOptions) {
 
   /** Whose vectors need not be bought. The first batch records with it that embedding begins, before anything is bought. */
   async function lookUp(work: Work, spaceId: number, keys: readonly string[]) {
-    const isFirst = !work.embeds;
-    const known = await database.tenant(async (sql) => {
-      const recorded = isFirst ? recordStage(sql, work, 'embedding') : undefined;
-      const [found] = await Promise.all([knownEmbeddings(sql, spaceId, keys), recorded]);
-      return found;
-    });
-    if (isFirst) {
-      work.embeds = true;
-      await announceStage(work, 'embedding');
-    }
+    if (work.embeds) return database.tenant((sql) => knownEmbeddings(sql, spaceId, keys));
+    const { taskId: id, attempt } = work;
+    const known = await together.lookUp({ id, attempt, update: stageOf(work, 'embedding'), spaceId, keys });
+    if (!known) throw new Superseded();
+    work.embeds = true;
+    await announceStage(work, 'embedding');
     return known;
   }
 

@@ -260,3 +260,24 @@ test('what is to be apart shares no batch with another tenant, and misses none',
   expect((await beginAll(begin)).map((begun) => begun?.attempt)).toEqual(tasks.map(() => 1));
   expect(tenantsOf).toEqual(Array.from({ length: TENANTS }, () => 1));
 });
+
+test('what is to be apart does not wait for another tenant’s batch that stands still', async () => {
+  const letGo = Promise.withResolvers<void>();
+  const [first] = tasks;
+  const begin = createGroupCommit<{ id: string }, Attempt>({
+    database,
+    clock: systemClock,
+    apart: true,
+    patienceMs: 60_000,
+    run: async (shared, members) => {
+      if (members.some(({ scope }) => scope === first?.scope)) await letGo.promise;
+      return shared.system((sql) => beginAttempts(sql, members, LEASE));
+    },
+  });
+  const results = tasks.map(({ id, scope }) => runAs(scope, () => begin({ id })));
+  const others = await Promise.all(results.filter((_, place) => tasks[place]?.scope !== first?.scope));
+  expect(others.map((begun) => begun?.attempt)).toEqual(others.map(() => 1));
+  expect((await statuses())[0]).toBe('queued');
+  letGo.resolve();
+  expect((await results[0])?.attempt).toBe(1);
+});
