@@ -70,8 +70,8 @@ export interface MembersOptions {
   logger: Logger;
 }
 
-export const INVITATION_DAYS = 7;
-export const MOST_INVITATIONS = 500;
+const INVITATION_DAYS = 7;
+const MOST_INVITATIONS = 500;
 const DAY_MS = 86_400_000;
 
 const notFound = () => new AppError('not_found', 'There is no such member.');
