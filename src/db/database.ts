@@ -43,7 +43,7 @@ export interface Database {
    * What a function of the database answers that enters the ambient scope by itself (`sql/0171_one_message.sql`), given tenant
    * and user before `args`. One statement is a transaction by itself: one message to the server, and one back.
    */
-  call<T>(name: ScopedFunction, args: readonly (string | number | readonly number[])[]): Promise<T>;
+  call<T>(name: ScopedFunction, args: readonly (string | number)[]): Promise<T>;
   /** Runs `fn` in a transaction as `dreamhub_system`: what spans tenants, and what precedes them. */
   system<T>(fn: (sql: Sql) => Promise<T>): Promise<T>;
   /** Runs `fn` in a transaction as `dreamhub_owner`: new partitions and indexes, nothing else. */
@@ -318,9 +318,9 @@ export function createDatabase(options: DatabaseOptions): Database {
   }
 
   /** Nothing is prepared behind a pooler: there the statement goes the way of all others. */
-  async function call<T>(name: ScopedFunction, args: readonly (string | number | readonly number[])[]): Promise<T> {
+  async function call<T>(name: ScopedFunction, args: readonly (string | number)[]): Promise<T> {
     const scope = currentScope();
-    const values = [scope.tenantId, scope.userId, ...args.map((arg) => (typeof arg === 'object' ? [...arg] : arg))];
+    const values = [scope.tenantId, scope.userId, ...args];
     const text = `select ${name}(${values.map((_, i) => `$${i + 1}`).join(', ')}) as answer`;
     const ask = (sql: Pick<Sql, 'unsafe'>) => sql.unsafe<{ answer: T }[]>(text, values, { prepare: !isPooled(pool) });
     if (isPooled(pool)) return answerOf(await transaction(pool, 'dreamhub_tenant', scope, (sql) => ask(sql), {}, true));

@@ -153,7 +153,7 @@ export async function confirmDocuments(
   documents: readonly ListedDocument[],
 ): Promise<number | undefined> {
   const ids = `{${documents.map(({ id }) => id).join(',')}}`;
-  const versions = documents.map(({ version }) => version);
+  const versions = `{${documents.map(({ version }) => version).join(',')}}`;
   const generation = await call<number | null>('confirm_documents', [spaceId, ids, versions]);
   // Who has no corpus has no number.
   return generation ?? (documents.length === 0 ? 0 : undefined);

@@ -117,7 +117,7 @@ test('refuses to ask without a scope or inside a transaction, and says when the 
   const ask = () => database.call('corpus_generation', []);
   expect(await code(ask())).toBe('internal');
   expect(await code(as(() => database.tenant(ask)))).toBe('internal');
-  expect(await code(as(() => database.call('confirm_documents', [1, '{nonsense}', [1]])))).toBe('22P02');
+  expect(await code(as(() => database.call('confirm_documents', [1, '{nonsense}', '{1}'])))).toBe('22P02');
   const gone = createDatabase({ url: 'postgres://nobody@127.0.0.1:1/none', max: 1, embedded: false });
   expect(await code(as(() => gone.call('corpus_generation', [])))).toBe('unavailable');
   await gone.close();
