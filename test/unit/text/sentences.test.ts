@@ -110,6 +110,21 @@ describe('sentences', () => {
   });
 
   test.each([
+    ['It ended. The next began.', 2],
+    ['It went to end. and on.', 1],
+    ['We met Dr. Smith there.', 1],
+    ['Messrs. Smith and Jones came.', 1],
+    ['He left Foo Inc. The rest stayed.', 2],
+    ['He saw J. Smith there.', 1],
+    ['Version x2. Then came more.', 2],
+    ['Il est né. Elle aussi.', 2],
+    ['Read a_fig. Nine is next.', 1],
+    ['See fig.  Nine is next.', 1],
+  ])('%j are %i', (text, count) => {
+    expect(texts(text)).toHaveLength(count);
+  });
+
+  test.each([
     ['stops', '.'],
     ['lines', 'a\n'],
     ['spaces', ' '],
