@@ -75,26 +75,23 @@ export function createGroupCommit<Item extends { readonly id: string }, Result>(
 ): GroupCommit<Item, Result> {
   if (!options.apart) return createQueue(options).add;
   const queues = new Map<string, Queue<Item, Result>>();
-  return async (item) => {
+  return (item) => {
     const { tenantId } = currentScope();
-    const queue = queues.get(tenantId) ?? createQueue(options);
+    // Gone with the last who waits for it: as many are kept as tenants are at work.
+    const queue = queues.get(tenantId) ?? createQueue(options, () => queues.delete(tenantId));
     queues.set(tenantId, queue);
-    try {
-      return await queue.add(item);
-    } finally {
-      if (queue.isIdle() && queues.get(tenantId) === queue) queues.delete(tenantId);
-    }
+    return queue.add(item);
   };
 }
 
 interface Queue<Item, Result> {
   readonly add: GroupCommit<Item, Result>;
-  /** Nobody waits for it, and nothing of it is on its way. */
-  isIdle(): boolean;
 }
 
+/** `onIdle` is called when nobody waits for it any more: whoever comes then may as well make another. */
 function createQueue<Item extends { readonly id: string }, Result>(
   options: GroupCommitOptions<Item, Result>,
+  onIdle: () => void = () => {},
 ): Queue<Item, Result> {
   const { database, clock, run, patienceMs = PATIENCE_MS, most = MOST } = options;
   interface Waiting extends Member<Item> {
@@ -144,6 +141,7 @@ function createQueue<Item extends { readonly id: string }, Result>(
       cancel();
     }
     isLeaving = false;
+    onIdle();
   }
 
   return {
@@ -153,6 +151,5 @@ function createQueue<Item extends { readonly id: string }, Result>(
         // In nobody's scope: who comes first leaves for all.
         if (!isLeaving) void runDetached(leave);
       }),
-    isIdle: () => !isLeaving && waiting.length === 0,
   };
 }
