@@ -363,6 +363,32 @@ describe('a session', () => {
     await stays.close();
   });
 
+  test('of a user who is ended while the credentials are looked at closes as it opens, and a later one stays', async () => {
+    let isEnding = true;
+    const slow = await startSocketNode({
+      url: redis.url,
+      async proving(principal) {
+        if (!isEnding) return;
+        isEnding = false;
+        const heard = Promise.withResolvers<void>();
+        const stop = slow.control.onEnded(({ kind }) => kind === 'user' && heard.resolve());
+        await runAs(scopeOf(principal), () => slow.control.endUser(principal.userId));
+        await heard.promise;
+        stop();
+      },
+    });
+    const principal = principalOf();
+    const token = slow.tokenFor(principal);
+    const socket = dial(slow.base, { authorization: `Bearer ${token}` });
+    const { promise: closed, resolve } = Promise.withResolvers<number>();
+    socket.onclose = ({ code }) => resolve(code);
+    expect(await closed).toBe(4401);
+    const again = await slow.connect(principal);
+    expect(await again.request({ type: 'ping' })).toMatchObject({ type: 'pong' });
+    await again.close();
+    await slow.stop();
+  });
+
   test('hears no topic of admins any more once its token says that it is none', async () => {
     const principal = principalOf({ role: 'admin' });
     const [socket, still] = [await node.connect(principal), await node.connect(principal)];

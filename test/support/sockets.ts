@@ -22,6 +22,8 @@ export function principalOf(more: Partial<Principal> = {}): Principal {
 }
 
 export interface SocketNodeOptions extends NodeOptions {
+  /** What happens while a token is looked at, after its session was found to live. */
+  proving?: (principal: Principal) => Promise<void>;
   config?: Partial<WsConfig>;
   chat?: Partial<ChatPort>;
   /** Listens at this path instead of a port: the kernel keeps little for such a socket, and no more the longer it waits. */
@@ -49,7 +51,11 @@ export async function startSocketNode(options: SocketNodeOptions) {
     ...node,
     chat: { send: async () => receipt(), cancel: async () => undefined, ...options.chat },
     principals: {
-      prove: async (token) => standing(principals.get(token) ?? null),
+      async prove(token) {
+        const principal = standing(principals.get(token) ?? null);
+        if (principal) await options.proving?.(principal);
+        return principal;
+      },
       confirm: async (principal) => standing(principal),
     },
     tickets,
