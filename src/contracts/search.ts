@@ -38,7 +38,7 @@ export const FUSION_METHODS = ['convex', 'rrf'] as const;
 export type FusionMethod = (typeof FUSION_METHODS)[number];
 
 /** What an answer had to do without, so that nobody takes it for the best that could be had. */
-export const DEGRADATIONS = ['rerank'] as const;
+export const DEGRADATIONS = ['vector', 'rerank'] as const;
 export type Degradation = (typeof DEGRADATIONS)[number];
 
 export interface SearchHit {

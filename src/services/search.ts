@@ -39,6 +39,8 @@ export interface SearchOptions {
   logger: Logger;
   /** `byDefault`: whether a request that does not say is reranked. */
   reranking: { reranker: Reranker; byDefault: boolean };
+  /** For how long a hybrid search waits for its vectors. */
+  vectorPatienceMs?: number;
 }
 
 /** Each list is this long before the two are joined: enough that a hit of one is not lost to the other's first page. */
@@ -51,6 +53,9 @@ const DIVERSIFIED = 100;
 const MAX_FILTER_IDS = 1_000;
 /** Letters and digits, or a picture: white space, punctuation and invisible characters are no question. */
 const SAYS_SOMETHING = /[\p{L}\p{N}\p{So}]/u;
+/** In milliseconds: for so long a hybrid search waits for its vectors, and so long nobody waits after that. */
+const VECTOR_PATIENCE_MS = 10_000;
+const VECTOR_REST_MS = 10_000;
 const NO_VECTORS = { hits: [], weight: 0, wordless: 0 };
 const NO_WORDS = { hits: [], met: 0 };
 
@@ -70,25 +75,49 @@ export function assertFilter(filter: SearchFilter): void {
   if (errors.length > 0) throw new AppError('invalid_request', 'The filter is not valid.', { errors });
 }
 
+type Near = Awaited<ReturnType<VectorSearch['nearest']>>;
+
 /** What is asked, and of which space: both halves of a search, and each of its rounds, ask the same. */
 type Asked = SearchRequest & { space: AskedSpace };
 
 export function createSearch(options: SearchOptions): Search {
   const { database, vectors: vectorSearch, spaces, metrics, clock, logger, reranking } = options;
+  const { vectorPatienceMs = VECTOR_PATIENCE_MS } = options;
   const lexical = createLexicalSearch({ metrics });
   const cache = createResultCache({ database, clock, metrics });
+
+  let vectorsRestUntil = 0;
+
+  /** What is near; of a hybrid search undefined where the question's vector cannot be had in time: words find without it. */
+  async function near(request: Asked & { limit: number }, signal?: AbortSignal): Promise<Near | undefined> {
+    if (request.mode === 'text') return NO_VECTORS;
+    if (request.mode === 'vector') return vectorSearch.nearest(request, signal);
+    if (clock.now() < vectorsRestUntil) return undefined;
+    const patience = AbortSignal.timeout(vectorPatienceMs);
+    try {
+      return await vectorSearch.nearest(request, signal ? AbortSignal.any([signal, patience]) : patience);
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      const isAway = error instanceof AppError && error.kind === 'provider_unavailable';
+      if (!isAway && !patience.aborted) throw error;
+      if (patience.aborted) vectorsRestUntil = clock.now() + VECTOR_REST_MS;
+      logger.warn({ err: error }, `searched by words alone: ${messageOf(error)}`);
+      return undefined;
+    }
+  }
 
   /** Everything that one round of looking finds, best first; `whole` where more candidates could not give more hits. */
   async function candidates(request: Asked, limit: number, signal?: AbortSignal) {
     const { mode, space, max_per_document: maxPerDocument = limit } = request;
-    const [{ hits: words, met }, { hits: vectors, weight, wordless }] = await Promise.all([
+    const [{ hits: words, met }, nearby] = await Promise.all([
       mode === 'vector'
         ? NO_WORDS
         : database.read((sql) => lexical.find(sql, { ...request, limit, maxPerDocument, cut: space.cut })),
-      mode === 'text' ? NO_VECTORS : vectorSearch.nearest({ ...request, limit }, signal),
+      near({ ...request, limit }, signal),
     ]);
+    const { hits: vectors, weight, wordless } = nearby ?? NO_VECTORS;
     const fitting = request.vector_weight ?? vectorShare({ weight, wordless }, met);
-    const vectorWeight = mode === 'text' ? 0 : mode === 'vector' ? 1 : fitting;
+    const vectorWeight = mode === 'text' || !nearby ? 0 : mode === 'vector' ? 1 : fitting;
     const fused = fuse(words, vectors, { vectorWeight, method: request.fusion ?? 'convex' });
     const wanted = fused.map(({ id }) => id);
     const read = wanted.length > 0 ? await database.read((sql) => getHits(sql, wanted)) : [];
@@ -102,17 +131,18 @@ export function createSearch(options: SearchOptions): Search {
       const scores = { vector: cosines.get(hit.id) ?? null, text: hit.text, rerank: null };
       return [{ ...shown, score: Math.min(1, hit.score), scores }];
     });
-    return { found, whole: words.length < limit && vectors.length < limit };
+    return { found, whole: words.length < limit && vectors.length < limit, hasVectors: nearby !== undefined };
   }
 
   /** Enough candidates that so many are left of them once no document has more than its share. */
-  async function enough(request: Asked, signal?: AbortSignal): Promise<SearchHit[]> {
+  async function enough(request: Asked, signal?: AbortSignal): Promise<{ hits: SearchHit[]; degraded: Degradation[] }> {
     const { top_k: topK, max_per_document: most } = request;
     for (let limit = Math.max(CANDIDATES, topK); ; limit = Math.min(MOST_CANDIDATES, limit * 3)) {
-      const { found, whole } = await candidates(request, limit, signal);
-      if (most === undefined) return found;
-      const capped = capPerDocument(found, most);
-      if (capped.length >= topK || whole || limit >= MOST_CANDIDATES) return capped;
+      const { found, whole, hasVectors } = await candidates(request, limit, signal);
+      const degraded: Degradation[] = hasVectors ? [] : ['vector'];
+      if (most === undefined) return { hits: found, degraded };
+      const hits = capPerDocument(found, most);
+      if (hits.length >= topK || whole || limit >= MOST_CANDIDATES) return { hits, degraded };
     }
   }
 
@@ -152,11 +182,12 @@ export function createSearch(options: SearchOptions): Search {
   }
 
   async function make(request: Asked, signal?: AbortSignal): Promise<Found> {
-    const { hits, degraded } = await reranked(await enough(request, signal), request, signal);
+    const read = await enough(request, signal);
+    const { hits, degraded } = await reranked(read.hits, request, signal);
     const { diversity = 0, min_score: least = 0, top_k: topK } = request;
     const good = least > 0 ? hits.filter(({ score }) => score >= least) : hits;
     const found = diversify(diversity > 0 ? good.slice(0, Math.max(DIVERSIFIED, topK)) : good, diversity, topK);
-    return { found, degraded };
+    return { found, degraded: [...read.degraded, ...degraded] };
   }
 
   return {
