@@ -11,6 +11,8 @@ let folder: TemporaryFolder;
 let database: TestDatabase;
 let redis: Awaited<ReturnType<typeof startRedis>>;
 let set = '';
+/** Documents of the same bytes: each can be found. */
+const COPIES = 30;
 beforeAll(async () => {
   [database, redis, folder] = await Promise.all([createTestDatabase(), startRedis(), temporaryFolder()]);
   set = join(folder.path, 'tiny');
@@ -24,6 +26,7 @@ beforeAll(async () => {
     { _id: 'leave', title: '', text: 'Employees are entitled to thirty days of leave.' },
     // The same text again: another document, whatever its bytes are.
     { _id: 'copy', title: '', text: 'Employees are entitled to thirty days of leave.' },
+    ...Array.from({ length: COPIES }, (_, at) => ({ _id: `copy ${at}`, text: 'The cannery was closed in spring.' })),
     { _id: 'empty', title: '', text: '' },
     // A page's source, bytes that no text has, and an id as nobody would choose it.
     { _id: 'chunk 1/\u00e4#?', title: '', text: '<svg viewBox="0 0 1 1"><script>dockTheShip()</script>\0</svg>' },
@@ -32,13 +35,15 @@ beforeAll(async () => {
     { _id: 'q1', text: 'When does the ferry leave after high tide?' },
     { _id: 'leave', text: 'days of leave for an employee' },
     { _id: 'q3', text: 'svg viewBox' },
+    { _id: 'q4', text: 'When was the cannery closed?' },
   ];
   const lines = (rows: readonly unknown[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
   await Bun.write(join(set, 'corpus.jsonl'), lines(corpus));
   await Bun.write(join(set, 'queries.jsonl'), lines(queries));
   await Bun.write(
     join(set, 'qrels', 'test.tsv'),
-    'query-id\tcorpus-id\tscore\nq1\ttide\t1\nleave\tcopy\t1\nq3\tchunk 1/\u00e4#?\t2\n',
+    'query-id\tcorpus-id\tscore\nq1\ttide\t1\nleave\tcopy\t1\nq3\tchunk 1/\u00e4#?\t2\n' +
+      Array.from({ length: COPIES }, (_, at) => `q4\tcopy ${at}\t1\n`).join(''),
   );
 });
 afterAll(async () => {
@@ -71,7 +76,7 @@ async function run(...args: string[]) {
 describe('bun run eval', () => {
   test('measures every mode through a whole installation, and fails below a baseline', async () => {
     const baseline = join(folder.path, 'baseline.json');
-    const before = { set: 'tiny', mode: 'text', provider: 'builtin', queries: 3, ndcg10: 1, recall100: 1, hit1: 1 };
+    const before = { set: 'tiny', mode: 'text', provider: 'builtin', queries: 4, ndcg10: 1, recall100: 1, hit1: 1 };
     await Bun.write(baseline, JSON.stringify([{ ...before, mrr10: 1.2 }]));
     const { code, out, err } = await run('--set', set, '--json', '--baseline', baseline);
     const lines = out
@@ -79,7 +84,7 @@ describe('bun run eval', () => {
       .split('\n')
       .map((line) => JSON.parse(line));
     // A question that is a document itself does not find itself: its copy is first.
-    const perfect = { set: 'tiny', queries: 3, ndcg10: 1, recall100: 1, mrr10: 1, hit1: 1 };
+    const perfect = { set: 'tiny', queries: 4, ndcg10: 1, recall100: 1, mrr10: 1, hit1: 1 };
     expect(lines).toEqual([
       { ...perfect, mode: 'bm25', provider: 'reference' },
       ...['text', 'vector', 'hybrid', 'rerank'].map((mode) => ({ ...perfect, mode, provider: 'builtin' })),

@@ -86,6 +86,52 @@ describe('a set', () => {
     expect(set?.queries.map(({ relevant }) => [...relevant.keys()])).toEqual([['0-0'], ['0-0']]);
   });
 
+  test("in SQuAD's form asks only what can be answered, and takes a paragraph that is there twice for one document", async () => {
+    const data = [
+      { paragraphs: [{ context: 'first', qas: [{ question: 'a?', is_impossible: false }] }] },
+      {
+        paragraphs: [
+          { context: 'second', qas: [{ question: 'nobody knows', is_impossible: true, answers: [] }] },
+          { context: 'first', qas: [{ question: 'b?' }] },
+        ],
+      },
+    ];
+    const [set] = await readSets(await squad('squad2', `\ufeff${JSON.stringify({ version: 'v2.0', data })}`), 'test');
+    expect(set?.documents.map(({ id, text }) => [id, text])).toEqual([
+      ['0-0', 'first'],
+      ['1-0', 'second'],
+    ]);
+    expect(set?.queries.map(({ id, text, relevant }) => [id, text, ...relevant.keys()])).toEqual([
+      ['0-0-0', 'a?', '0-0'],
+      ['1-1-0', 'b?', '0-0'],
+    ]);
+    expect(set?.notes).toEqual([
+      '1 questions are left out that no paragraph answers',
+      '1 paragraphs are there already, and are one document each',
+    ]);
+    const none = { data: [{ paragraphs: [{ context: 'x', qas: [{ question: 'y', is_impossible: true }] }] }] };
+    await expect(readSets(await squad('squad3', JSON.stringify(none)), 'test')).rejects.toThrow(
+      'has no questions that',
+    );
+  });
+
+  test('may say the same line twice, have texts of thousands of equal documents, and judge what is not there by 0', async () => {
+    const equal = Array.from({ length: 3_000 }, (_, at) =>
+      JSON.stringify({ _id: `e ${at}/\u00e9`, title: null, text: 'same' }),
+    );
+    const path = await beir('equal', {
+      corpus: `${[...equal, equal[7]].join('\r\n')}\r\n`,
+      queries:
+        '{"_id": "e 5/\u00e9", "text": "same"}\n{"_id": "unjudged", "text": "same"}\n{"_id": "nothing", "text": "same"}\n',
+      qrels:
+        'query-id\tcorpus-id\tscore\r\ne 5/\u00e9\te 9/\u00e9\t2\r\ne 5/\u00e9\te 10/\u00e9\t0\r\nnothing\te 1/\u00e9\t0\r\n',
+    });
+    const [set] = await readSets(path, 'test');
+    expect(set?.documents).toHaveLength(3_000);
+    expect(set?.documents[2_999]).toEqual({ id: 'e 2999/\u00e9', title: '', text: 'same' });
+    expect(set?.queries).toEqual([{ id: 'e 5/\u00e9', text: 'same', relevant: new Map([['e 9/\u00e9', 2]]) }]);
+  });
+
   test.each([
     ['a line that is no JSON', { corpus: '{"_id": "d1", "text": "a"}\n{oops\n' }, /corpus\.jsonl:2 is no JSON/],
     ['a document without a text', { corpus: '{"_id": "d1"}\n' }, /corpus\.jsonl:1 needs an _id and a text/],
