@@ -3,6 +3,7 @@ import type { Chunking, Visibility } from '../contracts/index.ts';
 import { VISIBILITIES } from '../contracts/index.ts';
 import { readChunking } from '../ingest/chunk-rules.ts';
 import { AppError, type FieldError } from '../kernel/errors.ts';
+import { isNestedDeeper, MAX_NESTING } from '../kernel/nesting.ts';
 import { isStorable } from '../kernel/text/storable.ts';
 
 export interface UploadFields {
@@ -25,6 +26,11 @@ function parseMetadata(text: string | undefined, errors: FieldError[]): Record<s
   if (text === undefined || text.trim() === '') return {};
   try {
     const value: unknown = JSON.parse(text);
+    // Whoever reads the document reads this: parsers of other languages give up at some hundred levels.
+    if (isNestedDeeper(value, MAX_NESTING)) {
+      errors.push({ path: 'metadata', message: `nested deeper than ${MAX_NESTING} levels` });
+      return {};
+    }
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   } catch {
     // Told below, with everything else that is no object.

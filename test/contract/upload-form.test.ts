@@ -24,6 +24,7 @@ describe('a form', () => {
     ['metadata', '{"\\u0000":1}'],
     ['metadata', '[1]'],
     ['metadata', '{'],
+    ['metadata', `${'{"a":'.repeat(25)}1${'}'.repeat(25)}`],
     ['source_item', 'a\0'],
     ['priority', '10'],
     ['priority', '-1'],
