@@ -144,14 +144,21 @@ export interface Cost {
   cpu: number;
 }
 
-/** What this process and the sessions of the installation's pool have used so far; a session has one thread. */
-async function usedBy({ admin }: Installation): Promise<number> {
+/** What the sessions of the installation's pool have used so far; a session has one thread. */
+async function usedBySessions({ admin }: Installation): Promise<number> {
   const rows = await admin<{ pid: number }[]>`
     select pid from pg_stat_activity where datname = current_database() and application_name = 'dreamhub'`;
   const times = await Promise.all(rows.map(({ pid }) => threadTimeOf(pid)));
-  const { user, system } = process.cpuUsage();
-  return times.reduce((sum, time) => sum + time, user + system);
+  return times.reduce((sum, time) => sum + time, 0);
 }
+
+function usedHere(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}
+
+/** What this process and those sessions have used so far. */
+const usedBy = async (installation: Installation): Promise<number> => usedHere() + (await usedBySessions(installation));
 
 /** Asks so many times; the first few warm plans and pages up. */
 export async function timed(installation: Installation, times: number, one: () => Promise<unknown>): Promise<Cost> {
@@ -164,6 +171,51 @@ export async function timed(installation: Installation, times: number, one: () =
     took.push(performance.now() - started);
   }
   return { ms: median(took), cpu: ((await usedBy(installation)) - before) / times };
+}
+
+interface Asking {
+  readonly installation: Installation;
+  one(): Promise<unknown>;
+}
+
+/** Questions of one side before it is another's turn: few enough that what disturbs one disturbs all. */
+const IN_A_TURN = 20;
+
+/**
+ * As `timed`, for sides whose questions take so little that one of them could be measured while the machine does something
+ * else and the others not: they ask in short turns.
+ */
+export async function timedInTurns<Name extends string>(
+  times: number,
+  sides: Readonly<Record<Name, Asking>>,
+): Promise<Record<Name, Cost>> {
+  const all = (Object.entries(sides) as [Name, Asking][]).map(([name, asking]) => ({
+    name,
+    ...asking,
+    took: [] as number[],
+    here: 0,
+    sessions: 0,
+  }));
+  for (const { one } of all) for (let i = 0; i < IN_A_TURN; i++) await one();
+  for (let turn = 0; turn < times / IN_A_TURN; turn++) {
+    // Who begins is another one each time.
+    for (const [at] of all.entries()) {
+      const side = all[(at + turn) % all.length];
+      if (!side) continue;
+      const sessions = await usedBySessions(side.installation);
+      const here = usedHere();
+      for (let i = 0; i < IN_A_TURN; i++) {
+        const started = performance.now();
+        await side.one();
+        side.took.push(performance.now() - started);
+      }
+      side.here += usedHere() - here;
+      side.sessions += (await usedBySessions(side.installation)) - sessions;
+    }
+  }
+  return Object.fromEntries(
+    all.map(({ name, took, here, sessions }) => [name, { ms: median(took), cpu: (here + sessions) / took.length }]),
+  ) as Record<Name, Cost>;
 }
 
 export interface Found {

@@ -20,6 +20,7 @@ import {
   type Question,
   questionOf,
   timed,
+  timedInTurns,
   warmed,
 } from './retrieve-tenants.ts';
 import type { Benchmark, Row } from './support/benchmark.ts';
@@ -101,10 +102,18 @@ async function sizes(rounds: number, quick: boolean, progress: (line: string) =>
   const next = cycle(questions);
   const side = (times: number, ask: (question: Question) => Promise<unknown>) => () =>
     timed(installation, times, () => ask(next()));
+  const ask = {
+    bare: () => admin`select 1`,
+    empty: askedNothing(installation, small),
+    small: asked(installation, small),
+  };
   const measured = await interleave(rounds, {
-    bare: side(200, () => admin`select 1`),
-    empty: side(200, askedNothing(installation, small)),
-    small: side(200, asked(installation, small)),
+    short: () =>
+      timedInTurns(400, {
+        bare: { installation, one: ask.bare },
+        empty: { installation, one: () => ask.empty(next()) },
+        small: { installation, one: () => ask.small(next()) },
+      }),
     smallCold: side(100, askedCold(installation, small)),
     shared: side(15, askedShared(installation, small)),
     middle: side(60, asked(installation, middle)),
@@ -146,7 +155,10 @@ async function sizes(rounds: number, quick: boolean, progress: (line: string) =>
       const from = measured.middle[round];
       return (of(cost) - (from ? of(from) : Number.NaN)) / (LARGE - MIDDLE);
     });
-  const { bare, empty, small: s, smallCold, shared, middle: m, middleCold, middleExact } = measured;
+  const [bare, empty, s] = (['bare', 'empty', 'small'] as const).map((name) =>
+    measured.short.map((all) => all[name]),
+  ) as [Cost[], Cost[], Cost[]];
+  const { smallCold, shared, middle: m, middleCold, middleExact } = measured;
   const { large: l, largeCold, largeExact, huge: h, hugeCold, hugeExact } = measured;
   const hugeLabel = `${huge.toLocaleString('en')} chunks`;
   return [
@@ -206,9 +218,11 @@ async function numbers(rounds: number, many: number, progress: (line: string) =>
   const next = cycle(drawn(topics, QUESTIONS));
   const side = (installation: Installation, tenants: readonly VectorTenant[]) => {
     const turn = cycle(tenants.toSorted((a, b) => (a.tenantId.slice(-6) < b.tenantId.slice(-6) ? -1 : 1)));
-    return () => timed(installation, 400, () => asked(installation, turn())(next()));
+    return { installation, one: () => asked(installation, turn())(next()) };
   };
-  const measured = await interleave(rounds, { few: side(few, fewTenants), many: side(lots, lotsTenants) });
+  const sides = { few: side(few, fewTenants), many: side(lots, lotsTenants) };
+  const together = await interleave(rounds, { both: () => timedInTurns(400, sides) });
+  const measured = { few: together.both.map((all) => all.few), many: together.both.map((all) => all.many) };
   const count = many.toLocaleString('en');
   const of = (costs: readonly Cost[], key: keyof Cost) => costs.map((cost) => cost[key]);
   return [
