@@ -307,7 +307,11 @@ describe('poison', () => {
         async () => (await isLeft()) && ((await queue.pending(tenant))[0]?.idle ?? 60_000) < 60_000,
       );
     }
-    expect(await queue.pending(tenant)).toMatchObject([{ deliveries: 0 }]);
+    // On a slow machine it may be claimed once more at this very moment, which counts until it is left.
+    await eventually('it is left uncounted', async () => {
+      const [entry] = await queue.pending(tenant);
+      return entry?.consumer === 'nobody' && entry.deliveries === 0;
+    });
     expect(worker.deliveries).toEqual([]);
     expect(worker.poison).toEqual([]);
   });
