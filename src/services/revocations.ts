@@ -8,6 +8,7 @@
  */
 import type { Principal, Role } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
+import { AppError } from '../kernel/errors.ts';
 import type { Ended } from '../realtime/control.ts';
 import type { SessionMarks } from '../redis/session-marks.ts';
 
@@ -16,7 +17,7 @@ export interface Revocations {
   revoke(session: Pick<Principal, 'sessionId' | 'tenantId' | 'userId'>): Promise<void>;
   /**
    * The user's role is about to change, or to go. Called before that is committed: a mark too many costs a query, one too
-   * few would leave somebody in. Throws where it cannot be kept.
+   * few would leave somebody in. Throws `unavailable` where it cannot be kept.
    */
   changing(userId: string): Promise<void>;
   /** The principal as it is now; null where it is over. */
@@ -53,6 +54,14 @@ interface Kept {
   until: number;
   tenantId: string;
   userId: string;
+}
+
+async function kept(mark: Promise<void>): Promise<void> {
+  try {
+    await mark;
+  } catch (cause) {
+    throw new AppError('unavailable', 'This cannot be told to all servers right now.', { cause, retryAfterMs: 1_000 });
+  }
 }
 
 export function createRevocations({ marks, truth, clock, accessTtlSeconds }: RevocationsOptions): Revocations {
@@ -104,10 +113,10 @@ export function createRevocations({ marks, truth, clock, accessTtlSeconds }: Rev
     async revoke({ sessionId, tenantId, userId }) {
       // Here it is known whether or not the mark can be kept.
       answers.set(sessionId, { answer: Promise.resolve('over'), until: clock.now() + KEEP_MS, tenantId, userId });
-      await marks.markEnded(sessionId, accessTtlSeconds);
+      await kept(marks.markEnded(sessionId, accessTtlSeconds));
     },
     async changing(userId) {
-      await marks.markChanged(userId, accessTtlSeconds + COMMIT_SECONDS);
+      await kept(marks.markChanged(userId, accessTtlSeconds + COMMIT_SECONDS));
     },
     async confirm(principal) {
       const now = await standing(principal);

@@ -87,6 +87,19 @@ describe('a user who has changed', () => {
     expect(marked).toEqual([['u', 960]]);
   });
 
+  test('is not to be changed where no mark can be kept', async () => {
+    const marks = {
+      markEnded: () => Promise.reject(new Error('Redis is away')),
+      markChanged: () => Promise.reject(new Error('Redis is away')),
+      look: () => Promise.reject(new Error('Redis is away')),
+    };
+    const clock = createManualClock();
+    const revocations = createRevocations({ clock, accessTtlSeconds: 900, truth: async () => 'admin', marks });
+    await expect(revocations.changing('u')).rejects.toMatchObject({ kind: 'unavailable' });
+    await expect(revocations.revoke(who())).rejects.toMatchObject({ kind: 'unavailable' });
+    expect(await revocations.confirm(who())).toBeNull();
+  });
+
   test('is what the database says, whatever the token says', async () => {
     const { revocations } = setUp({ look: changed, truth: async () => 'viewer' });
     expect(await revocations.confirm(who())).toEqual({ ...who(), role: 'viewer' });
