@@ -8,6 +8,7 @@ import { type ActorRefFrom, createActor, type OutputFrom, setup } from 'xstate';
 import type { Job } from '../src/contracts/index.ts';
 import type { Scope } from '../src/kernel/context.ts';
 import type { Outcome } from '../src/kernel/outcome.ts';
+import { atBeginning } from './attempt.ts';
 import type { chatSession } from './chat-session.ts';
 import type { uploadPipeline } from './upload-pipeline.ts';
 
@@ -87,7 +88,8 @@ export const createTenant = ({ uploadPipeline, chatSession }: TenantChildren) =>
                 return;
               }
               const id = nextId(context);
-              const options = { id, parent: self, input: { job: event.job, scope: event.scope } };
+              const input = { job: event.job, scope: event.scope };
+              const options = { id, parent: self, input, snapshot: atBeginning(input) };
               const ref =
                 event.job.lane === 'ingest' ? createActor(uploadPipeline, options) : createActor(chatSession, options);
               const child: Running = { key, ref, settled: event.settled };
