@@ -8,7 +8,9 @@ import { BATCH, KINDS, type Kind, type QueueOrder } from './queue.ts';
 import { interleave, median, ratios } from './rounds.ts';
 
 const TENANTS = 10;
-const JOBS = 20_000;
+const JOBS = 10_000;
+/** Turns a round of DreamHub and bare Streams, one right after the other: each lasts for less than a second, and they are close. */
+const PAIRS = 3;
 /** Of each side, before anything counts: the JIT compiles meanwhile. */
 const WARM_UP_JOBS = 30_000;
 const PICKUPS = 200;
@@ -130,10 +132,9 @@ export async function transport(rounds: number): Promise<Row[]> {
         Kind,
         () => Promise<T>
       >;
-    const flooded = await interleave(
-      rounds,
-      each((side) => flood(side, JOBS, tenants)),
-    );
+    const floods = each((side) => flood(side, JOBS, tenants));
+    const flooded = await interleave(rounds, floods);
+    const paired = await interleave(PAIRS * rounds, { dreamhub: floods.dreamhub, bare: floods.bare });
     const { dreamhub, bullmq, bare } = each(async (side) =>
       median(await side.order<number[]>({ do: 'pickup', jobs: PICKUPS, tenants })),
     );
@@ -141,7 +142,7 @@ export async function transport(rounds: number): Promise<Row[]> {
     return [
       ...figures(flooded),
       compared(flooded, 'dreamhub', 'bullmq', { atLeast: 2.5 }),
-      compared(flooded, 'dreamhub', 'bare', { atLeast: 0.8 }),
+      compared({ ...flooded, ...paired }, 'dreamhub', 'bare', { atLeast: 0.8 }),
       compared(flooded, 'dreamhub-log', 'bullmq', { atLeast: 2.5 }),
       compared(flooded, 'dreamhub-log', 'bare', { atLeast: 0.8 }),
       compared(flooded, 'dreamhub-actors', 'bullmq', { atLeast: 1.2 }),
@@ -177,8 +178,8 @@ export async function manyTenants(rounds: number): Promise<Row[]> {
     await flood(few, KNOWN, tenants, 1);
     for (const side of [few, many]) await flood(side, WARM_UP_JOBS, tenants);
     const results = await interleave(rounds, {
-      few: () => flood(few, JOBS, tenants),
-      many: () => flood(many, JOBS, tenants),
+      few: () => flood(few, 2 * JOBS, tenants),
+      many: () => flood(many, 2 * JOBS, tenants),
     });
     const cost = (side: Flooded[]) => side.map(({ own, redis }) => own + redis);
     return [
