@@ -17,6 +17,8 @@ export interface Picture {
   image: Decoded;
   /** Quarters of a turn, clockwise, until it stands as it is shown. */
   quarters: 0 | 1 | 2 | 3;
+  /** Of the page that it covers, as far as it is not shown beyond it: 1 is all of it. */
+  share: number;
 }
 
 /** A page is one picture, or strips of it; what else is on it are ornaments. */
@@ -29,6 +31,8 @@ export async function picturesOf(page: PdfPage): Promise<Picture[]> {
   const { OPS } = await getResolvedPDFJS();
   const { fnArray, argsArray } = await page.getOperatorList();
   const pictures: Picture[] = [];
+  const [left = 0, bottom = 0, right = 0, top = 0] = page.view;
+  const pageArea = Math.max(1, Math.abs((right - left) * (top - bottom)));
   const saved: Matrix[] = [];
   let matrix: Matrix = [1, 0, 0, 1];
   for (let i = 0; i < fnArray.length && pictures.length < MAX_PICTURES; i++) {
@@ -39,7 +43,12 @@ export async function picturesOf(page: PdfPage): Promise<Picture[]> {
     else if (fnArray[i] === OPS.paintImageXObject || fnArray[i] === OPS.paintImageMaskXObject) {
       const image = await decodedOf(page, Array.isArray(args) ? args[0] : undefined);
       if (image && isLegible(image.width, image.height) && image.width * image.height >= MIN_PIXELS) {
-        pictures.push({ image, quarters: quartersOf(matrix, page.rotate) });
+        const [a, b, c, d] = matrix;
+        pictures.push({
+          image,
+          quarters: quartersOf(matrix, page.rotate),
+          share: Math.min(1, Math.abs(a * d - b * c) / pageArea),
+        });
       }
     }
   }
@@ -78,7 +87,7 @@ function quartersOf([a, b]: Matrix, rotation: number): 0 | 1 | 2 | 3 {
 }
 
 /** PGM or PPM: a line of header, then a byte a sample. Transparency is left out: paper has none. */
-export function toPnm({ image, quarters }: Picture): Uint8Array {
+export function toPnm({ image, quarters }: Omit<Picture, 'share'>): Uint8Array {
   const { width, height, kind } = image;
   const samples = kind === 1 ? 1 : 3;
   const [w, h] = quarters % 2 === 1 ? [height, width] : [width, height];

@@ -3,12 +3,12 @@ import type { Line } from './pdf-layout.ts';
 import { type PdfDocument, picturesOf, toPnm } from './pdf-pictures.ts';
 import type { Recogniser } from './recognition.ts';
 
-/** Whether the page, numbered from 1, has a picture that may be one of text. */
-export async function hasScan(pdf: PdfDocument, number: number): Promise<boolean> {
+/** Whether the page, numbered from 1, has a picture that may be one of text, over at least such a share of it. */
+export async function hasScan(pdf: PdfDocument, number: number, share = 0): Promise<boolean> {
   const page = await pdf.getPage(number);
   const pictures = await picturesOf(page);
   page.cleanup();
-  return pictures.length > 0;
+  return pictures.length > 0 && pictures.reduce((sum, picture) => sum + picture.share, 0) >= share;
 }
 
 /** Lines in reading order, without places; empty where nothing was recognised. */

@@ -86,7 +86,7 @@ test('spaces are listed and changed from the command line', async () => {
     const env = { DREAMHUB_URL: `http://127.0.0.1:${server.port}`, OPERATOR_TOKEN };
     const cli = (...args: string[]) => run('spaces', args, env);
     expect((await cli()).out).toMatch(
-      /^2\tbuilding\topenai text-embedding-3-large \(3072\)\textractors-1\+structural-2\/400\/45\/cl100k \(cut 0\)\t812\/1024 documents/,
+      /^2\tbuilding\topenai text-embedding-3-large \(3072\)\textractors-\d+\+structural-2\/400\/45\/cl100k \(cut 0\)\t812\/1024 documents/,
     );
     expect(await cli('activate', '2')).toMatchObject({ code: 0, out: expect.stringMatching(/^2\tactive\t/) });
     expect(asked).toEqual(['activate 2']);

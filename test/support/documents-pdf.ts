@@ -55,8 +55,8 @@ function utf16(text: string): string {
   return Array.from({ length: text.length }, (_, i) => text.charCodeAt(i).toString(16).padStart(4, '0')).join('');
 }
 
-/** A page of text, then two of a scan: one as it stands, one lying on its side and turned by the page. */
-export function scannedPdf(png: Uint8Array, text: string): Uint8Array {
+/** A page of text, then two of a scan: one as it stands, perhaps with a stamp, one lying on its side and turned by the page. */
+export function scannedPdf(png: Uint8Array, text: string, stamp = ''): Uint8Array {
   const source = Buffer.from(png);
   const [width, height] = [source.readUInt32BE(16), source.readUInt32BE(20)];
   const bits = source.readUInt8(24);
@@ -85,7 +85,7 @@ export function scannedPdf(png: Uint8Array, text: string): Uint8Array {
     page(6),
     stream(`BT /F1 12 Tf 20 50 Td (${text}) Tj ET`),
     page(8),
-    stream(`q ${width} 0 0 ${height} 0 0 cm /Scan Do Q`),
+    stream(`q ${width} 0 0 ${height} 0 0 cm /Scan Do Q${stamp && ` BT /F1 12 Tf 20 5 Td (${stamp}) Tj ET`}`),
     page(10, '/Rotate 90'),
     stream(`q 0 ${height} -${width} 0 ${width} 0 cm /Scan Do Q`),
   ];

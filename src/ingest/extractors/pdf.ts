@@ -23,6 +23,10 @@ type PdfPage = Awaited<ReturnType<PdfDocument['getPage']>>;
 const PAGES_AT_ONCE = 8;
 /** Recognition takes seconds a page. */
 const MAX_SCANNED_PAGES = 60;
+/** A stamp, a number or a heading; more is a page's own text. */
+const MAX_STAMP_CHARS = 120;
+const MAX_STAMPED_PAGES = 20;
+const MIN_SCAN_SHARE = 0.6;
 
 export const extractPdf: HeldExtractor = async ({ path }, context) => {
   const pdf = await openPdf(await Bun.file(path).bytes());
@@ -48,13 +52,21 @@ export const extractPdf: HeldExtractor = async ({ path }, context) => {
   }
 };
 
-/** Pages without text may be pictures of text; what is recognised becomes their text. */
+/**
+ * Pages without text may be pictures of text; what is recognised becomes their text. So may pages with a stamp or a number
+ * on a picture of the whole page: there it comes behind what they have.
+ */
 async function recognisePages(pdf: PdfDocument, pages: Line[][], { onRecognising }: ExtractContext): Promise<void> {
-  const wordless = pages.flatMap((lines, i) => (hasContent(lines.map(({ text }) => text).join('')) ? [] : [i]));
+  const texts = pages.map((lines) => lines.map(({ text }) => text).join(''));
+  const wordless = texts.flatMap((text, i) => (hasContent(text) ? [] : [i]));
   const all = wordless.length === pages.length;
   const scanned: number[] = [];
   // Few pages only are looked at closely: a long document with empty pages is not a scanned one.
   for (const i of wordless.slice(0, MAX_SCANNED_PAGES + 1)) if (await hasScan(pdf, i + 1)) scanned.push(i);
+  const stamped = texts.flatMap((text, i) => (hasContent(text) && text.length <= MAX_STAMP_CHARS ? [i] : []));
+  for (const i of stamped.slice(0, Math.max(0, MAX_STAMPED_PAGES - scanned.length))) {
+    if (await hasScan(pdf, i + 1, MIN_SCAN_SHARE)) scanned.push(i);
+  }
   if (scanned.length === 0) return;
   if (all && scanned.length > MAX_SCANNED_PAGES) {
     const message = `The PDF has more than ${MAX_SCANNED_PAGES} scanned pages; run text recognition (OCR) on it before.`;
@@ -64,7 +76,7 @@ async function recognisePages(pdf: PdfDocument, pages: Line[][], { onRecognising
   // Loaded when it is needed, which is seldom.
   const { createRecogniser } = await import('../recognition.ts');
   const recognise = createRecogniser();
-  for (const i of scanned) pages[i] = await readScan(pdf, i + 1, recognise);
+  for (const i of scanned) pages[i] = [...(pages[i] ?? []), ...(await readScan(pdf, i + 1, recognise))];
 }
 
 async function openPdf(bytes: Uint8Array): Promise<PdfDocument> {

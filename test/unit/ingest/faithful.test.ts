@@ -3,7 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import * as XLSX from '@e965/xlsx';
 import { doc } from '../../support/documents-cfb.ts';
 import { encodeAs } from '../../support/documents-encodings.ts';
-import { outcomeOf, readNamed } from '../../support/documents-extract.ts';
+import { outcomeOf, readDocument, readNamed } from '../../support/documents-extract.ts';
 import { openDocument } from '../../support/documents-office.ts';
 import { annotatedPdf } from '../../support/documents-pdf.ts';
 import { docx, paragraph } from '../../support/documents-zip.ts';
@@ -319,6 +319,12 @@ const TEXTS: readonly Case[] = [
     text: 'a | b\na: 1 | b: 2\n\n',
   },
   {
+    title: 'a table with a quotation mark that is never closed',
+    filename: 'a.csv',
+    content: () => 'name,text\nann,"two\nlines, é"\nbo,"never closed\ncy,茶\n',
+    text: 'name | text\nname: ann | text: two lines, é\nname: bo | text: "never closed\nname: cy | text: 茶\n\n',
+  },
+  {
     title: 'two who speak at once',
     filename: 'a.vtt',
     content: () => 'WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann>Hello\n<v.loud Bo>Good <i>day</i>\n',
@@ -358,6 +364,10 @@ for (const [kind, cases] of Object.entries({
 }
 
 describe('refusals', () => {
+  test('a table of more text than is allowed says so while it is read', async () => {
+    expect(await outcomeOf(readDocument('one,two\n'.repeat(5_000), 'text/csv', 10_000))).toBe('too_large');
+  });
+
   for (const [title, type] of [
     ['S/MIME', 'application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m'],
     ['PGP', 'multipart/encrypted; protocol="application/pgp-encrypted"; boundary=B'],

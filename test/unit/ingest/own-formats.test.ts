@@ -319,11 +319,12 @@ describe('text in pictures', () => {
     );
   });
 
-  test('is recognised on the pages of a scanned PDF, beside pages of text', async () => {
-    const { text, pages } = await recognised(scannedPdf(await picture('english.png'), 'A page of text'), type.PDF);
+  test('is recognised on the pages of a scanned PDF, beside pages of text and below a stamp', async () => {
+    const scan = scannedPdf(await picture('english.png'), 'A page of text', 'Exhibit 7');
+    const { text, pages } = await recognised(scan, type.PDF);
     expect(pages.map(({ start, end }) => text.slice(start, end))).toEqual([
       'A page of text',
-      'Refunds are paid within\nfourteen days of return.',
+      'Exhibit 7\nRefunds are paid within\nfourteen days of return.',
       'Refunds are paid within\nfourteen days of return.',
     ]);
   });
