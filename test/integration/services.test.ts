@@ -46,6 +46,7 @@ const PROVED_BY: Readonly<Record<string, readonly string[] | 'composition'>> = {
   'src/redis/subscriber.ts': ['subscriber'],
   'src/services/counter-check.ts': ['counter-check'],
   'src/services/idempotency.ts': ['idempotency-sweep'],
+  'src/services/kept-texts.ts': ['kept-texts-sweep'],
   'src/services/lexical-compactor.ts': ['lexical-compactor'],
   'src/services/outbox-relay.ts': ['outbox-relay'],
   'src/services/sync.ts': ['source-syncs'],
