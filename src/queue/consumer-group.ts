@@ -121,17 +121,17 @@ export function createConsumerGroup({
   }
 
   return {
-    /** Up to `slots` entries in fair order, and the number of streams that were ready before. */
+    /** Up to `slots` entries in fair order, the number of streams that were ready before, and of those without room here. */
     async take(
       partition: number,
       slots: number,
       caps: Caps,
       held: HeldCounts,
-    ): Promise<{ ready: number; entries: Entry[] }> {
-      const [ready, ...entries] = asList(
+    ): Promise<{ ready: number; full: number; entries: Entry[] }> {
+      const [ready, full, ...entries] = asList(
         await call('take', partition, [slots, caps.own, caps.total, ...counted(held)]),
       );
-      return { ready: asInteger(ready), entries: entries.flatMap(toFirstDeliveries) };
+      return { ready: asInteger(ready), full: asInteger(full), entries: entries.flatMap(toFirstDeliveries) };
     },
 
     async ack(partition: number, names: readonly EntryName[], capped: boolean): Promise<Acknowledged[]> {

@@ -43,8 +43,8 @@ export interface DeliveriesOptions {
   visibilityMs: number;
   logger: Logger;
   metrics: Pick<Metrics, 'workersBusy'> | undefined;
-  /** A slot is free again; `remaining` entries of its stream are still running. */
-  onFreed(entry: Held, remaining: number): void;
+  /** The entry's slot is free again. */
+  onFreed(entry: Held): void;
   /** An entry is no longer held. */
   onRemoved(): void;
   /** An entry was delivered while it is held: it may be ours once more without being worked on. */
@@ -90,7 +90,8 @@ export function createDeliveries(options: DeliveriesOptions) {
       logger.error({ err: error, lane, entry: entry.id, job: job?.id }, `a handler failed: ${messageOf(error)}`);
     }
     metrics?.workersBusy.dec();
-    options.onFreed(entry, held.settle(entry));
+    held.settle(entry);
+    options.onFreed(entry);
     if (!entry.lost) await (isSettled ? acknowledge(entry, job) : giveBack(entry.partition, entry, true));
     held.remove(entry);
     options.onRemoved();

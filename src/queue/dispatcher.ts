@@ -118,9 +118,8 @@ async function openSession(options: DispatcherOptions) {
     ),
     release: (partition, name, how) => connection.call(() => group.release(partition, [name], how)),
     renew: (partition, names) => connection.call(() => group.renew(partition, names)),
-    onFreed(entry, remaining) {
-      // The stream had no room in this worker, so its partition may have been given up as exhausted.
-      if (remaining === caps.own - 1) order.hint(entry.partition);
+    onFreed({ partition }) {
+      order.freed(partition);
       taking.wake();
     },
     onRemoved() {
@@ -157,7 +156,7 @@ async function openSession(options: DispatcherOptions) {
       if (!connection.isReady()) throw error;
       logger.warn({ err: error, lane, partition }, `a partition does not answer: ${messageOf(error)}`);
       aside.set(partition, clock.now() + pollMs);
-      order.asked(partition, { ready: 0, taken: 0, exhausted: true });
+      order.asked(partition, { ready: 0, taken: 0, exhausted: true, full: 0 });
     }
   }
 
@@ -214,10 +213,10 @@ async function openSession(options: DispatcherOptions) {
   }
 
   async function takeFrom(partition: number, wanted: number): Promise<void> {
-    const { ready, entries } = await connection.call(() =>
+    const { ready, full, entries } = await connection.call(() =>
       group.take(partition, wanted, caps, held.runningIn(partition)),
     );
-    order.asked(partition, { ready, taken: entries.length, exhausted: entries.length < wanted });
+    order.asked(partition, { ready, taken: entries.length, exhausted: entries.length < wanted, full });
     accept(partition, entries);
   }
 

@@ -66,16 +66,13 @@ export function createHeldEntries() {
       size++;
       running++;
     },
-    /** Frees the entry's slot; returns how many of its stream are still running. */
-    settle(held: Held): number {
+    /** Frees the entry's slot. */
+    settle(held: Held): void {
       const stream = find(held.partition, held.stream);
-      if (!stream) return 0;
-      if (held.running) {
-        held.running = false;
-        running--;
-        stream.running--;
-      }
-      return stream.running;
+      if (!stream || !held.running) return;
+      held.running = false;
+      running--;
+      stream.running--;
     },
     /** Forgets a settled entry. */
     remove(held: Held): void {

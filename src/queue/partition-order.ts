@@ -4,19 +4,25 @@
  * and Weihl 1995) that what it takes moves on by 1 / the number of ready tenants there: a tenant that shares its partition
  * with many gets as much as one that has its own.
  *
- * A partition is known to have work (hinted), or not to (exhausted): only the former are asked.
+ * A partition is known to have work (hinted), to have none (exhausted), or to have some that this worker has no room for
+ * before it ends something (full): only the first are asked.
  */
 export interface PartitionOrder {
   /** There may be work in the partition. */
   hint(partition: number): void;
   hintAll(): void;
+  /** Something of the partition has ended here: what was full may have room. */
+  freed(partition: number): void;
   /**
    * The hinted partitions whose turn it is, which are to be asked now, and for how many of the slots each: as if asked for
    * one entry after the other, but all at once. As many tenants are taken to be ready there as were when it was last asked.
    */
   turns(slots: number): ReadonlyMap<number, number>;
-  /** What came of asking it. Fewer entries than asked for: there is nothing more at the moment. */
-  asked(partition: number, result: { ready: number; taken: number; exhausted: boolean }): void;
+  /**
+   * What came of asking it. Fewer entries than asked for: there is nothing more at the moment, but for the streams, `full` of
+   * them, that this worker may hold no more of.
+   */
+  asked(partition: number, result: { ready: number; taken: number; exhausted: boolean; full: number }): void;
   /** How many partitions are hinted. */
   readonly size: number;
 }
@@ -28,6 +34,10 @@ export function createPartitionOrder(partitions: number): PartitionOrder {
   const hinted = new Set<number>();
   /** Hinted since they were last asked: an answer that was on its way meanwhile does not tell of it. */
   const rang = new Set<number>();
+  /** Likewise where something has ended since: how much room there was, the question may have known too early. */
+  const freedSince = new Set<number>();
+  /** Not hinted, and full. */
+  const full = new Set<number>();
   /** Virtual time of what was asked last: who comes back starts here, so that having had no work earns nothing. */
   let now = 0;
   const timeOf = (partition: number) => time[partition] ?? 0;
@@ -37,6 +47,7 @@ export function createPartitionOrder(partitions: number): PartitionOrder {
   function hint(partition: number): void {
     rang.add(partition);
     if (hinted.has(partition)) return;
+    full.delete(partition);
     hinted.add(partition);
     time[partition] = Math.max(timeOf(partition), now);
   }
@@ -45,6 +56,10 @@ export function createPartitionOrder(partitions: number): PartitionOrder {
     hint,
     hintAll() {
       for (let partition = 0; partition < partitions; partition++) hint(partition);
+    },
+    freed(partition) {
+      if (hinted.has(partition)) freedSince.add(partition);
+      else if (full.has(partition)) hint(partition);
     },
     turns(slots) {
       const turns = new Map<number, number>();
@@ -58,12 +73,17 @@ export function createPartitionOrder(partitions: number): PartitionOrder {
         if (first === undefined) break;
         turns.set(first, (turns.get(first) ?? 0) + 1);
       }
-      for (const partition of turns.keys()) rang.delete(partition);
+      for (const partition of turns.keys()) {
+        rang.delete(partition);
+        freedSince.delete(partition);
+      }
       return turns;
     },
-    asked(partition, { ready, taken, exhausted }) {
+    asked(partition, { ready, taken, exhausted, full: withoutRoom }) {
       known[partition] = ready;
-      if (exhausted && !rang.has(partition)) hinted.delete(partition);
+      const mayHaveRoom = withoutRoom > 0 && freedSince.has(partition);
+      if (exhausted && !rang.has(partition) && !mayHaveRoom && hinted.delete(partition) && withoutRoom > 0)
+        full.add(partition);
       if (taken === 0) return;
       now = Math.max(now, timeOf(partition));
       time[partition] = timeAfter(partition, taken, ready);

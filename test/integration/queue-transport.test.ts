@@ -1,7 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { setImmediate } from 'node:timers/promises';
 import { AppError } from '../../src/kernel/errors.ts';
+import { createRandom } from '../support/chaos-random.ts';
 import { eventually } from '../support/eventually.ts';
 import { jobFor, jobsFor, startQueue, type TestQueue, uuid } from '../support/queue.ts';
+
+const SEED = Number(process.env['SEED'] ?? 20261122);
 
 let queue: TestQueue;
 beforeEach(async () => {
@@ -89,6 +93,23 @@ describe('caps', () => {
     expect(worker.dispatcher.busy()).toBe(5);
     worker.finishAll();
     await worker.delivered(22);
+  });
+
+  test('does not wait for the next poll, whatever ends while the next entries are asked for', async () => {
+    const tenant = uuid();
+    const worker = await queue.worker('a', { concurrency: 16, tenantConcurrency: 4, pollMs: 3_600_000 });
+    await queue.producer.push('ingest', jobsFor(tenant, 1_000));
+    const random = createRandom(SEED);
+    let ended = 0;
+    while (ended < 1_000) {
+      await worker.until(() => worker.openIds().length > 0);
+      for (const id of worker.openIds().slice(0, random.between(1, 4))) {
+        worker.finish(id);
+        ended += 1;
+        for (let turn = random.between(0, 3); turn > 0; turn--) await setImmediate();
+      }
+    }
+    expect(worker.deliveries).toHaveLength(1_000);
   });
 
   test('runs no more of one tenant over all workers than the common cap', async () => {

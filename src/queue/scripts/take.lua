@@ -4,7 +4,8 @@
 -- ARGV[3]  most entries of one stream that this consumer may hold
 -- ARGV[4]  most entries of one stream that all consumers together may hold; 0: no limit
 -- ARGV[5…] stream, number of its entries that this consumer holds; for those of which it holds some
--- Returns {streams that were ready, {stream, id, job, id, job…}…}, a list a read. Fewer than asked: nothing more may be taken now.
+-- Returns {streams that were ready, those of them that this consumer may hold no more of, {stream, id, job, id, job…}…}, a list a
+-- read. Fewer than asked: nothing more may be taken now.
 local consumer, slots = ARGV[1], tonumber(ARGV[2])
 local ownLimit, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
 local held = {}
@@ -28,7 +29,7 @@ end
 
 local ready = redis.call('ZCARD', READY)
 local now = clock()
-local result = { ready }
+local result = { ready, 0 }
 -- With few slots this is entry by entry; with more, everyone gets an equal share of them in turn.
 local share = math.max(1, math.floor(slots / math.max(1, ready)))
 -- Streams in front of the order that have no room in this consumer.
@@ -75,7 +76,8 @@ while slots > 0 do
     end
   end
 end
-if #result > 1 then
+result[2] = passed
+if #result > 2 then
   redis.call('ZADD', FAIRNESS, 'GT', score(now), CLOCK)
   -- Whoever left with a time that the clock has passed starts at the clock like anybody new.
   redis.call('ZREMRANGEBYSCORE', FAIRNESS, '-inf', '(' .. score(now))
