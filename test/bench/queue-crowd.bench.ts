@@ -13,7 +13,7 @@ import { startInstallation } from './support/installation.ts';
 import { type Services, startServices } from './support/services.ts';
 
 const CROWD = 10_000;
-const SINGLES = 12;
+const SINGLES = 20;
 const WARM_UP = 20;
 /** Documents of the crowd that are done before it counts as under way. */
 const UNDER_WAY = 8;
