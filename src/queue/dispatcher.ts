@@ -156,7 +156,7 @@ async function openSession(options: DispatcherOptions) {
       if (!connection.isReady()) throw error;
       logger.warn({ err: error, lane, partition }, `a partition does not answer: ${messageOf(error)}`);
       aside.set(partition, clock.now() + pollMs);
-      order.asked(partition, { ready: 0, taken: 0, exhausted: true, full: 0 });
+      order.asked(partition, { ready: 0, taken: 0, exhausted: true, full: 0, busy: false });
     }
   }
 
@@ -216,8 +216,10 @@ async function openSession(options: DispatcherOptions) {
     const { ready, full, entries } = await connection.call(() =>
       group.take(partition, wanted, caps, held.runningIn(partition)),
     );
-    order.asked(partition, { ready, taken: entries.length, exhausted: entries.length < wanted, full });
     accept(partition, entries);
+    const exhausted = entries.length < wanted;
+    const busy = held.runningIn(partition).size > 0;
+    order.asked(partition, { ready, taken: entries.length, exhausted, full, busy });
   }
 
   /** All partitions whose turn it is are asked at once: while Redis is with one of them, the entries of another are begun. */

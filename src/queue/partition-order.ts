@@ -20,9 +20,12 @@ export interface PartitionOrder {
   turns(slots: number): ReadonlyMap<number, number>;
   /**
    * What came of asking it. Fewer entries than asked for: there is nothing more at the moment, but for the streams, `full` of
-   * them, that this worker may hold no more of.
+   * them, that this worker may hold no more of. `busy`: something of the partition is being worked on, so something will end.
    */
-  asked(partition: number, result: { ready: number; taken: number; exhausted: boolean; full: number }): void;
+  asked(
+    partition: number,
+    result: { ready: number; taken: number; exhausted: boolean; full: number; busy: boolean },
+  ): void;
   /** How many partitions are hinted. */
   readonly size: number;
 }
@@ -79,9 +82,10 @@ export function createPartitionOrder(partitions: number): PartitionOrder {
       }
       return turns;
     },
-    asked(partition, { ready, taken, exhausted, full: withoutRoom }) {
+    asked(partition, { ready, taken, exhausted, full: withoutRoom, busy }) {
       known[partition] = ready;
-      const mayHaveRoom = withoutRoom > 0 && freedSince.has(partition);
+      // What has ended since is made up for with the next that ends, together: short jobs would each be fetched by a question.
+      const mayHaveRoom = withoutRoom > 0 && !busy && freedSince.has(partition);
       if (exhausted && !rang.has(partition) && !mayHaveRoom && hinted.delete(partition) && withoutRoom > 0)
         full.add(partition);
       if (taken === 0) return;

@@ -10,7 +10,7 @@ test('asks only partitions that may have work', () => {
   expect(next(order)).toBeUndefined();
   order.hint(2);
   expect(next(order)).toBe(2);
-  order.asked(2, { ready: 0, taken: 0, exhausted: true, full: 0 });
+  order.asked(2, { ready: 0, taken: 0, exhausted: true, full: 0, busy: false });
   expect(next(order)).toBeUndefined();
   order.hintAll();
   expect(order.size).toBe(4);
@@ -21,26 +21,31 @@ test('keeps a partition that was hinted while it was asked, although it had noth
   order.hint(0);
   expect(next(order)).toBe(0);
   order.hint(0);
-  order.asked(0, { ready: 0, taken: 0, exhausted: true, full: 0 });
+  order.asked(0, { ready: 0, taken: 0, exhausted: true, full: 0, busy: false });
   expect(next(order)).toBe(0);
-  order.asked(0, { ready: 0, taken: 0, exhausted: true, full: 0 });
+  order.asked(0, { ready: 0, taken: 0, exhausted: true, full: 0, busy: false });
   expect(next(order)).toBeUndefined();
 });
 
 test('asks a partition whose tenants had no room here again once something of it has ended', () => {
   const order = createPartitionOrder(1);
-  const full = { ready: 1, taken: 1, exhausted: true, full: 1 };
+  const full = { ready: 1, taken: 1, exhausted: true, full: 1, busy: true };
   order.hint(0);
   expect(next(order)).toBe(0);
   order.asked(0, full);
   expect(next(order)).toBeUndefined();
   order.freed(0);
   expect(next(order)).toBe(0);
-  // What ended while it was asked, the question did not know of.
+  // What ended while it was asked is made up for with the next that ends, and at once where nothing else will.
   order.freed(0);
   order.asked(0, full);
+  expect(next(order)).toBeUndefined();
+  order.freed(0);
   expect(next(order)).toBe(0);
-  order.asked(0, full);
+  order.freed(0);
+  order.asked(0, { ...full, busy: false });
+  expect(next(order)).toBe(0);
+  order.asked(0, { ...full, busy: false });
   expect(next(order)).toBeUndefined();
 });
 
@@ -49,7 +54,7 @@ test('asks a partition that had nothing not again because something of it has en
   order.hint(0);
   expect(next(order)).toBe(0);
   order.freed(0);
-  order.asked(0, { ready: 1, taken: 1, exhausted: true, full: 0 });
+  order.asked(0, { ready: 1, taken: 1, exhausted: true, full: 0, busy: false });
   order.freed(0);
   expect(next(order)).toBeUndefined();
 });
@@ -63,7 +68,7 @@ test('gives each ready tenant the same, however tenants are spread over partitio
       for (let i = 0; i < 2_000; i++) {
         const partition = next(order) ?? 0;
         taken[partition] = (taken[partition] ?? 0) + 1;
-        order.asked(partition, { ready: tenants[partition] ?? 1, taken: 1, exhausted: false, full: 0 });
+        order.asked(partition, { ready: tenants[partition] ?? 1, taken: 1, exhausted: false, full: 0, busy: false });
       }
       const shares = taken.map((count, partition) => count / (tenants[partition] ?? 1));
       expect(Math.max(...shares) - Math.min(...shares)).toBeLessThanOrEqual(2);
@@ -85,7 +90,13 @@ test('gives each ready tenant the same where many slots are free at once', () =>
           expect(turns.values().reduce((sum, wanted) => sum + wanted, 0)).toBe(slots);
           for (const [partition, wanted] of turns) {
             taken[partition] = (taken[partition] ?? 0) + wanted;
-            order.asked(partition, { ready: tenants[partition] ?? 1, taken: wanted, exhausted: false, full: 0 });
+            order.asked(partition, {
+              ready: tenants[partition] ?? 1,
+              taken: wanted,
+              exhausted: false,
+              full: 0,
+              busy: false,
+            });
           }
         }
         const shares = taken.map((count, partition) => count / (tenants[partition] ?? 1));
@@ -105,13 +116,13 @@ test('asks no partition where no slot is free', () => {
 test('a partition that had no work for long does not make up for it', () => {
   const order = createPartitionOrder(2);
   order.hint(0);
-  for (let i = 0; i < 100; i++) order.asked(0, { ready: 1, taken: 1, exhausted: false, full: 0 });
+  for (let i = 0; i < 100; i++) order.asked(0, { ready: 1, taken: 1, exhausted: false, full: 0, busy: false });
   order.hint(1);
   const turns: (number | undefined)[] = [];
   for (let i = 0; i < 10; i++) {
     const partition = next(order);
     turns.push(partition);
-    order.asked(partition ?? 0, { ready: 1, taken: 1, exhausted: false, full: 0 });
+    order.asked(partition ?? 0, { ready: 1, taken: 1, exhausted: false, full: 0, busy: false });
   }
   expect(turns.filter((partition) => partition === 1).length).toBeLessThanOrEqual(6);
 });
