@@ -13,7 +13,7 @@ import type { Ids } from './kernel/ids.ts';
 import type { Logger } from './kernel/logger.ts';
 import type { Metrics } from './kernel/metrics.ts';
 import { createSealer, type Sealer } from './kernel/sealing.ts';
-import { createTurns } from './kernel/turns.ts';
+import { createTurns, PLACES } from './kernel/turns.ts';
 import { createBuiltinRerank } from './llm/builtin-rerank.ts';
 import { createProviders } from './llm/create-providers.ts';
 import { createHttpRerank } from './llm/http-rerank.ts';
@@ -169,7 +169,12 @@ export async function createShared(env: Environment) {
   const turns =
     config.role === 'server'
       ? undefined
-      : createTurns({ clock, onWaited: (lane, seconds) => metrics.turnWaitSeconds.observe({ lane }, seconds) });
+      : createTurns({
+          clock,
+          // A tenant alone is in nobody's way: none of its documents waits for a place, so they are written in larger companies.
+          alone: Math.max(2 * PLACES, config.tenantConcurrency),
+          onWaited: (lane, seconds) => metrics.turnWaitSeconds.observe({ lane }, seconds),
+        });
   const limits: QueueLimits = { maxOutstanding: config.queueMaxDepth, maxOutstandingBytes: config.queueMaxBytes };
   const { maxUploadBytes } = config;
   const malware = createGate(env, announcer);

@@ -42,13 +42,16 @@ export interface Turns {
 
 export interface TurnsOptions {
   clock: Clock;
-  /** As many as cores by default, but two, as the database computes as well: more would only slow each other down. */
+  /** `PLACES` by default. */
   places?: number;
   /** As many while one tenant alone is at work; twice as many by default, for steps wait, too. */
   alone?: number;
   /** Told how long each step waited, in seconds. */
   onWaited?(lane: TurnLane, seconds: number): void;
 }
+
+/** As many as cores, but two, as the database computes as well: more would only slow each other down. */
+export const PLACES = Math.max(2, availableParallelism());
 
 /** What a tenant that was quiet may use before it is one among equals: a few documents of some pages. */
 const CREDIT_MS = 500;
@@ -81,12 +84,7 @@ export function away<T>(wait: () => Promise<T>): Promise<T> {
   return turn ? turn.away(wait) : wait();
 }
 
-export function createTurns({
-  clock,
-  places = Math.max(2, availableParallelism()),
-  alone = 2 * places,
-  onWaited,
-}: TurnsOptions): Turns {
+export function createTurns({ clock, places = PLACES, alone = 2 * places, onWaited }: TurnsOptions): Turns {
   const weights = new Map<string, number>();
   const gate = createFairPlaces({
     places,

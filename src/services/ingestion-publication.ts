@@ -11,7 +11,6 @@ import { messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { done, type Outcome, superseded } from '../kernel/outcome.ts';
-import { away } from '../kernel/turns.ts';
 import { deleteOtherVersions } from '../repositories/chunks.ts';
 import { insertOwnVersions } from '../repositories/chunks-together.ts';
 import { getDocumentWork } from '../repositories/documents.ts';
@@ -190,7 +189,7 @@ export function createIngestionPublication(options: IngestionPublicationOptions)
   async function publishAmongOthers(publication: Publication) {
     const { plan, children, held } = publication.work;
     const isShort = plan.size <= (held ? mostWritten : MAX_BATCH);
-    if (isShort && children.length === 0) return away(() => publishTogether(publication));
+    if (isShort && children.length === 0) return publishTogether(publication);
     const member = { item: publication, scope: currentScope() };
     const [published] = await database.together((shared) => publishAll(shared, [member]), { patient: true });
     return published;

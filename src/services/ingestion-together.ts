@@ -1,11 +1,10 @@
 /**
  * What attempts do in company, before they are published: those that come at about the same time share a transaction and,
- * where they are of one scope, its statements. Whoever waits for company keeps no place from those that compute.
+ * where they are of one scope, its statements.
  */
 import type { Database } from '../db/database.ts';
 import { createGroupCommit, withinScopes } from '../db/group-commit.ts';
 import type { Clock } from '../kernel/clock.ts';
-import { away } from '../kernel/turns.ts';
 import { knownEmbeddings } from '../repositories/chunks-write.ts';
 import type { DocumentWork } from '../repositories/documents.ts';
 import { type BegunAttempt, beginAttempts, openDocuments } from '../repositories/task-attempts.ts';
@@ -79,13 +78,13 @@ export function createIngestionTogether({ database, clock, leaseMs, firstProgres
 
   return {
     /** Takes the next fencing number of a task and opens its document; undefined where there is nothing to begin. */
-    begin: (taskId: string) => away(() => begin({ id: taskId })),
+    begin: (taskId: string) => begin({ id: taskId }),
 
     /**
      * Which of the texts the scope has vectors for; records with it how far the attempt is, before anything is bought.
      * Undefined where another attempt owns the task by now.
      */
-    lookUp: (lookup: FirstLookup) => away(() => lookUp(lookup)),
+    lookUp,
   };
 }
 

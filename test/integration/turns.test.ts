@@ -39,25 +39,31 @@ test("a single document's steps are next in turn beside fifty of another tenant"
   for (let i = 0; i < FLOOD; i++) flood.push((await here.upload(many, linesOf(3, `flood ${i}`))).receipt.task_id);
   const { receipt } = await here.upload(single, linesOf(3, 'single'));
 
+  let ended = 0;
   const begun = Promise.withResolvers<void>();
   const floods = flood.map(async (id) => {
     const outcome = await here.deliver(many, 'ingest', id);
+    ended += 1;
     begun.resolve();
     return outcome;
   });
   await begun.promise;
+  const before = ended;
   expect(await here.deliver(single, 'ingest', receipt.task_id)).toEqual({ type: 'done' });
+  const meanwhile = ended - before;
 
   const ofSingle = log.flatMap((entry, index) =>
     entry.what === 'asks' && entry.tenantId === single.tenantId ? [index] : [],
   );
   // Beginning, extracting, chunking, a batch, publishing.
   expect(ofSingle).toHaveLength(5);
-  // Others go on while it waits for the database; when it comes back, none of them begins before it.
   for (const index of ofSingle) {
     const next = log.slice(index).find(({ what }) => what === 'begins');
     expect(next?.tenantId).toBe(single.tenantId);
   }
+  // Its place was kept between its steps: but for what ran when it came, none of the others went on.
+  expect(meanwhile).toBeLessThanOrEqual(1);
+  expect(before + meanwhile).toBeLessThan(FLOOD);
 
   expect(await Promise.all(floods)).toEqual(flood.map(() => ({ type: 'done' })));
   expect(turns.counts()).toEqual({ held: 0, waiting: 0 });
