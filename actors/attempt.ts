@@ -9,6 +9,7 @@
 import { assign, setup } from 'xstate';
 import type { Job } from '../src/contracts/index.ts';
 import type { Scope } from '../src/kernel/context.ts';
+import { toAppError } from '../src/kernel/errors.ts';
 import { type Outcome, released, superseded } from '../src/kernel/outcome.ts';
 import { type Scoped, unprovided } from './effect.ts';
 
@@ -144,7 +145,14 @@ export const around = {
   }),
   settled: createStateConfig({ type: 'final' }),
   /** Nothing could be written: only the lease's end brings the job back. */
-  abandoned: createStateConfig({ type: 'final', entry: assign({ outcome: { type: 'abandoned' } as const }) }),
+  abandoned: createStateConfig({
+    type: 'final',
+    entry: assign({
+      outcome: ({ context }): Outcome => ({
+        type: toAppError(context.failure).kind === 'unavailable' ? 'unavailable' : 'abandoned',
+      }),
+    }),
+  }),
 };
 
 /** What goes on beside the steps, and what ends them. */

@@ -218,11 +218,15 @@ function shareTransaction(tx: Sql): SharedTransaction & { settled(): Promise<voi
 
 /** Codes of postgres.js and of the server for a connection that is gone or cannot be had; the outcome may be unknown. */
 const AWAY =
-  /^(CONNECTION_(CLOSED|ENDED|DESTROYED|SILENT)|CONNECT_TIMEOUT|ECONNREFUSED|ECONNRESET|EPIPE|ENOENT|ETIMEDOUT|08\w{3}|57P0[123]|25P0[34]|53300)$/;
+  /^(CONNECTION_(CLOSED|ENDED|DESTROYED|SILENT)|CONNECT_TIMEOUT|ECONNREFUSED|ECONNRESET|EPIPE|ENOENT|ETIMEDOUT|08\w{3}|57P0[1235]|25P0[34]|53300)$/;
+/** A server that only reads: a standby that is not promoted yet. Of a transaction that was to write. */
+const ONLY_READS = '25006';
 
 function isAway(error: unknown): boolean {
   return error instanceof Error && 'code' in error && AWAY.test(String(error.code));
 }
+
+const isReadOnly = (error: unknown) => error instanceof Error && 'code' in error && error.code === ONLY_READS;
 
 const insideTransaction = new AsyncLocalStorage<true>();
 
@@ -233,8 +237,8 @@ function assertOutside(): void {
   }
 }
 
-function failed(error: unknown): never {
-  throw isAway(error)
+function failed(error: unknown, readsOnly = false): never {
+  throw isAway(error) || (!readsOnly && isReadOnly(error))
     ? new AppError('unavailable', 'The database is not available.', { cause: error, retryAfterMs: 1_000 })
     : error;
 }
@@ -296,7 +300,7 @@ export function createDatabase(options: DatabaseOptions): Database {
           return { value };
         }),
       )
-      .catch(failed);
+      .catch((error: unknown) => failed(error, readsOnly));
     // A read that has its answer hears nothing of how its transaction ends.
     const result = await (readsOnly ? Promise.race([early.promise, ended]) : ended);
     return (result as { value: T }).value;
@@ -325,7 +329,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     const ask = (sql: Pick<Sql, 'unsafe'>) => sql.unsafe<{ answer: T }[]>(text, values, { prepare: !isPooled(pool) });
     if (isPooled(pool)) return answerOf(await transaction(pool, 'dreamhub_tenant', scope, (sql) => ask(sql), {}, true));
     assertOutside();
-    return answerOf(await ask(pool as unknown as Sql).catch(failed));
+    return answerOf(await ask(pool as unknown as Sql).catch((error: unknown) => failed(error)));
   }
 
   const ownerUrl = options.ownerUrl ?? options.url;

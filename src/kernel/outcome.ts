@@ -12,7 +12,9 @@ export type Outcome =
   /** This process is going away; the job was handed back without counting the attempt. */
   | { readonly type: 'released' }
   /** Nothing could be written down: the entry stays unacknowledged and comes again when its lease has ended. */
-  | { readonly type: 'abandoned' };
+  | { readonly type: 'abandoned' }
+  /** As `abandoned`, because what everybody stands on is away or has no room: that says nothing about the job. */
+  | { readonly type: 'unavailable' };
 
 export const done: Outcome = { type: 'done' };
 export const cancelled: Outcome = { type: 'cancelled' };

@@ -3,9 +3,12 @@
  * handler resolved, whatever the outcome, because the row is settled then; given back when it rejected; left alone when it
  * became another consumer's. If saying so fails, the entry is ours in Redis but not held: it is delivered again after the
  * reconnect, and the row tells that it was done.
+ *
+ * Deliveries are counted because of entries that kill whoever works on them. One whose handler says that what it stands on is
+ * away is given back uncounted: a database that is away for some minutes would make poison of everything handed out.
  */
 import type { Delivery, Job, Lane } from '../contracts/index.ts';
-import { AppError, messageOf } from '../kernel/errors.ts';
+import { AppError, messageOf, toAppError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import type { Keys } from '../redis/keys.ts';
@@ -22,10 +25,11 @@ export type Poison =
 export interface Handlers {
   /**
    * Does the job and settles its row; resolves then, whatever came of it. Rejects where nothing could be written down: the
-   * entry comes again after the visibility timeout. The signal aborts when the worker stops or lost the entry.
+   * entry comes again after the visibility timeout, and with `unavailable` this delivery does not count. The signal aborts
+   * when the worker stops or lost the entry.
    */
   handle(delivery: Delivery, signal: AbortSignal): Promise<void>;
-  /** Writes down that the entry is given up; resolves when it may be deleted. */
+  /** Writes down that the entry is given up; resolves when it may be deleted. Rejects as `handle` does. */
   onPoison(poison: Poison): Promise<void>;
   /** A job's entry was acknowledged; so many of its tenant's that are handed out are not delivered yet. */
   onAcknowledged?(tenantId: string, undelivered: number): void;
@@ -82,17 +86,18 @@ export function createDeliveries(options: DeliveriesOptions) {
   }
 
   async function work(entry: Held, job: Job | undefined, run: () => Promise<void>): Promise<void> {
-    let isSettled = true;
+    let [isSettled, isCounted] = [true, true];
     try {
       await run();
     } catch (error) {
       isSettled = false;
+      isCounted = toAppError(error).kind !== 'unavailable';
       logger.error({ err: error, lane, entry: entry.id, job: job?.id }, `a handler failed: ${messageOf(error)}`);
     }
     metrics?.workersBusy.dec();
     held.settle(entry);
     options.onFreed(entry);
-    if (!entry.lost) await (isSettled ? acknowledge(entry, job) : giveBack(entry.partition, entry, true));
+    if (!entry.lost) await (isSettled ? acknowledge(entry, job) : giveBack(entry.partition, entry, isCounted));
     held.remove(entry);
     options.onRemoved();
   }

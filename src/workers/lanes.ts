@@ -1,5 +1,6 @@
 /** The queue side of delivery: what a job that was taken from a stream is done with, a lane each. */
 import type { Delivery } from '../contracts/index.ts';
+import { AppError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Service } from '../kernel/service.ts';
 import type { Turns } from '../kernel/turns.ts';
@@ -23,6 +24,8 @@ export function createLaneHandler({ tenants, turns, logger }: LaneHandlerOptions
     const outcome = await tenants.run(delivery);
     logger.debug({ tenant_id: job.tenantId, job: job.id, lane: job.lane, outcome: outcome.type }, 'job ended');
     if (outcome.type === 'abandoned') throw new Error(`the ${job.lane} job ${job.id} was abandoned`);
+    if (outcome.type === 'unavailable')
+      throw new AppError('unavailable', `the ${job.lane} job ${job.id} waits for what it stands on`);
   };
 }
 

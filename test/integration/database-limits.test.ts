@@ -51,3 +51,17 @@ test('without a limit of the server nothing is asked of it', async () => {
     await plain.close();
   }
 });
+
+test('a server that only reads is not available to who would write', async () => {
+  const reading = createDatabase({ url: services.url, max: 1, embedded: false });
+  try {
+    const write = reading.system(async (sql) => {
+      // As each session of a standby, or of a server whose owner has closed it, begins.
+      await sql`set transaction read only`;
+      await sql`insert into tenants (id, name) values (gen_random_uuid(), 'nobody')`;
+    });
+    await expect(write).rejects.toMatchObject({ kind: 'unavailable' });
+  } finally {
+    await reading.close();
+  }
+});

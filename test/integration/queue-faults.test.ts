@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { AppError } from '../../src/kernel/errors.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import { createProducer } from '../../src/queue/producer.ts';
 import { createRedisClients } from '../../src/redis/clients.ts';
@@ -140,6 +141,40 @@ describe('a connection that breaks', () => {
       await clients.close();
       await proxy.stop();
     }
+  });
+});
+
+describe('an entry that is given back again and again', () => {
+  /** Its handler rejects with the error until it was given `times` times. */
+  async function givenBack(error: Error, times: number) {
+    const job = jobFor(uuid());
+    let deliveries = 0;
+    const ended = Promise.withResolvers<void>();
+    const worker = await queue.worker('a', {
+      visibilityMs: 100,
+      maxDeliveries: 3,
+      async handle() {
+        deliveries += 1;
+        if (deliveries < times) throw error;
+        ended.resolve();
+      },
+    });
+    await queue.producer.push('ingest', [job]);
+    await Promise.race([ended.promise, worker.until(() => worker.poison.length > 0)]);
+    await eventually('nothing is left', async () => (await queue.allKeys()).length === 0);
+    return { deliveries, poison: worker.poison };
+  }
+
+  test('because what it needs is away, is not poison', async () => {
+    const { deliveries, poison } = await givenBack(new AppError('unavailable', 'The database is not available.'), 8);
+    expect(poison).toEqual([]);
+    expect(deliveries).toBe(8);
+  });
+
+  test('for a reason of its own, is', async () => {
+    const { deliveries, poison } = await givenBack(new Error('it cannot be written down'), 8);
+    expect(poison).toMatchObject([{ reason: 'deliveries', delivery: { deliveries: 4 } }]);
+    expect(deliveries).toBe(3);
   });
 });
 

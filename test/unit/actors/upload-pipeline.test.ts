@@ -4,6 +4,7 @@ import { effect, type Scoped } from '../../../actors/effect.ts';
 import { type EmbedProgress, type IngestAttempt, uploadPipeline } from '../../../actors/upload-pipeline.ts';
 import type { Job } from '../../../src/contracts/index.ts';
 import type { Scope } from '../../../src/kernel/context.ts';
+import { AppError } from '../../../src/kernel/errors.ts';
 import { cancelled, done, failed, type Outcome, released, superseded } from '../../../src/kernel/outcome.ts';
 
 type Step = Scoped & { attempt: IngestAttempt };
@@ -79,6 +80,16 @@ describe('an upload pipeline', () => {
     const machine = pipeline([], { extract: reject('no'), fail: reject('nor that') });
     expect(await outcomeOf(machine)).toEqual({ type: 'abandoned' });
   });
+
+  for (const [what, error] of [
+    ['is away', new AppError('unavailable', 'The database is not available.')],
+    ['waits for others', Object.assign(new Error('canceling statement due to lock timeout'), { code: '55P03' })],
+  ] as const) {
+    test(`says that it is not to blame where the database ${what}`, async () => {
+      const machine = pipeline([], { begin: () => Promise.reject(error), fail: () => Promise.reject(error) });
+      expect(await outcomeOf(machine)).toEqual({ type: 'unavailable' });
+    });
+  }
 
   for (const [event, outcome] of [
     ['CANCEL', cancelled],
