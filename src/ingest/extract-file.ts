@@ -41,6 +41,9 @@ const HELD: Readonly<Record<string, () => Promise<HeldExtractor>>> = {
   [type.NOTEBOOK]: async () => (await import('./extractors/notebook.ts')).extractNotebook,
   [type.SRT]: async () => (await import('./extractors/subtitles.ts')).extractSubtitles,
   [type.VTT]: async () => (await import('./extractors/subtitles.ts')).extractSubtitles,
+  [type.TIFF]: async () => (await import('./extractors/picture.ts')).extractTiff,
+  [type.BMP]: async () => (await import('./extractors/picture.ts')).extractBmp,
+  [type.GIF]: async () => (await import('./extractors/picture.ts')).extractGif,
   ...Object.fromEntries(
     type.PICTURES.map((picture) => [picture, async () => (await import('./extractors/picture.ts')).extractPicture]),
   ),

@@ -26,11 +26,14 @@ export const NOTEBOOK = 'application/x-ipynb+json';
 export const XML = 'application/xml';
 export const SRT = 'application/x-subrip';
 export const VTT = 'text/vtt';
-/** Pictures whose text can be recognised. */
-export const PICTURES = ['image/png', 'image/jpeg', 'image/webp', 'image/bmp'] as const;
+export const TIFF = 'image/tiff';
+export const GIF = 'image/gif';
+export const BMP = 'image/bmp';
+/** Pictures that recognition reads as they are. */
+export const PICTURES = ['image/png', 'image/jpeg', 'image/webp'] as const;
 
 export const READABLE: ReadonlySet<string> = new Set([
   ...[PLAIN, MARKDOWN, HTML, CSV, TSV, JSON_TYPE, JSON_LINES, NOTEBOOK, XML, SRT, VTT],
   ...[PDF, DOCX, PPTX, XLSX, ODT, ODS, ODP, EPUB, RTF, DOC, XLS, EML, MSG],
-  ...PICTURES,
+  ...[...PICTURES, BMP, TIFF, GIF],
 ]);

@@ -46,7 +46,7 @@ export async function sniffMediaType(head: Uint8Array, filename: string): Promis
 /** Whether the first bytes are not enough: containers say at their end what is in them, and so do disguised ones. */
 export function needsWholeFile(head: Uint8Array): boolean {
   const start = Buffer.from(head.buffer, head.byteOffset, Math.min(head.length, PDF_HEADER_WITHIN)).toString('latin1');
-  return isCfb(head) || /^PK|%PDF-|^\x89PNG|^\xff\xd8\xff|^RIFF|^BM/.test(start);
+  return isCfb(head) || /^PK|%PDF-|^\x89PNG|^\xff\xd8\xff|^RIFF|^BM|^GIF8|^II\*\0|^MM\0\*/.test(start);
 }
 
 /** The same for a local file, looking into the directory of a container and at the end of what is none. */
@@ -112,12 +112,12 @@ async function find(head: Uint8Array, filename: string, inside: Inside): Promise
   const text = textOf(head);
   const known = TEXTUAL_FORMATS.find(({ start }) => start.test(latin));
   if (known) return known;
-  if (text && isPageBeforePdf(latin))
-    return { mediaType: 'application/x-polyglot', label: 'a web page with a PDF behind it' };
+  if (/^(?:II[*+]\0|MM\0[*+])/.test(latin)) return tiffFinding(await typeOf(head), latin);
+  if (/^GIF8[79]a\S/.test(latin)) return gifFinding(latin, text?.clean === true);
+  if (text && isPageBeforePdf(latin)) return { mediaType: POLYGLOT, label: 'a web page with a PDF behind it' };
   if (text?.clean && !hasPdfHeader(latin, filename)) return textFinding(text.content, filename);
 
-  // What the library breaks on is of no kind that it knows.
-  const found = await fileTypeFromBuffer(head).catch(() => undefined);
+  const found = await typeOf(head);
   if (found?.mime === 'application/zip' || /^PK[\x03\x05]/.test(latin)) {
     const finding = zipFinding(await inside.zip());
     return finding === OPEN_DOCUMENT ? openDocumentFinding(await inside.kind(), filename) : finding;
@@ -129,6 +129,25 @@ async function find(head: Uint8Array, filename: string, inside: Inside): Promise
   if (text) return textFinding(text.content, filename);
   return { mediaType: 'application/octet-stream', label: 'binary data of an unknown kind' };
 }
+
+/** What the library breaks on is of no kind that it knows. */
+const typeOf = (head: Uint8Array) => fileTypeFromBuffer(head).catch(() => undefined);
+
+/** Raw photographs begin as scans do; what tells them apart may lie beyond what is looked at. */
+function tiffFinding(found: Awaited<ReturnType<typeof typeOf>>, latin: string): Finding {
+  if (isMarkup(latin)) return { mediaType: POLYGLOT, label: 'an image (TIF) with a web page in it' };
+  if (found && found.mime !== type.TIFF) return { mediaType: found.mime, label: binaryLabel(found.mime, found.ext) };
+  return { mediaType: type.TIFF, label: 'an image (TIF)' };
+}
+
+/** Comments of a script can follow the mark of a picture; then the whole is text, which no picture is. */
+function gifFinding(latin: string, clean: boolean): Finding {
+  if (clean) return { mediaType: POLYGLOT, label: 'an image (GIF) that is a script' };
+  if (isMarkup(latin)) return { mediaType: POLYGLOT, label: 'an image (GIF) with a web page in it' };
+  return { mediaType: type.GIF, label: 'an image (GIF)' };
+}
+
+const POLYGLOT = 'application/x-polyglot';
 
 const PDF: Finding = { mediaType: type.PDF, label: 'a PDF' };
 
@@ -151,8 +170,6 @@ function isPageBeforePdf(latin: string): boolean {
 /** Formats that are made of text and are no text to read; their first bytes say so. */
 const TEXTUAL_FORMATS: readonly (Finding & { start: RegExp })[] = [
   { start: /^\s*\{\\rtf/, mediaType: type.RTF, label: 'a rich text (RTF) document' },
-  // As text: comments of a script can follow the mark of a picture.
-  { start: /^GIF8[79]a\S/, mediaType: 'image/gif', label: 'an image (GIF)' },
   { start: /^%!PS/, mediaType: 'application/postscript', label: 'a PostScript program' },
   {
     start: /^(?:\xef\xbb\xbf)?\s*-----BEGIN PGP MESSAGE/,

@@ -8,6 +8,7 @@ import { cfb, doc, workbook } from './documents-cfb.ts';
 import { eml } from './documents-mail.ts';
 import { pdf } from './documents-pdf.ts';
 import { jpegHeader, png } from './documents-pictures.ts';
+import { bmp, gif, tiff } from './documents-tiff.ts';
 import { docx, paragraph, type ZipPart, zip } from './documents-zip.ts';
 
 export interface HostileFile {
@@ -176,6 +177,37 @@ const bombs: HostileFile[] = [
     title: 'a photograph of 65,535 × 65,535 pixels',
     filename: 'a.jpg',
     content: () => jpegHeader(65_535, 65_535),
+    outcome: 'limits_exceeded',
+  },
+  {
+    title: 'a scan of 65,535 × 65,535 pixels',
+    filename: 'a.tif',
+    content: () => tiff([{ width: 65_535, height: 65_535 }]),
+    outcome: 'limits_exceeded',
+  },
+  {
+    title: 'a scan whose strip unpacks to 200 MB',
+    filename: 'a.tif',
+    content: () =>
+      tiff([{ width: 100, height: 100, compression: 8, strips: [deflateSync(new Uint8Array(200 * MIB))] }]),
+    outcome: 'limits_exceeded',
+  },
+  {
+    title: 'a scan of 10,000 pages',
+    filename: 'a.tif',
+    content: () => tiff(Array.from({ length: 10_000 }, () => ({ width: 100, height: 100 }))),
+    outcome: 'needs_ocr',
+  },
+  {
+    title: 'a picture in motion of 65,535 × 65,535 pixels',
+    filename: 'a.gif',
+    content: () => gif([20, 20], [65_535, 65_535]),
+    outcome: 'limits_exceeded',
+  },
+  {
+    title: 'a bitmap of 60,000 × 60,000 pixels',
+    filename: 'a.bmp',
+    content: () => bmp(60_000, 60_000),
     outcome: 'limits_exceeded',
   },
   {
@@ -623,6 +655,24 @@ const damaged: HostileFile[] = [
     title: 'a picture that breaks off',
     filename: 'a.png',
     content: () => png({ width: 200, height: 200, pixels: noise(40_000) }).slice(0, 600),
+    outcome: 'corrupt',
+  },
+  {
+    title: 'a scan that breaks off',
+    filename: 'a.tif',
+    content: () => tiff([{ width: 200, height: 200, compression: 4, strips: [noise(4000)] }]).slice(0, 2000),
+    outcome: 'corrupt',
+  },
+  {
+    title: 'a scan whose pages come round again',
+    filename: 'a.tif',
+    content: () => tiff([{ width: 200, height: 200, compression: 7, strips: [noise(4000)] }], () => 0),
+    outcome: 'unsupported_media_type',
+  },
+  {
+    title: 'a picture in motion that breaks off',
+    filename: 'a.gif',
+    content: () => gif([200, 200]).slice(0, 25),
     outcome: 'corrupt',
   },
   { title: 'subtitles without times', filename: 'a.srt', content: () => 'just words', outcome: 'corrupt' },

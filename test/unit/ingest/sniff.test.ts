@@ -10,6 +10,7 @@ import { AppError } from '../../../src/kernel/errors.ts';
 import { cfb, doc, workbook } from '../../support/documents-cfb.ts';
 import { encodeAs } from '../../support/documents-encodings.ts';
 import { pdf } from '../../support/documents-pdf.ts';
+import { tiff } from '../../support/documents-tiff.ts';
 import { docx, paragraph, zip } from '../../support/documents-zip.ts';
 
 const folder = await mkdtemp(join(tmpdir(), 'dreamhub-sniff-'));
@@ -134,6 +135,11 @@ describe('formats of text are told by content, and by name where any text would 
   test('pictures by their first bytes', async () => {
     const png = bytes('\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0');
     expect(await typeOf(png, 'a.txt')).toBe('image/png');
+    expect(await typeOf(bytes('GIF89a\x01\0\x01\0\x80\0\0'), 'a.txt')).toBe('image/gif');
+    expect(await typeOf(tiff([{ width: 20, height: 20 }]), 'a.txt')).toBe('image/tiff');
+    // What says more of it lies beyond what is looked at first.
+    expect(await typeOf(tiff([{ width: 20, height: 20, strips: [new Uint8Array(200_000)] }]), 'a')).toBe('image/tiff');
+    expect(await typeOf(bytes('MM\0*\0\x01\0\0'), 'a.pdf')).toBe('image/tiff');
   });
 });
 
@@ -147,7 +153,8 @@ describe('anything else is refused by name', () => {
       'a program (ELF)',
     ],
     ['a macOS program', bytes('\xcf\xfa\xed\xfe\x07\0\0\x01\x03\0\0\0\x02\0\0\0'), 'notes.md', 'a program (MACHO)'],
-    ['a picture in motion', bytes('GIF89a\x01\0\x01\0\x80\0\0'), 'a.txt', 'an image (GIF)'],
+    ['a scan that is a page', bytes('II*\0\x08\0\0\0<script>alert(1)</script>'), 'a.tif', 'an image (TIF)'],
+    ['a picture in motion that is a page', bytes('GIF89a\x01\0\x01\0\x80\0\0<body>'), 'a.gif', 'an image (GIF)'],
     ['a picture that is a page', bytes('GIF89a/*<script>alert(1)</script>*/=1'), 'a.html', 'an image (GIF)'],
     [
       'an SVG',
