@@ -3,13 +3,13 @@
  * under one id and with one body however often it comes, trusted by whoever has the secret, and never before what it follows from.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
-import OpenAI from 'openai';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { inputOf } from '../support/chaos-documents.ts';
 import { type Installation, startInstallation } from '../support/chaos-installation.ts';
 import { say } from '../support/chaos-say.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Person, register } from '../support/person.ts';
+import { receiveWebhooks } from '../support/webhook-receiver.ts';
 
 interface Told {
   id: string;
@@ -35,26 +35,13 @@ const REFUSED_SHARE = 0.2;
 
 test('events reach webhooks and the tenant’s stream through kill -9 of whoever tells them', async () => {
   const { sql, redis, workers } = installation;
-  const received: { id: string; body: string }[] = [];
-  const untrusted: unknown[] = [];
-  let secret = '';
-  const receiver = Bun.serve({
-    port: 0,
-    hostname: '127.0.0.1',
-    async fetch(request) {
-      const body = await request.text();
-      await new OpenAI({ apiKey: 'none' }).webhooks
-        .verifySignature(body, request.headers, secret)
-        .catch((error: unknown) => untrusted.push(error));
-      // Taken, and yet refused: it comes again.
-      received.push({ id: request.headers.get('webhook-id') ?? '', body });
-      return new Response(null, { status: Math.random() < REFUSED_SHARE ? 500 : 204 });
-    },
-  });
+  // Taken, and yet refused: it comes again.
+  const receiver = receiveWebhooks(() => (Math.random() < REFUSED_SHARE ? 500 : 204));
+  const { received, untrusted } = receiver;
   try {
-    const made = await person.call<{ id: string; secret: string }>('POST', '/webhooks', { url: receiver.url.href });
+    const made = await person.call<{ id: string; secret: string }>('POST', '/webhooks', { url: receiver.url });
     expect(made.status).toBe(201);
-    secret = made.body.secret;
+    receiver.trust(made.body.secret);
     const killing = (async () => {
       for (let kill = 0; kill < KILLS; kill++) {
         await systemClock.sleep(KILL_EVERY_MS);
@@ -119,6 +106,6 @@ test('events reach webhooks and the tenant’s stream through kill -9 of whoever
     );
     expect(installation.crashes).toEqual([]);
   } finally {
-    await receiver.stop(true);
+    await receiver.stop();
   }
 }, 240_000);

@@ -4,7 +4,6 @@ import postgres from 'postgres';
 import type { Principal, Session } from '../../src/contracts/index.ts';
 import { createDatabase, type Database } from '../../src/db/database.ts';
 import { createAccessTokens } from '../../src/http/plugins/jwt.ts';
-import { type Clock, systemClock } from '../../src/kernel/clock.ts';
 import { newTraceId, runAs, scopeIfAny } from '../../src/kernel/context.ts';
 import { AppError } from '../../src/kernel/errors.ts';
 import { systemIds } from '../../src/kernel/ids.ts';
@@ -13,6 +12,7 @@ import { createRedisClients, type RedisClients } from '../../src/redis/clients.t
 import { createKeys } from '../../src/redis/keys.ts';
 import { MOST_ATTEMPTS } from '../../src/redis/login-attempts.ts';
 import { createIdentity, type IdentityOptions } from '../../src/services/identity.ts';
+import { movableClock } from '../support/movable-clock.ts';
 import { createTestDatabase, startRedis, type TestDatabase, type TestRedis } from '../support/services.ts';
 
 const SECRET = 'a secret of more than thirty-two bytes';
@@ -37,18 +37,6 @@ afterAll(async () => {
   await Promise.all([database.close(), clients.close(), admin.end({ timeout: 5 })]);
   await Promise.all([testDatabase.drop(), redis.stop()]);
 });
-
-/** Time that a test moves by hand; what waits, waits by the real one. */
-function movableClock(): Clock & { forward(ms: number): void } {
-  let offset = 0;
-  return {
-    ...systemClock,
-    now: () => systemClock.now() + offset,
-    forward(ms) {
-      offset += ms;
-    },
-  };
-}
 
 function setUp(config: Partial<IdentityOptions['config']> = {}, options: Partial<IdentityOptions> = {}) {
   const clock = movableClock();

@@ -1,7 +1,7 @@
 /** Identity, members and API keys of one installation, as a server wires them, and several such nodes of it. */
 import type { Principal, Role, Session } from '../../src/contracts/index.ts';
 import { createAccessTokens } from '../../src/http/plugins/jwt.ts';
-import { type Clock, systemClock } from '../../src/kernel/clock.ts';
+import { systemClock } from '../../src/kernel/clock.ts';
 import { newTraceId, runAs } from '../../src/kernel/context.ts';
 import { AppError } from '../../src/kernel/errors.ts';
 import { systemIds } from '../../src/kernel/ids.ts';
@@ -12,22 +12,11 @@ import { createIdentity } from '../../src/services/identity.ts';
 import { createMembers } from '../../src/services/members.ts';
 import { createOwnedDocuments } from '../../src/services/ownership.ts';
 import { createPrincipals } from '../../src/services/principals.ts';
+import { movableClock } from './movable-clock.ts';
 import { createRig } from './rig.ts';
 
 const PASSWORD = 'correct horse battery';
 const ORIGIN = 'https://hub.example';
-
-/** Time that a test moves by hand; what waits, waits by the real one. */
-function movableClock(): Clock & { forward(ms: number): void } {
-  let offset = 0;
-  return {
-    ...systemClock,
-    now: () => systemClock.now() + offset,
-    forward(ms) {
-      offset += ms;
-    },
-  };
-}
 
 export type People = Awaited<ReturnType<typeof createPeople>>;
 
