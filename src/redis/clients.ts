@@ -4,6 +4,9 @@
  *
  * Where Redis is a cluster, the first three find the server of a key by themselves. Subscribers don't: one listens at one
  * server, because only so it is known what was heard (`subscriber.ts`).
+ *
+ * One server may be replaced behind its name or address while those who are connected stay connected to it. It is a replica
+ * then: it refuses writes, and answers everything else. Whoever learns of it has all connections made anew.
  */
 import Redis, {
   type ChainableCommander,
@@ -46,7 +49,7 @@ export interface RedisClients {
    * can be used from now on: they have no queue for what comes before they know its servers.
    */
   info(): Promise<string[]>;
-  /** Throws `unavailable` when Redis, or one server of the cluster, does not answer within `timeoutMs`. */
+  /** Throws `unavailable` when Redis, or one server of the cluster, does not answer within `timeoutMs` or only reads. */
   check(timeoutMs: number): Promise<void>;
   close(): Promise<void>;
 }
@@ -57,6 +60,9 @@ const COMMAND_TIMEOUT_MS = 5_000;
  * socket in use for ever; and the greeting of a new connection has no other limit. No connection here blocks in Redis.
  */
 const SILENCE_MS = 5_000;
+/** What a replica says to who would write, and of itself. */
+const REFUSES_WRITES = /\bREADONLY\b/;
+const IS_REPLICA = /^role:slave/m;
 /** A cluster that does not exist yet, or is being elected, may take a while at the start. */
 const CLUSTER_START_MS = 15_000;
 
@@ -129,6 +135,19 @@ export function createRedisClients({
     return client;
   }
 
+  /** All of the only server's connections: those that write would find out by themselves, those that listen never. */
+  function leaveReplica(): void {
+    for (const client of open) if (client instanceof Redis && client.status === 'ready') client.disconnect(true);
+  }
+
+  /** Asked of each error that the only server answers with; the command fails, as one whose connection was lost. */
+  function isLeft(error: Error): boolean {
+    if (!REFUSES_WRITES.test(error.message)) return false;
+    logger.warn({ err: error }, 'Redis takes no writes: connecting anew');
+    leaveReplica();
+    return true;
+  }
+
   const common = (name: string): Options => ({
     protocol: 2,
     connectionName: `dreamhub-${name}`,
@@ -137,7 +156,7 @@ export function createRedisClients({
   });
 
   function server(name: string, options: Options): Redis {
-    const base = { ...common(name), retryStrategy: retry, ...options };
+    const base = { ...common(name), retryStrategy: retry, reconnectOnError: isLeft, ...options };
     if (address.kind === 'cluster') throw new Error('a cluster has no one server');
     return keep(
       name,
@@ -198,11 +217,15 @@ export function createRedisClients({
       return Promise.all((await masters()).map((master) => master.info()));
     },
     async check(timeoutMs) {
-      const pings = masters().then((all) => Promise.all(all.map((master) => master.ping())));
+      const asked = masters().then((all) => Promise.all(all.map((master) => master.info('replication'))));
       try {
-        await within(clock, timeoutMs, pings, () => {
+        const answers = await within(clock, timeoutMs, asked, () => {
           throw new Error(`no answer in ${timeoutMs} ms`);
         });
+        if (answers.some((answer) => IS_REPLICA.test(answer))) {
+          if (address.kind === 'server') leaveReplica();
+          throw new Error('a server is a replica');
+        }
       } catch (cause) {
         throw new AppError('unavailable', 'Redis does not answer.', { cause });
       }

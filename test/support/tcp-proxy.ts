@@ -30,6 +30,8 @@ export interface TcpProxy {
   readonly port: number;
   /** Resolves once it holds for every new connection. */
   set(mode: ProxyMode): Promise<void>;
+  /** New connections go to another server, as behind a name or an address that moves; those of now stay where they are. */
+  lead(to: Upstream): void;
   /** RST for the connections of now; new ones are treated by the mode. */
   cut(which?: 'all' | 'frozen'): void;
   /** Connections that were not closed by either side. */
@@ -52,7 +54,8 @@ export function through(url: string, { port }: Pick<TcpProxy, 'port'>): string {
   return changed.href;
 }
 
-export async function startTcpProxy(upstream: Upstream): Promise<TcpProxy> {
+export async function startTcpProxy(first: Upstream): Promise<TcpProxy> {
+  let upstream = first;
   const links = new Set<Link>();
   let mode: ProxyMode = { type: 'pass' };
   let server: Server | undefined;
@@ -156,6 +159,9 @@ export async function startTcpProxy(upstream: Upstream): Promise<TcpProxy> {
       if (next.type === 'reset') for (const link of [...links]) sever(link);
       if (next.type === 'refuse') await unlisten();
       else await listen();
+    },
+    lead(to) {
+      upstream = to;
     },
     cut(which = 'all') {
       for (const link of [...links]) if (which === 'all' || link.frozen) sever(link);
