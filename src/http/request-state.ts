@@ -44,9 +44,16 @@ export function stateOf(request: Request): RequestState {
   return state;
 }
 
-/** Makes what is known of a request known of another that stands for it. */
-export function shareState(of: Request, to: Request): void {
-  states.set(to, stateOf(of));
+/**
+ * The same request with a body that was read already: all that is known of it is known of this one. Bun's router leaves the
+ * parts of an address in the request, and a copy has none of its own.
+ */
+export function withBody(request: Request, body: Uint8Array<ArrayBuffer>): Request {
+  const { url, method, headers, signal } = request;
+  const copy = new Request(url, { method, headers, signal, ...(body.byteLength > 0 && { body }) });
+  if ('params' in request) Object.defineProperty(copy, 'params', { value: request.params });
+  states.set(copy, stateOf(request));
+  return copy;
 }
 
 /** Who is calling. Throws `unauthenticated` where nobody has proven it, so a handler cannot forget to ask. */

@@ -13,7 +13,7 @@ export async function bodyOf(request: Request): Promise<ReadableStream<Uint8Arra
   const { bodyTap } = stateOf(request);
   const length = request.headers.get('content-length');
   if (length === null || Number(length) > SMALL_BYTES || request.headers.has('transfer-encoding')) {
-    return bodyTap && request.body ? tapped(request.body, bodyTap) : request.body;
+    return streamOf(request);
   }
   try {
     const bytes = await request.bytes();
@@ -22,6 +22,12 @@ export async function bodyOf(request: Request): Promise<ReadableStream<Uint8Arra
   } catch (cause) {
     throw new AppError('malformed', 'The upload ended before it was complete.', { cause });
   }
+}
+
+/** The body as it comes, seen by whoever has to see all of it. */
+export function streamOf(request: Request): ReadableStream<Uint8Array> | null {
+  const { bodyTap } = stateOf(request);
+  return bodyTap && request.body ? tapped(request.body, bodyTap) : request.body;
 }
 
 /** The same stream, no faster than it is read. */

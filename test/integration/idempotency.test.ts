@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
 import postgres from 'postgres';
 import { createDatabase } from '../../src/db/database.ts';
-import { conversation, receipt } from '../../src/http/examples.ts';
+import { conversation, receipt, syncedSource } from '../../src/http/examples.ts';
 import { createAccessTokens } from '../../src/http/plugins/jwt.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { newTraceId, runAs } from '../../src/kernel/context.ts';
@@ -12,7 +12,7 @@ import { silentLogger } from '../../src/kernel/logger.ts';
 import { createSealer } from '../../src/kernel/sealing.ts';
 import { createIdempotency, createIdempotencySweep } from '../../src/services/idempotency.ts';
 import { eventually } from '../support/eventually.ts';
-import { createHttpApp, type HttpApp, json, principal, SECRET } from '../support/http-app.ts';
+import { concrete, createHttpApp, type HttpApp, json, principal, SECRET } from '../support/http-app.ts';
 import { createTestDatabase, type TestDatabase } from '../support/services.ts';
 
 let db: TestDatabase;
@@ -354,6 +354,64 @@ describe('an upload', () => {
     await writer.close();
     expect((await answered).status).toBe(202);
     expect(sizes).toEqual([15]);
+  });
+});
+
+describe('over a real socket', () => {
+  /** Bun's router, which says what the parts of an address are, works for a server that listens alone. */
+  async function listening(overrides: Overrides = {}) {
+    const { app, token } = appWith(overrides);
+    app.listen({ port: 0, hostname: '127.0.0.1' });
+    const bearer = `Bearer ${await token('owner')}`;
+    const call = (method: string, path: string, init: RequestInit & { headers?: Record<string, string> } = {}) =>
+      fetch(`http://127.0.0.1:${app.server?.port}${path}`, {
+        ...init,
+        method,
+        headers: { authorization: bearer, ...init.headers },
+      });
+    return { app, call, [Symbol.asyncDispose]: async () => void (await app.stop(true)) };
+  }
+
+  test('every route with an id in its address is the same one with a key', async () => {
+    await using server = await listening();
+    const routes = server.app.routes.filter(
+      ({ method, path }) => /^(POST|PUT|PATCH|DELETE)$/.test(method) && /^\/api\/v1\/.*:id/.test(path),
+    );
+    expect(routes.length).toBeGreaterThan(10);
+    for (const { method, path } of routes.filter((route) => !route.path.includes('/uploads/tus'))) {
+      const at = concrete(path);
+      const without = await server.call(method, at);
+      const keyed = { 'idempotency-key': `${method}${path}` };
+      const [first, again] = [
+        await server.call(method, at, { headers: keyed }),
+        await server.call(method, at, { headers: keyed }),
+      ];
+      expect([path, first.status]).toEqual([path, without.status]);
+      if (first.ok) expect([path, again.status]).toEqual([path, first.status]);
+    }
+  });
+
+  test('the file of a source may be as large as without a key, and is hashed as it comes', async () => {
+    const sizes: number[] = [];
+    await using server = await listening({
+      sources: {
+        async putFile(_id, { body }) {
+          let size = 0;
+          for await (const piece of body ?? []) size += piece.byteLength;
+          sizes.push(size);
+          return syncedSource;
+        },
+      },
+    });
+    const put = (text: string) =>
+      server.call('PUT', `/api/v1/sources/${conversation.id}/file`, {
+        body: new Blob([text]).stream(),
+        headers: { 'idempotency-key': 'k', 'content-type': 'text/calendar' },
+      });
+    const file = 'x'.repeat(2_000_000);
+    expect([(await put(file)).status, (await put(file)).status]).toEqual([202, 202]);
+    expect((await put(`y${file}`)).status).toBe(422);
+    expect(sizes).toEqual([2_000_000]);
   });
 });
 

@@ -2,7 +2,7 @@
  * `Idempotency-Key`: a mutating request that is sent again gets the answer of the first one and has no effect of its own. It
  * stands between credentials and handlers, so that a key is its user's, and looks at every such route alike.
  *
- * What is compared is method, path, query and the body's digest. JSON is small and is read before it is handed on; an upload
+ * What is compared is method, path, query and the body's digest. JSON is small and is read before it is handed on; a file
  * is hashed as it streams through, so the same key is first claimed and the digest kept with the answer, and a repetition is
  * read to its end before it is answered. Resumable uploads are left out: their offsets make them repeatable by themselves.
  */
@@ -11,9 +11,9 @@ import { AppError, toAppError } from '../../kernel/errors.ts';
 import { type Admission, type Idempotency, otherRequest, sameBytes } from '../../services/idempotency.ts';
 import { createBodyDigest } from '../body-digest.ts';
 import { readAtMost } from '../json-body.ts';
-import { shareState, stateOf } from '../request-state.ts';
+import { stateOf, withBody } from '../request-state.ts';
 import { TUS_PATH } from '../tus-protocol.ts';
-import { MAX_JSON_BYTES, UPLOAD_PATH } from './body-limit.ts';
+import { MAX_JSON_BYTES, takesFile } from './body-limit.ts';
 
 const MUTATING: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH', 'DELETE']);
 /** Printable ASCII, with or without the quotes that structured fields have. */
@@ -58,9 +58,7 @@ export function idempotencyPlugin({ idempotency, maxUploadBytes }: IdempotencyPl
     const bodyHash = digest.digest();
     const admission = await idempotency.admit({ key, target: targetOf(request), bodyHash });
     if (admission.type === 'repeat') return repeat(admission);
-    const { url, method, headers, signal } = request;
-    const again = new Request(url, { method, headers, signal, ...(request.body !== null && { body: bytes }) });
-    shareState(request, again);
+    const again = withBody(request, bytes);
     return settle(
       admission.running,
       request,
@@ -77,7 +75,7 @@ export function idempotencyPlugin({ idempotency, maxUploadBytes }: IdempotencyPl
       const path = state.path.replace(/\/$/, '');
       if (!state.principal || state.refusal || !path.startsWith('/api/v1/') || path.startsWith(TUS_PATH))
         return handle(request);
-      const isUpload = path === UPLOAD_PATH;
+      const isUpload = takesFile(path);
       // Too large to be read: what refuses that says so.
       const most = isUpload ? maxUploadBytes + MAX_JSON_BYTES : MAX_JSON_BYTES;
       if (Number(request.headers.get('content-length') ?? 0) > most) return handle(request);
@@ -98,9 +96,10 @@ export function idempotencyPlugin({ idempotency, maxUploadBytes }: IdempotencyPl
   });
 }
 
-function targetOf({ method, url }: Request): string {
-  const { pathname, search } = new URL(url);
-  return `${method} ${pathname}${search}`;
+function targetOf(request: Request): string {
+  const { method, url } = request;
+  const query = url.indexOf('?');
+  return `${method} ${stateOf(request).path}${query < 0 ? '' : url.slice(query)}`;
 }
 
 /** Runs the request and keeps its answer, if it succeeded. */

@@ -9,6 +9,7 @@ import { IdParams, PageQuery } from '../models/common.ts';
 import { authenticated } from '../plugins/auth.ts';
 import type { SourcesPort } from '../ports.ts';
 import { noContent } from '../responses.ts';
+import { streamOf } from '../small-body.ts';
 
 const tag = 'sources';
 const List = PageOf(SyncedSource);
@@ -108,7 +109,7 @@ export function createSourceRoutes({ sources }: { sources: SourcesPort }) {
     .put(
       '/sources/:id/file',
       async ({ params, request, principal, status }) =>
-        status(202, await sources.putFile(params.id, { body: request.body, signal: request.signal }, principal)),
+        status(202, await sources.putFile(params.id, { body: streamOf(request), signal: request.signal }, principal)),
       {
         params: IdParams,
         parse: 'none',
