@@ -9,6 +9,8 @@ import { type AnyElysia, Elysia } from 'elysia';
 import type { Hub } from './contracts/index.ts';
 import type { StreamTopic } from './http/chat-answers.ts';
 import { registerKinds } from './http/kinds.ts';
+import { createOpenAiEmbeddings } from './http/openai/embeddings.ts';
+import { createOpenAiModels } from './http/openai/models.ts';
 import { accessLogPlugin } from './http/plugins/access-log.ts';
 import { authPlugin } from './http/plugins/auth.ts';
 import { bodyLimitPlugin } from './http/plugins/body-limit.ts';
@@ -132,6 +134,7 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createAdminSpacesRoutes(services))
         .use(createWebhookRoutes(services))
         .use(createSourceRoutes(services)),
-    );
+    )
+    .group('/v1', (api) => api.use(createOpenAiModels(services)).use(createOpenAiEmbeddings(services)));
   return deps.outside.reduce((all, routes) => all.use(routes), app as AnyElysia);
 }

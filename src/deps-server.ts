@@ -16,6 +16,7 @@ import { createApiKeys } from './services/api-keys.ts';
 import { createChat } from './services/chat.ts';
 import { createChunkPreviews } from './services/chunk-previews.ts';
 import { createConversations } from './services/conversations.ts';
+import { createEmbedding } from './services/embedding.ts';
 import { createIdempotency, createIdempotencySweep } from './services/idempotency.ts';
 import { createIdentity } from './services/identity.ts';
 import { createMembers } from './services/members.ts';
@@ -44,6 +45,8 @@ export function createServerSide({
   turns,
   pulling,
   spaces,
+  chatProvider,
+  userSealer,
   keys,
   publisher,
   announcer,
@@ -109,6 +112,8 @@ export function createServerSide({
   };
   const idempotency = createIdempotency({
     database,
+    models: createModelCatalogue({ chat: chatProvider, spaces }),
+    embedding: createEmbedding({ spaces }),
     sealer: createSealer({ secrets: env.encryptionKeys, purpose: 'idempotent answers' }),
     clock,
     ids,

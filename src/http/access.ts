@@ -7,6 +7,8 @@ import type { Principal } from '../contracts/index.ts';
 import { assertMay, type Capability } from '../services/access.ts';
 
 const PREFIX = '/api/v1';
+/** The other ways in, which stand in the table with the whole of their address. */
+const OTHERS = /^\/v1\//;
 
 export const ACCESS: Readonly<Record<string, Capability>> = {
   'GET /me': 'any',
@@ -85,6 +87,11 @@ export const ACCESS: Readonly<Record<string, Capability>> = {
   'PUT /admin/tenants/:id/quotas': 'manage',
 };
 
+
+  // As clients of OpenAI's API call it: a client that may do anything may ask which models there are.
+  'GET /v1/models': 'any',
+  'GET /v1/models/:model': 'any',
+  'POST /v1/embeddings': 'read',
 const UNLISTED: Capability = 'manage';
 
 interface Node {
@@ -110,13 +117,16 @@ const TREE = build();
 
 function capabilityOf(method: string, path: string): Capability | undefined {
   let node = TREE.get(method);
-  for (const part of path.slice(PREFIX.length + 1).split('/')) node = node?.next.get(part) ?? node?.next.get(':');
+/** A path as the table has it. */
+const nameOf = (path: string) => (path.startsWith(`${PREFIX}/`) ? path.slice(PREFIX.length) : path);
+
+  for (const part of nameOf(path).slice(1).split('/')) node = node?.next.get(part) ?? node?.next.get(':');
   return node?.capability;
 }
 
 /** Throws `forbidden` where the address is one of a route that the principal may not call. An unknown one is let pass. */
 export function assertMayAsk(principal: Principal, method: string, path: string): void {
-  if (!path.startsWith(`${PREFIX}/`)) return;
+  if (!path.startsWith(`${PREFIX}/`) && !OTHERS.test(path)) return;
   const plain = path.endsWith('/') ? path.slice(0, -1) : path;
   const capability = capabilityOf(method, plain);
   if (capability) assertMay(principal, capability);
@@ -124,5 +134,5 @@ export function assertMayAsk(principal: Principal, method: string, path: string)
 
 /** Throws `forbidden` unless the principal may call the route, as it was registered: with `:id`. */
 export function assertMayCall(principal: Principal, method: string, route: string): void {
-  assertMay(principal, ACCESS[`${method} ${route.slice(PREFIX.length)}`] ?? UNLISTED);
+  assertMay(principal, ACCESS[`${method} ${nameOf(route)}`] ?? UNLISTED);
 }

@@ -47,6 +47,7 @@ import type {
 import type { ApiKeyRequest } from '../services/api-keys.ts';
 import type { Credentials, Origin, Registration } from '../services/identity.ts';
 import type { OwnedSources } from '../services/ownership.ts';
+import type { Embedding } from '../services/embedding.ts';
 import type { ResumableUploads } from '../services/tus.ts';
 
 /** Called without a scope, but for the last two: it is where credentials come from. */
@@ -237,3 +238,5 @@ export interface ApiServices {
   spaces: SpacesPort;
   webhooks: WebhooksPort;
 }
+  models: ModelCatalogue;
+  embedding: Embedding;

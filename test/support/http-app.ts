@@ -154,6 +154,18 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
       get: async () => examples.quotas,
       set: async () => examples.quotas,
       grant: async () => examples.quotas,
+    models: {
+      list: async () => [{ id: 'a-model', owner: 'builtin' }],
+      get: async (id) => ({ id, owner: 'builtin' }),
+      answering: (requested) => requested,
+    },
+    embedding: {
+      embed: async (texts) => ({
+        model: 'a-model',
+        vectors: texts.map(() => Float32Array.of(0.6, -0.8)),
+        tokens: texts.length,
+      }),
+    },
     },
   };
 }
@@ -205,6 +217,8 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
   const app = createApp({
     services,
     idempotency: {
+    models: scripting('models'),
+    embedding: scripting('embedding'),
       admit: async () => ({ type: 'run', running: { answered: async () => undefined, failed: async () => undefined } }),
     },
     isOperator: (presented) => presented === OPERATOR_TOKEN,

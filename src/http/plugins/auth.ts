@@ -12,6 +12,7 @@ import type { Principal } from '../../contracts/index.ts';
 import { runAs } from '../../kernel/context.ts';
 import { AppError, toAppError } from '../../kernel/errors.ts';
 import { assertMayAsk, assertMayCall } from '../access.ts';
+import { isOpenAiPath } from '../openai/errors.ts';
 import { principalOf, stateOf } from '../request-state.ts';
 
 export interface AuthOptions {
@@ -29,6 +30,7 @@ const OPEN_ROUTES: ReadonlySet<string> = new Set([
 ]);
 
 function needsCredentials(method: string, path: string): boolean {
+  if (isOpenAiPath(path)) return true;
   return (path === '/api' || path.startsWith('/api/')) && !OPEN_ROUTES.has(`${method} ${path}`);
 }
 

@@ -7,6 +7,7 @@ import { Elysia, NotFoundError, ParseError, ValidationError } from 'elysia';
 import { AppError, ERROR_KINDS, toAppError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import { fieldErrorsOf } from '../field-errors.ts';
+import { isOpenAiPath, openAiErrorResponse } from '../openai/errors.ts';
 import { stateOf } from '../request-state.ts';
 
 export type RenderError = (error: unknown, request: Request) => Response;
@@ -57,7 +58,7 @@ function headersOf(error: AppError): Record<string, string> {
 
 export function createErrorRenderer({ logger }: { logger: Logger }): RenderError {
   return (thrown, request) => {
-    const { traceId } = stateOf(request);
+    const { traceId, path } = stateOf(request);
     const error = classify(thrown, request);
     if (error.kind === 'internal') {
       // Nobody is left to read the answer of a request that was broken off, and breaking off is no fault of ours.
@@ -68,6 +69,7 @@ export function createErrorRenderer({ logger }: { logger: Logger }): RenderError
       const level = error.kind === 'unavailable' && error.cause !== undefined ? 'warn' : 'debug';
       logger[level]({ err: error.cause ?? error, trace_id: traceId }, 'a request was refused');
     }
+    if (isOpenAiPath(path)) return openAiErrorResponse(error, traceId, headersOf(error));
     const body = {
       type: 'about:blank',
       title: ERROR_KINDS[error.kind].title,

@@ -84,6 +84,22 @@ const problemAnswer = (description: string) => ({
   content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
 });
 
+/** Below `/v1`. */
+const OpenAiError = {
+  description: "What went wrong, as OpenAI's API says it",
+  content: {
+    'application/json': {
+      schema: {
+        type: 'object' as const,
+        properties: { error: { type: 'object' as const } },
+        example: {
+          error: { message: 'There is no such model.', type: 'invalid_request_error', param: null, code: 'not_found' },
+        },
+      },
+    },
+  },
+};
+
 /** Answers that any authenticated route may give; a route that describes its own keeps it. */
 const COMMON_ERRORS = ['401', '429', '500'] as const;
 
@@ -99,6 +115,10 @@ const TAGS = [
   { name: 'realtime', description: 'Tickets for the WebSocket' },
   { name: 'administration', description: 'The queue, its dead letters and its limits' },
   { name: 'webhooks', description: 'Telling other systems what happens' },
+  {
+    name: 'openai',
+    description: "OpenAI's API over the same knowledge: any of its clients, with `/v1` as the base URL",
+  },
   { name: 'operations', description: 'Health and metrics' },
   { name: 'console', description: 'The web console' },
 ];
@@ -126,6 +146,7 @@ export function createSwaggerRoutes({ version }: SwaggerOptions) {
           Problem401: problemAnswer('Not authenticated'),
           Problem429: problemAnswer('Too many requests; `Retry-After` says when to try again'),
           Problem500: problemAnswer('Internal error'),
+          OpenAiError,
         },
       },
     },

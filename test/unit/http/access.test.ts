@@ -29,7 +29,7 @@ const document = (await (await app.handle(new Request('http://localhost/swagger/
   paths: Record<string, Record<string, unknown>>;
 };
 const routes = Object.entries(document.paths).flatMap(([path, methods]) =>
-  path.startsWith('/api/v1/')
+  /^\/(api\/)?v1\//.test(path)
     ? Object.keys(methods).map((method) => ({
         method: method.toUpperCase(),
         path,
@@ -48,7 +48,7 @@ async function statusOf({ method, path }: { method: string; path: string }, bear
 
 /** What the contract lets each role do, said once more and by hand: reading, asking, changing what is known, running. */
 const READS =
-  /^(GET \/(me$|documents|tasks|sources)|POST \/(search|chunking\/preview|ws\/tickets|auth\/logout)|OPTIONS )/;
+  /^(GET \/(me$|documents|tasks|sources|v1\/models)|POST \/(v1\/embeddings$|search|chunking\/preview|ws\/tickets|auth\/logout)|OPTIONS )/;
 const CHATS = /^\w+ \/(conversations|turns|chat)/;
 const OWN = /^(\w+ \/api-keys|DELETE \/members\/:id)/;
 const WRITES =
@@ -84,7 +84,8 @@ describe('each route', () => {
     );
     const scopes = reaching.flat();
     if (route.name === 'POST /auth/logout') expect(scopes).toEqual([]);
-    else if (/ \/(me|ws\/tickets)$|^OPTIONS/.test(route.name)) expect(scopes).toEqual([...SCOPES]);
+    else if (/ \/(me|ws\/tickets|v1\/models(\/:model)?)$|^OPTIONS/.test(route.name))
+      expect(scopes).toEqual([...SCOPES]);
     else expect(scopes).toHaveLength(1);
     const [scope] = scopes;
     if (scope === undefined) return;

@@ -50,7 +50,11 @@ describe('without credentials', () => {
     const response = await app.handle(new Request(`http://localhost${concrete(path)}`, { method }));
     expect(response.status).toBe(401);
     expect(response.headers.get('www-authenticate')).toBe('Bearer');
-    expect(await response.json()).toMatchObject({ code: 'unauthenticated', status: 401 });
+    expect(await response.json()).toMatchObject(
+      path.startsWith('/v1/')
+        ? { error: { code: 'invalid_api_key', type: 'invalid_request_error', param: null } }
+        : { code: 'unauthenticated', status: 401 },
+    );
     expect([...scopes.keys()]).toEqual([]);
   });
 
@@ -67,6 +71,9 @@ describe('without credentials', () => {
     'GET /api/v1/nothing',
     'GET /api',
     'PUT /api/v1/documents',
+    'GET /v1',
+    'GET /v1/nothing',
+    'PUT /v1/models',
     'DELETE /api/v1/auth/login',
     'OPTIONS /api/v1/me',
   ])('%s tells nothing of whether it exists', async (route) => {
