@@ -20,6 +20,7 @@ import { createEmbedding } from './services/embedding.ts';
 import { createIdempotency, createIdempotencySweep } from './services/idempotency.ts';
 import { createIdentity } from './services/identity.ts';
 import { createMembers } from './services/members.ts';
+import { createModelCatalogue } from './services/model-catalogue.ts';
 import { createOperatorCheck } from './services/operator.ts';
 import { createOwnedDocuments, createOwnedSources, createOwnedTasks } from './services/ownership.ts';
 import { createPrincipals } from './services/principals.ts';
@@ -111,9 +112,9 @@ export function createServerSide({
     webhooks: createWebhooks({ database, requests, sealer: webhookSealer(env.encryptionKeys), ids }),
   };
   const idempotency = createIdempotency({
-    database,
     models: createModelCatalogue({ chat: chatProvider, spaces }),
     embedding: createEmbedding({ spaces }),
+    database,
     sealer: createSealer({ secrets: env.encryptionKeys, purpose: 'idempotent answers' }),
     clock,
     ids,

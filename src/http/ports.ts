@@ -49,6 +49,7 @@ import type { Credentials, Origin, Registration } from '../services/identity.ts'
 import type { OwnedSources } from '../services/ownership.ts';
 import type { Embedding } from '../services/embedding.ts';
 import type { ResumableUploads } from '../services/tus.ts';
+import type { ModelCatalogue } from '../services/model-catalogue.ts';
 
 /** Called without a scope, but for the last two: it is where credentials come from. */
 export interface IdentityPort {

@@ -273,7 +273,7 @@ describe('an owner or admin', () => {
 });
 
 describe('every route', () => {
-  const routes = createHttpApp().app.routes.filter(({ path }) => path.startsWith('/api/'));
+  const routes = createHttpApp().app.routes.filter(({ path }) => /^\/(api|v1)\//.test(path));
 
   test.each(routes.map((route) => ({ name: `${route.method} ${route.path}`, route })))(
     '$name is documented',
