@@ -2,6 +2,7 @@
 import type { Page } from '../contracts/index.ts';
 import { AppError } from '../kernel/errors.ts';
 import { isUuid } from '../kernel/ids.ts';
+import { isStorable } from '../kernel/text/storable.ts';
 
 const UUID_CHARS = 36;
 
@@ -18,13 +19,27 @@ export function idCursor(cursor: string | undefined): string | undefined {
   return cursor;
 }
 
-/** A cursor that is a number; `start` for the first page. */
-export function numberCursor(cursor: string | undefined, start: number): number {
+/** The largest `integer` of the database. */
+const MAX_INTEGER = 2 ** 31 - 1;
+
+/** A cursor that is a number up to `most`; `start` for the first page. */
+export function numberCursor(cursor: string | undefined, start: number, most = MAX_INTEGER): number {
   if (cursor === undefined) return start;
   const number = Number(cursor);
-  if (cursor.trim() === '' || !Number.isSafeInteger(number)) throw invalidCursor();
+  if (cursor.trim() === '' || !Number.isSafeInteger(number) || Math.abs(number) > most) throw invalidCursor();
   return number;
 }
+
+/** A cursor that is any text, encoded. */
+export function textCursor(cursor: string | undefined): string | undefined {
+  if (cursor === undefined) return undefined;
+  const text = Buffer.from(cursor, 'base64url').toString('utf8');
+  if (!isStorable(text)) throw invalidCursor();
+  return text;
+}
+
+/** What `textCursor` reads. */
+export const encodeTextCursor = (text: string): string => Buffer.from(text).toString('base64url');
 
 /** A cursor that is two ids, one behind the other. */
 export function idsCursor(cursor: string | undefined): [string, string] | undefined {

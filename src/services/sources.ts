@@ -27,7 +27,7 @@ import {
 } from '../repositories/sources.ts';
 import { sourceFileKey } from '../storage/blob-keys.ts';
 import type { Documents } from './documents.ts';
-import { idCursor, toPage } from './paging.ts';
+import { encodeTextCursor, idCursor, textCursor, toPage } from './paging.ts';
 import { parseSettings, sealSecrets } from './source-settings.ts';
 
 export interface Sources {
@@ -132,12 +132,12 @@ export function createSources(options: SourcesOptions): Sources {
     get,
 
     async items(id, { limit, cursor, failed = false }) {
-      const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString('utf8');
+      const after = textCursor(cursor);
       const rows = await database.tenant(async (sql) => {
         if (!(await getSource(sql, id))) throw notFound();
         return listItems(sql, id, { limit: limit + 1, after, failed });
       });
-      return toPage(rows, limit, { cursor: ({ key }) => Buffer.from(key).toString('base64url'), item: (row) => row });
+      return toPage(rows, limit, { cursor: ({ key }) => encodeTextCursor(key), item: (row) => row });
     },
 
     sync,

@@ -114,7 +114,7 @@ export function createTasks({ database, announcer, feeder, control, limits }: Ta
     async log(id, { limit, cursor }) {
       const rows = await database.tenant(async (sql) => {
         if (!(await getTask(sql, id))) throw new AppError('not_found', 'There is no such task.');
-        return listTaskLog(sql, id, { limit: limit + 1, after: numberCursor(cursor, 0) });
+        return listTaskLog(sql, id, { limit: limit + 1, after: numberCursor(cursor, 0, Number.MAX_SAFE_INTEGER) });
       });
       return toPage(rows, limit, { cursor: (row) => String(row.id), item: ({ id: _id, ...line }) => line });
     },

@@ -14,9 +14,14 @@ import { streamOf } from '../small-body.ts';
 const tag = 'sources';
 const List = PageOf(SyncedSource);
 const Items = PageOf(SourceItemResource);
+/** An item's name, encoded. */
+const MAX_CURSOR = 3_000;
 const ItemsQuery = Type.Composite([
-  PageQuery,
+  Type.Omit(PageQuery, ['cursor']),
   Type.Object({
+    cursor: Type.Optional(
+      Type.String({ minLength: 1, maxLength: MAX_CURSOR, description: '`next_cursor` of the page before' }),
+    ),
     failed: Type.Optional(
       Type.Unsafe<'true' | 'false'>({ type: 'string', enum: ['true', 'false'], description: 'Only those that failed' }),
     ),
