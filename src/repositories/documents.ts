@@ -95,12 +95,20 @@ export async function getOwner(sql: Sql, id: string): Promise<string | undefined
   return row?.owner_id;
 }
 
-/** Names the blob of the bytes that searches show. */
-export async function getOriginal(sql: Sql, id: string): Promise<string | undefined> {
-  const [row] = await sql<{ original: string }[]>`
-    select coalesce(original_id, id) as original from documents
+/** The bytes that searches show: the blob that they are in, and what is said of them, in one look. */
+export interface OriginalFile {
+  original: string;
+  filename: string;
+  media_type: string;
+  size: number;
+  status: DocumentStatus;
+}
+
+export async function getOriginal(sql: Sql, id: string): Promise<OriginalFile | undefined> {
+  const [row] = await sql<OriginalFile[]>`
+    select coalesce(original_id, id) as original, filename, media_type, size, status from documents
     where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}`;
-  return row?.original;
+  return row;
 }
 
 export async function setDocumentStatus(

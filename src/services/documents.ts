@@ -137,20 +137,21 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
     },
 
     async content(id) {
-      const [document, original] = await database.tenant(async (sql) => [
-        await getDocument(sql, id),
-        await getOriginal(sql, id),
-      ]);
-      if (!document || original === undefined) throw notFound();
-      if (document.status === 'quarantined') {
-        throw new AppError('malware_detected', 'The document is quarantined: its content is not kept.');
+      for (let known: string | undefined; ; ) {
+        const file = await database.tenant((sql) => getOriginal(sql, id));
+        if (!file) throw notFound();
+        if (file.status === 'quarantined') {
+          throw new AppError('malware_detected', 'The document is quarantined: its content is not kept.');
+        }
+        const { original, filename, media_type: mediaType, size } = file;
+        try {
+          return { stream: await blobs.read(originalKey(original)), filename, mediaType, size };
+        } catch (error) {
+          // A newer version was published in between, and the bytes of this one are gone.
+          if (original === known || !isNotFound(error)) throw error;
+          known = original;
+        }
       }
-      return {
-        stream: await blobs.read(originalKey(original)),
-        filename: document.filename,
-        mediaType: document.media_type,
-        size: document.size,
-      };
     },
 
     async text(id, version) {

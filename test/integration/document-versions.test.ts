@@ -4,7 +4,9 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EmbeddingProvider } from '../../src/contracts/index.ts';
 import { AppError } from '../../src/kernel/errors.ts';
+import { silentLogger } from '../../src/kernel/logger.ts';
 import { createBuiltinEmbeddings } from '../../src/llm/builtin-embeddings.ts';
+import { createDocuments } from '../../src/services/documents.ts';
 import { createRig, linesOf, type Rig } from '../support/rig.ts';
 
 type Who = { tenantId: string; userId: string };
@@ -105,6 +107,30 @@ describe('a changed file of the same item', () => {
 
     await rig.as(who, () => rig.documents.remove(first.document_id));
     expect(await blobsOf(rig, who)).toEqual([]);
+  });
+
+  test('that is published while its bytes are asked for gives the new ones, with their own name and size', async () => {
+    const { rig } = await start();
+    const who = await rig.newTenant();
+    const [old, next] = [linesOf(3, 'old'), linesOf(30, 'next')];
+    const { document_id: id } = await publish(rig, who, old, item('wiki/8', { title: 'Old' }));
+    const { receipt } = await rig.upload(who, next, item('wiki/8', { title: 'New' }));
+    let reads = 0;
+    const documents = createDocuments({
+      ...rig,
+      announcer: { append: async () => true, log: async () => true, hint: async () => undefined },
+      logger: silentLogger,
+      blobs: {
+        ...rig.blobs,
+        async read(key, range) {
+          reads += 1;
+          if (reads === 1) await rig.deliver(who, 'ingest', receipt.task_id);
+          return rig.blobs.read(key, range);
+        },
+      },
+    });
+    const content = await rig.as(who, () => documents.content(id));
+    expect([await new Response(content.stream).text(), content.size, reads]).toEqual([next, next.length, 2]);
   });
 
   test('that fails leaves the old version live, says why, and can be tried again', async () => {
