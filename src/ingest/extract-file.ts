@@ -35,6 +35,7 @@ const HELD: Readonly<Record<string, () => Promise<HeldExtractor>>> = {
   [type.ODS]: async () => (await import('./extractors/workbook.ts')).extractOds,
   [type.XLS]: async () => (await import('./extractors/workbook.ts')).extractXls,
   [type.DOC]: async () => (await import('./extractors/doc.ts')).extractDoc,
+  [type.PPT]: async () => (await import('./extractors/ppt.ts')).extractPpt,
   [type.EPUB]: async () => (await import('./extractors/epub.ts')).extractEpub,
   [type.EML]: async () => (await import('./extractors/mail.ts')).extractEml,
   [type.MSG]: async () => (await import('./extractors/msg.ts')).extractMsg,

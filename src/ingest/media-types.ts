@@ -10,6 +10,7 @@ export const ODS = `${ODF}.spreadsheet`;
 export const ODP = `${ODF}.presentation`;
 export const EPUB = 'application/epub+zip';
 export const DOC = 'application/msword';
+export const PPT = 'application/vnd.ms-powerpoint';
 export const XLS = 'application/vnd.ms-excel';
 export const MSG = 'application/vnd.ms-outlook';
 export const EML = 'message/rfc822';
@@ -34,6 +35,6 @@ export const PICTURES = ['image/png', 'image/jpeg', 'image/webp'] as const;
 
 export const READABLE: ReadonlySet<string> = new Set([
   ...[PLAIN, MARKDOWN, HTML, CSV, TSV, JSON_TYPE, JSON_LINES, NOTEBOOK, XML, SRT, VTT],
-  ...[PDF, DOCX, PPTX, XLSX, ODT, ODS, ODP, EPUB, RTF, DOC, XLS, EML, MSG],
+  ...[PDF, DOCX, PPTX, XLSX, ODT, ODS, ODP, EPUB, RTF, DOC, XLS, PPT, EML, MSG],
   ...[...PICTURES, BMP, TIFF, GIF],
 ]);

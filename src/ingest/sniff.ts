@@ -90,6 +90,7 @@ function refusal(label: string, advice = READABLE_IN_WORDS): AppError {
 
 const UNLOCK = 'Remove its password and send it again.';
 const UNPACK = 'Unpack it and send what is inside.';
+const SAVE_AS_PPTX = 'Save it as PPTX and send it again.';
 const NO_MACROS = 'Save it without its macros and send it again.';
 
 /** Names of what is in a container. */
@@ -363,13 +364,11 @@ function cfbFinding(names: readonly string[]): Finding {
   if (has(/^__properties_version1\.0$/)) return { mediaType: type.MSG, label: 'an Outlook message' };
   if (has(/^WordDocument$/)) return { mediaType: type.DOC, label: 'an old Word document' };
   if (has(/^(?:Workbook|Book)$/)) return { mediaType: type.XLS, label: 'an old Excel workbook' };
-  if (has(/^PowerPoint Document$/)) {
-    return {
-      mediaType,
-      label: 'an old PowerPoint presentation (PPT)',
-      advice: 'Save it as PPTX and send it again.',
-    };
+  // Who saves for both puts today's form into a storage of its own.
+  if (has(/^(?:PP40|PersistentStorage Directory)$/) && !has(/^PP97_DUALSTORAGE$/)) {
+    return { mediaType, label: 'a presentation of PowerPoint 95', advice: SAVE_AS_PPTX };
   }
+  if (has(/^PowerPoint Document$/)) return { mediaType: type.PPT, label: 'an old PowerPoint presentation' };
   return { mediaType, label: 'an old Office document or installer' };
 }
 

@@ -8,6 +8,7 @@ import { cfb, doc, workbook } from './documents-cfb.ts';
 import { eml } from './documents-mail.ts';
 import { pdf } from './documents-pdf.ts';
 import { jpegHeader, png } from './documents-pictures.ts';
+import { ppt } from './documents-ppt.ts';
 import { bmp, gif, tiff } from './documents-tiff.ts';
 import { docx, paragraph, type ZipPart, zip } from './documents-zip.ts';
 
@@ -555,6 +556,18 @@ const disguised: HostileFile[] = [
     outcome: 'encrypted',
   },
   {
+    title: 'an old presentation with a password',
+    filename: 'a.ppt',
+    content: () => ppt({ objects: {}, slides: [], encrypted: true }),
+    outcome: 'encrypted',
+  },
+  {
+    title: 'macros in an old presentation',
+    filename: 'a.ppt',
+    content: () => ppt({ objects: {}, slides: [], macros: true }),
+    outcome: 'unsupported_media_type',
+  },
+  {
     title: 'a Word document of encrypted parts',
     filename: 'a.docx',
     content: () =>
@@ -621,6 +634,18 @@ const damaged: HostileFile[] = [
     filename: 'a.xls',
     content: () => cfb({ Workbook: noise(6000) }),
     outcome: 'empty',
+  },
+  {
+    title: 'an old presentation of noise',
+    filename: 'a.ppt',
+    content: () => cfb({ 'PowerPoint Document': noise(20_000), 'Current User': noise(60) }),
+    outcome: 'corrupt',
+  },
+  {
+    title: 'an old presentation whose parts are longer than it is',
+    filename: 'a.ppt',
+    content: () => cfb({ 'PowerPoint Document': Buffer.alloc(20_000, 0xff), 'Current User': Buffer.alloc(60, 0xff) }),
+    outcome: 'corrupt',
   },
   {
     title: 'a message of noise',

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { DOC, DOCX, EPUB, MSG, ODP, ODS, ODT, PPTX, XLS, XLSX } from '../../../src/ingest/media-types.ts';
+import { DOC, DOCX, EPUB, MSG, ODP, ODS, ODT, PPT, PPTX, XLS, XLSX } from '../../../src/ingest/media-types.ts';
 import { needsWholeFile, sniffFile, sniffMediaType } from '../../../src/ingest/sniff.ts';
 import { storedZip as pack } from '../../../src/ingest/zip-write.ts';
 import { AppError } from '../../../src/kernel/errors.ts';
@@ -94,6 +94,7 @@ describe('containers are told apart by what is in them', () => {
     ['a presentation', part('[Content_Types].xml', 'ppt/presentation.xml'), PPTX],
     ['an e-book', part('mimetype', 'META-INF/container.xml', 'OPS/book.opf'), EPUB],
     ['an old Word document', doc('x'), DOC],
+    ['an old presentation', cfb({ 'PowerPoint Document': 'x' }), PPT],
     ['an Outlook message', cfb({ '__properties_version1.0': 'x' }), MSG],
   ];
   for (const [title, content, mediaType] of cases) {
@@ -176,7 +177,7 @@ describe('anything else is refused by name', () => {
       'a.docx',
       'an encrypted Office document',
     ],
-    ['an old presentation', cfb({ 'PowerPoint Document': 'x' }), 'a.ppt', 'Save it as PPTX'],
+    ['a presentation of 1995', cfb({ PP40: 'x' }), 'a.ppt', 'Save it as PPTX'],
     ['an installer', cfb({ '\u4840\u3b3f': 'x' }), 'a.doc', 'installer'],
     [
       'a damaged old file',
