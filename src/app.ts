@@ -41,6 +41,7 @@ import { streamTopicAsSse } from './http/routes/turn-events.ts';
 import { createTurnRoutes } from './http/routes/turns.ts';
 import { createTusRoutes } from './http/routes/tus.ts';
 import { createUploadRoutes } from './http/routes/upload.ts';
+import { createUserConfigRoutes } from './http/routes/user-config.ts';
 import { createWebhookRoutes } from './http/routes/webhooks.ts';
 import { createSessionEnd, type SessionEndOptions } from './http/session-end.ts';
 import type { Clock } from './kernel/clock.ts';
@@ -119,6 +120,7 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createMeRoutes(services))
         .use(createMemberRoutes(services))
         .use(createApiKeyRoutes(services))
+        .use(createUserConfigRoutes(services))
         .use(createUploadRoutes(services))
         .use(createTusRoutes(services))
         .use(createDocumentRoutes(services))

@@ -33,6 +33,7 @@ import { createTopicSource } from './services/topics.ts';
 import { createResumableUploads } from './services/tus.ts';
 import { createUploadSweep } from './services/tus-sweep.ts';
 import { createUploads } from './services/uploads.ts';
+import { createUserSettings } from './services/user-settings.ts';
 import { createWebhookRequests } from './services/webhook-request.ts';
 import { createWebhooks } from './services/webhooks.ts';
 import { createWsRoute } from './ws/route.ts';
@@ -44,10 +45,10 @@ const REFRESH_TTL_SECONDS = 30 * 86_400;
 export function createServerSide({
   env,
   turns,
-  pulling,
-  spaces,
   chatProvider,
   userSealer,
+  pulling,
+  spaces,
   keys,
   publisher,
   announcer,
@@ -96,6 +97,7 @@ export function createServerSide({
     identity,
     members: createMembers({ database, identity, principals, control, tasks, chat, clock, ids, logger }),
     apiKeys,
+    settings: createUserSettings({ database, sealer: userSealer }),
     uploads,
     resumable,
     chunkPreviews: createChunkPreviews({ database, blobs, chunker }),
@@ -110,10 +112,10 @@ export function createServerSide({
     quotas: createQuotaSettings({ database, limits }),
     spaces,
     webhooks: createWebhooks({ database, requests, sealer: webhookSealer(env.encryptionKeys), ids }),
-  };
-  const idempotency = createIdempotency({
     models: createModelCatalogue({ chat: chatProvider, spaces }),
     embedding: createEmbedding({ spaces }),
+  };
+  const idempotency = createIdempotency({
     database,
     sealer: createSealer({ secrets: env.encryptionKeys, purpose: 'idempotent answers' }),
     clock,

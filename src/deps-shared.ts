@@ -18,6 +18,7 @@ import { createBuiltinRerank } from './llm/builtin-rerank.ts';
 import { createProviders } from './llm/create-providers.ts';
 import { createHttpRerank } from './llm/http-rerank.ts';
 import { openEmbeddings } from './llm/open-embeddings.ts';
+import { createOwnKeyChats } from './llm/own-keys.ts';
 import { createFeeder } from './queue/feeder.ts';
 import { createProducer } from './queue/producer.ts';
 import { createControl } from './realtime/control.ts';
@@ -26,6 +27,7 @@ import { createKeys } from './redis/keys.ts';
 import type { QueueLimits } from './repositories/admission.ts';
 import { listSpaces } from './repositories/spaces.ts';
 import { type Announcer, createAnnouncer } from './services/announcer.ts';
+import { createChatsOfUsers } from './services/chat-of-user.ts';
 import { createDocuments } from './services/documents.ts';
 import { createHealth } from './services/health.ts';
 import { createMalwareGate } from './services/malware.ts';
@@ -128,7 +130,8 @@ export async function createShared(env: Environment) {
   });
   const shadows = createShadowReads({ database, spaces, random: env.random, logger });
   const residents = createResidentVectors({ database, clock, logger, metrics });
-  const vectors = createVectorSearch({ database, spaces, shadows, residents, embed: createQueryVectors({ metrics }) });
+  const embed = createQueryVectors({ metrics });
+  const vectors = createVectorSearch({ database, spaces, shadows, residents, embed });
 
   const publisher = createEventPublisher({
     clients,
@@ -154,9 +157,21 @@ export async function createShared(env: Environment) {
           byDefault: true,
         };
   const search = createSearch({ database, vectors, spaces, metrics, clock, logger, reranking });
+  control.onEnded((ended) => {
+    if (ended.kind === 'session' || !ended.erased) return;
+    for (const kept of [search, residents, embed]) kept?.forget();
+  });
   const health = createHealth({ database, clients, blobs });
 
   const { encryptionKeys } = env;
+  const userSealer =
+    encryptionKeys.length > 0 ? createSealer({ secrets: encryptionKeys, purpose: 'user settings' }) : undefined;
+  const chats = createChatsOfUsers({
+    database,
+    provider: chatProvider,
+    ownKeys: createOwnKeyChats(providerConfig, providerDependencies),
+    sealer: userSealer,
+  });
   const pulling: Pulling = {
     sealer:
       encryptionKeys.length > 0 ? createSealer({ secrets: encryptionKeys, purpose: 'source credentials' }) : undefined,
@@ -195,7 +210,10 @@ export async function createShared(env: Environment) {
     env,
     /** Where this process works. */
     turns,
+    /** Undefined where there is no key: users' own API keys are refused then. */
+    userSealer,
     chatProvider,
+    chats,
     /** What sources need, those who make them and those who sync them alike. */
     pulling,
     spaces,

@@ -12,9 +12,11 @@ import { createDispatcher } from './queue/dispatcher.ts';
 import { createDomainEventStream } from './queue/domain-event-stream.ts';
 import { createReconciler } from './queue/reconciler.ts';
 import { createQueueStats } from './queue/stats.ts';
+import { createForgetting } from './redis/forget.ts';
 import { createAnswering } from './services/answering.ts';
 import { createCounterCheck } from './services/counter-check.ts';
 import { createEmbeddedFiles } from './services/embedded-files.ts';
+import { createErasing } from './services/erasing.ts';
 import { createIngestion } from './services/ingestion.ts';
 import { createKeptTextsSweep } from './services/kept-texts.ts';
 import { createLexicalCompactor } from './services/lexical-compactor.ts';
@@ -43,7 +45,7 @@ const WORKER_STOP_MS = 12_000;
 export function createWorkerSide(
   {
     env,
-    chatProvider,
+    chats,
     pulling,
     spaces,
     keys,
@@ -92,7 +94,7 @@ export function createWorkerSide(
   const answering = createAnswering({
     database,
     search,
-    provider: chatProvider,
+    chats,
     publisher,
     announcer,
     clock,
@@ -177,6 +179,7 @@ export function createWorkerSide(
     createVectorTiers({ database, clock, ids, random, logger }),
     builder,
     createKeptTextsSweep({ database, blobs, clock, logger }),
+    createErasing({ database, blobs, forgetting: createForgetting({ clients, keys }), control, clock, logger }),
     createSyncs({
       database,
       blobs,

@@ -9,6 +9,7 @@ export * from './ingest.ts';
 export * from './jobs.ts';
 export * from './malware.ts';
 export * from './members.ts';
+export * from './personal.ts';
 export * from './principal.ts';
 export * from './provider.ts';
 export * from './realtime.ts';

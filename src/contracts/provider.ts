@@ -51,6 +51,8 @@ export interface AnswerRequest {
   model?: string;
   /** Instructions of the user's own, added to the built-in ones. */
   customPrompt?: string;
+  /** A BCP 47 tag to answer in; absent: the question's language. */
+  language?: string;
 }
 
 export type AnswerPart =

@@ -59,6 +59,8 @@ export const ACCESS: Readonly<Record<string, Capability>> = {
   'GET /turns/:id/events': 'chat',
   'POST /turns/:id/cancel': 'chat',
 
+  'GET /users/me/config': 'account',
+  'PUT /users/me/config': 'account',
   'POST /api-keys': 'account',
   'GET /api-keys': 'account',
   'DELETE /api-keys/:id': 'account',
@@ -85,13 +87,13 @@ export const ACCESS: Readonly<Record<string, Capability>> = {
   'POST /admin/spaces/:id/rollback': 'manage',
   'POST /admin/spaces/:id/retire': 'manage',
   'PUT /admin/tenants/:id/quotas': 'manage',
-};
-
 
   // As clients of OpenAI's API call it: a client that may do anything may ask which models there are.
   'GET /v1/models': 'any',
   'GET /v1/models/:model': 'any',
   'POST /v1/embeddings': 'read',
+};
+
 const UNLISTED: Capability = 'manage';
 
 interface Node {
@@ -115,11 +117,11 @@ function build(): Map<string, Node> {
 
 const TREE = build();
 
-function capabilityOf(method: string, path: string): Capability | undefined {
-  let node = TREE.get(method);
 /** A path as the table has it. */
 const nameOf = (path: string) => (path.startsWith(`${PREFIX}/`) ? path.slice(PREFIX.length) : path);
 
+function capabilityOf(method: string, path: string): Capability | undefined {
+  let node = TREE.get(method);
   for (const part of nameOf(path).slice(1).split('/')) node = node?.next.get(part) ?? node?.next.get(':');
   return node?.capability;
 }

@@ -26,6 +26,7 @@ import type {
   TurnReceipt,
   TurnResource,
   UploadReceipt,
+  UserConfig,
   WebhookDelivery,
   WebhookResource,
 } from '../contracts/index.ts';
@@ -83,6 +84,15 @@ export const apiKey: ApiKeyResource = {
 };
 
 export const newApiKey: NewApiKey = { ...apiKey, last_used_at: null, key: 'dhk_4Zk0Vb9Q…' };
+
+export const userConfig: UserConfig = {
+  default_model: 'gpt-4o-mini',
+  custom_prompt: 'Call me Ada, and keep to three sentences.',
+  language: 'zh-CN',
+  has_openai_api_key: true,
+  openai_api_key_last4: '4f9c',
+  updated_at: '2026-07-31T09:30:00.000Z',
+};
 
 export const resumableUpload: ResumableUpload = {
   id: '01985f2b-0fd2-7d11-8f5e-7c6b5a493001',

@@ -40,6 +40,8 @@ import type {
   TurnReceipt,
   TurnResource,
   UploadReceipt,
+  UserConfig,
+  UserConfigChange,
   WebhookDelivery,
   WebhookRequest,
   WebhookResource,
@@ -79,6 +81,11 @@ export interface ApiKeysPort {
   create(request: ApiKeyRequest, by: Principal): Promise<NewApiKey>;
   list(page: PageRequest): Promise<Page<ApiKeyResource>>;
   remove(id: string): Promise<void>;
+}
+
+export interface UserSettingsPort {
+  get(): Promise<UserConfig>;
+  set(change: UserConfigChange): Promise<UserConfig>;
 }
 
 export interface UploadRequest {
@@ -224,6 +231,7 @@ export interface ApiServices {
   identity: IdentityPort;
   members: MembersPort;
   apiKeys: ApiKeysPort;
+  settings: UserSettingsPort;
   uploads: UploadsPort;
   resumable: ResumableUploadsPort;
   sources: SourcesPort;

@@ -7,7 +7,7 @@
 import type { AnswerPart, AnswerRequest, ChatProvider, Passage } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { CITATION_FORM } from '../kernel/text/citation-form.ts';
-import { detectLanguage } from '../kernel/text/language.ts';
+import { baseLanguage, detectLanguage } from '../kernel/text/language.ts';
 import { analyse } from '../kernel/text/lexemes.ts';
 import { stripInvisible } from '../kernel/text/normalise.ts';
 import { queryLexemes } from '../kernel/text/query.ts';
@@ -76,7 +76,7 @@ export function createBuiltinChat({ pace }: BuiltinChatOptions = {}): ChatProvid
 
 /** The whole extractive answer; `supported` is false where it only says that the passages hold none. */
 export function composeAnswer(request: AnswerRequest): { text: string; supported: boolean } {
-  const language = detectLanguage(request.question);
+  const language = request.language === undefined ? detectLanguage(request.question) : baseLanguage(request.language);
   const words = language === 'zh' || language === 'ja' ? WORDS[language] : WORDS.en;
   const extracts = extract(request);
   if (extracts.length === 0) return { text: words.none, supported: false };

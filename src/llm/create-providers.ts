@@ -30,7 +30,7 @@ export interface Providers {
   prepare(signal: AbortSignal): Promise<void>;
 }
 
-const CHAT_MODEL = 'gpt-4o-mini';
+export const CHAT_MODEL = 'gpt-4o-mini';
 export const EMBEDDING_MODEL = 'text-embedding-3-small';
 
 /** The OpenAI drivers are loaded only where they are used: the package takes 70 ms and 20 MB. */

@@ -22,6 +22,8 @@ export interface KeyPoolOptions {
   openMs?: number;
   /** How long a refused key rests. Default 60 s. */
   rejectedMs?: number;
+  /** What all keys are called in logs and metrics; default: each by its place in the list. */
+  label?: string | undefined;
 }
 
 export interface KeyLease {
@@ -51,7 +53,7 @@ export interface KeyPool {
   acquire(need?: Need, maxWaitMs?: number): KeyLease;
   /** True when some key does not rest. */
   hasReady(): boolean;
-  /** What `acquire` throws while every key rests: why, and when the first may be tried. */
+  /** What `acquire` throws while every key rests: why (its cause: the failure), and when the first may be tried. */
   restingError(): AppError;
   readonly size: number;
 }
@@ -60,7 +62,7 @@ interface Key {
   readonly key: string;
   readonly label: string;
   coolUntil: number;
-  reason: string;
+  reason: ProviderFailure | undefined;
   failures: number;
   opened: number;
   probing: boolean;
@@ -78,12 +80,13 @@ export function createKeyPool({
   failuresToOpen = 5,
   openMs = 10_000,
   rejectedMs = 60_000,
+  label,
 }: KeyPoolOptions): KeyPool {
   const pool: Key[] = (keys.length > 0 ? keys : ['']).map((key, index) => ({
     key,
-    label: String(index + 1),
+    label: label ?? String(index + 1),
     coolUntil: 0,
-    reason: '',
+    reason: undefined,
     failures: 0,
     opened: 0,
     probing: false,
@@ -93,7 +96,7 @@ export function createKeyPool({
 
   const isReady = (key: Key): boolean => key.coolUntil <= clock.now() && !(key.opened > 0 && key.probing);
 
-  function rest(key: Key, ms: number, reason: string): void {
+  function rest(key: Key, ms: number, reason: ProviderFailure): void {
     key.coolUntil = Math.max(key.coolUntil, clock.now() + ms);
     key.reason = reason;
   }
@@ -131,13 +134,13 @@ export function createKeyPool({
         key.probing = false;
         if (failure.kind === 'rate_limited') {
           const learnt = Math.max(key.limits.waitFor(need, clock.now()).ms, UNSAID_COOLDOWN_MS);
-          rest(key, failure.retryAfterMs ?? learnt, failure.message);
-        } else if (failure.kind === 'key_rejected') rest(key, failure.retryAfterMs ?? rejectedMs, failure.message);
+          rest(key, failure.retryAfterMs ?? learnt, failure);
+        } else if (failure.kind === 'key_rejected') rest(key, failure.retryAfterMs ?? rejectedMs, failure);
         else if (failure.kind === 'unavailable') {
           key.failures += 1;
-          if (failure.retryAfterMs !== undefined) rest(key, failure.retryAfterMs, failure.message);
+          if (failure.retryAfterMs !== undefined) rest(key, failure.retryAfterMs, failure);
           if (key.failures >= failuresToOpen || key.opened > 0) {
-            rest(key, openMs * 2 ** Math.min(key.opened, 4), failure.message);
+            rest(key, openMs * 2 ** Math.min(key.opened, 4), failure);
             key.opened += 1;
           }
         }
@@ -147,9 +150,10 @@ export function createKeyPool({
 
   function restingError(): AppError {
     const next = pool.reduce((soonest, key) => (key.coolUntil < soonest.coolUntil ? key : soonest));
-    const detail =
-      pool.length > 1 ? `None of the ${pool.length} API keys can be used now. ${next.reason}` : next.reason;
+    const reason = next.reason?.message ?? '';
+    const detail = pool.length > 1 ? `None of the ${pool.length} API keys can be used now. ${reason}` : reason;
     return new AppError('provider_unavailable', detail, {
+      cause: next.reason,
       retryAfterMs: Math.max(next.coolUntil - clock.now(), PROBE_WAIT_MS),
     });
   }

@@ -18,6 +18,8 @@ import { classify, malformed, ProviderFailure, toAppError } from './provider-fai
 export interface OpenAiChatOptions {
   baseUrl?: string | undefined;
   apiKeys: readonly string[];
+  /** What the keys are called in logs and metrics; default: each by its place. */
+  keyLabel?: string;
   model: string;
   clock: Clock;
   logger: Logger;
@@ -82,7 +84,7 @@ export function createOpenAiChat(options: OpenAiChatOptions): ChatProvider {
   } = options;
   const { firstChunkTimeoutMs = 90_000, idleTimeoutMs = 30_000 } = options;
   const policy: AttemptPolicy = { attempts: 3, baseMs: 300, maxWaitMs: 4_000, ...options.policy };
-  const pool = createKeyPool({ keys: options.apiKeys, clock });
+  const pool = createKeyPool({ keys: options.apiKeys, clock, label: options.keyLabel });
   const clientOf = createOpenAiClients({ baseUrl: options.baseUrl });
   const contextTokens = options.contextTokens ?? factsOf(model).contextTokens;
 

@@ -1,11 +1,11 @@
 /** What an attempt at a turn does until its answer is whole: it recalls, retrieves, generates and checks. */
-import type { ChatProvider, EventOf, EventPublisher, HistoryMessage } from '../contracts/index.ts';
+import type { EventOf, EventPublisher, HistoryMessage } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
-import { detectLanguage } from '../kernel/text/language.ts';
+import { baseLanguage, detectLanguage } from '../kernel/text/language.ts';
 import { createDeltaWriter } from '../realtime/delta-writer.ts';
 import { recentMessages } from '../repositories/conversations.ts';
 import { withStates } from '../repositories/document-texts.ts';
@@ -16,12 +16,13 @@ import { packPassages, withNeighbours } from '../retrieval/packing.ts';
 import { recheck, sourceFor, sourcesOf, unsupportedNotice } from '../retrieval/sources.ts';
 import type { Announcer } from './announcer.ts';
 import { textOf, topicOf, type Work } from './answering-work.ts';
+import type { ChatsOfUsers } from './chat-of-user.ts';
 import type { Search } from './search.ts';
 
 export interface AnsweringStepsOptions {
   database: Database;
   search: Pick<Search, 'hits'>;
-  provider: ChatProvider;
+  chats: ChatsOfUsers;
   publisher: EventPublisher;
   announcer: Announcer;
   clock: Clock;
@@ -55,9 +56,10 @@ function withinBudget(
 }
 
 /** Everything that the answer was given to read: an address that stands there may stand in the answer. */
-function isKnownIn({ begun, passages, history }: Work): (url: string) => boolean {
+function isKnownIn({ begun, passages, history, chat }: Work): (url: string) => boolean {
   const texts = [
     begun.question,
+    chat.customPrompt ?? '',
     ...passages.map(({ passage }) => passage.text),
     ...history.map(({ content }) => content),
   ];
@@ -66,18 +68,21 @@ function isKnownIn({ begun, passages, history }: Work): (url: string) => boolean
 
 /** Each runs in the scope of who asked, changes `work`, and throws what the attempt is to fail with. */
 export function createAnsweringSteps(options: AnsweringStepsOptions) {
-  const { database, provider, publisher, announcer, clock, logger, metrics } = options;
+  const { database, chats, publisher, announcer, clock, logger, metrics } = options;
 
   async function recall(work: Work): Promise<void> {
     const { conversation_id: conversationId, position } = work.begun;
-    const recent = await database.tenant((sql) =>
-      recentMessages(sql, conversationId, { position, limit: MAX_HISTORY }),
+    const [recent, settings] = await database.read((sql) =>
+      Promise.all([recentMessages(sql, conversationId, { position, limit: MAX_HISTORY }), chats.settings(sql)]),
     );
+    work.chat = await chats.of(settings);
+    const { provider } = work.chat;
     work.history = withinBudget(recent, provider.contextTokens * HISTORY_SHARE, (text) => provider.countTokens(text));
   }
 
   async function retrieve(work: Work, signal: AbortSignal): Promise<void> {
     const { question, filter } = work.begun;
+    const { provider } = work.chat;
     const request = {
       query: standaloneQuery(question, work.history),
       top_k: RETRIEVED,
@@ -129,13 +134,17 @@ export function createAnsweringSteps(options: AnsweringStepsOptions) {
       preamble: () => preamble(work),
     });
     work.writer = writer;
-    const { question, model } = work.begun;
+    const { question } = work.begun;
+    const { provider, ...wishes } = work.chat;
+    const { language } = wishes;
+    const model = work.begun.model ?? wishes.model;
     const answer = provider.answer(
       {
         question,
         history: work.history,
         passages: work.passages.map(({ passage }) => passage),
-        ...(model !== null && { model }),
+        ...wishes,
+        ...(model !== undefined && { model }),
       },
       signal,
     );
@@ -166,7 +175,7 @@ export function createAnsweringSteps(options: AnsweringStepsOptions) {
           );
       // It cited what there is not, and nothing else stands behind it: its reader is told, where one that cites nothing says so.
       if (work.sources.length === 0 && !work.unsupported && filter.dropped > 0) {
-        tell(unsupportedNotice(detectLanguage(question)));
+        tell(unsupportedNotice(language === undefined ? detectLanguage(question) : baseLanguage(language)));
       }
       if (filter.dropped > 0) metrics.citationsDropped.inc(filter.dropped);
     } finally {

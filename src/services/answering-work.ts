@@ -5,11 +5,14 @@ import { currentScope } from '../kernel/context.ts';
 import type { DeltaWriter } from '../realtime/delta-writer.ts';
 import type { TurnAttempt } from '../repositories/turns.ts';
 import type { CitablePassage } from '../retrieval/sources.ts';
+import type { ChatOfUser } from './chat-of-user.ts';
 
 /** Everything an attempt has made so far. */
 export interface Work extends ChatAttempt {
   readonly turnId: string;
   readonly begun: TurnAttempt;
+  /** How this user's questions are answered. */
+  chat: ChatOfUser;
   history: HistoryMessage[];
   passages: { passage: Passage; citable: CitablePassage }[];
   sources: Source[];
@@ -22,11 +25,12 @@ export interface Work extends ChatAttempt {
 const NO_USAGE: Usage = { prompt_tokens: 0, completion_tokens: 0, cost: 0 };
 
 /** An attempt that has begun and made nothing yet. */
-export function newWork(turnId: string, begun: TurnAttempt): Work {
+export function newWork(turnId: string, begun: TurnAttempt, chat: ChatOfUser): Work {
   return {
     attempt: begun.attempt,
     turnId,
     begun,
+    chat,
     history: [],
     passages: [],
     sources: [],

@@ -21,7 +21,7 @@ export interface AnsweringOptions extends AnsweringStepsOptions, Omit<AnsweringE
 }
 
 export function createAnswering(options: AnsweringOptions) {
-  const { database, announcer, clock, logger, leaseMs } = options;
+  const { database, chats, announcer, clock, logger, leaseMs } = options;
   const works = new WeakMap<ChatAttempt, Work>();
 
   function workOf(attempt: ChatAttempt): Work {
@@ -39,7 +39,7 @@ export function createAnswering(options: AnsweringOptions) {
       await announceEnd(turnId);
       return superseded;
     }
-    const work = newWork(turnId, begun);
+    const work = newWork(turnId, begun, chats.house);
     works.set(work, work);
     await announcer.log(topicOf(turnId), work.attempt, 'turn.started', { attempt: work.attempt, turn_id: turnId });
     return work;

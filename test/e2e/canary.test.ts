@@ -39,6 +39,8 @@ beforeAll(async () => {
     role: 'member',
   });
   const key = await owner.call<{ id: string }>('POST', '/api-keys', { name: CANARY });
+  await owner.call('PUT', '/users/me/config', { custom_prompt: CANARY, openai_api_key: CANARY });
+  await owner.call('PUT', '/users/me/config', { openai_api_key: null });
   ids = {
     members: invited.body.id,
     'api-keys': key.body.id,
@@ -78,6 +80,7 @@ function bodyFor(path: string): Record<string, unknown> {
   if (path.endsWith('/members')) return { email: 'somebody@example.com', role: 'member' };
   if (path.includes('/members/')) return { role: 'viewer' };
   if (path.endsWith('/api-keys')) return { name: 'mine' };
+  if (path.endsWith('/config')) return { custom_prompt: 'mine now' };
   if (path.endsWith('/webhooks')) return { url: 'https://hooks.example/' };
   return { title: 'mine now' };
 }
@@ -119,6 +122,8 @@ describe('a stranger', () => {
     expect(members.body.items.map(({ role }) => role)).toEqual(['owner', 'member']);
     const keys = await owner.call<{ items: { id: string }[] }>('GET', '/api-keys');
     expect(keys.body.items.map(({ id }) => id)).toEqual([ids['api-keys'] ?? '']);
+    const config = await owner.call('GET', '/users/me/config');
+    expect(config.body).toMatchObject({ custom_prompt: CANARY, has_openai_api_key: false });
   }, 60_000);
 
   test('finds nothing by searching or asking', async () => {
@@ -236,7 +241,6 @@ describe('nobody at all', () => {
       ['GET', '/usage'],
       ['GET', '/memory/structured'],
       ['POST', '/privacy/erasure'],
-      ['GET', '/users/me/config'],
     ] as const) {
       const answer = await owner.call<{ code: string }>(method, path, method === 'POST' ? {} : undefined);
       expect([path, answer.status, answer.body.code]).toEqual([path, 404, 'not_found']);

@@ -65,6 +65,10 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
       list: async () => page(examples.apiKey),
       remove: async () => undefined,
     },
+    settings: {
+      get: async () => examples.userConfig,
+      set: async () => examples.userConfig,
+    },
     identity: {
       register: async () => examples.session,
       login: async () => examples.session,
@@ -197,6 +201,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     principals: { ...scripted.principals, ...overrides.principals },
     members: scripting('members'),
     apiKeys: scripting('apiKeys'),
+    settings: scripting('settings'),
     identity: scripting('identity'),
     uploads: scripting('uploads'),
     resumable: scripting('resumable'),

@@ -18,13 +18,15 @@ import { createChunker } from '../../src/ingest/chunker.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { newTraceId, runAs, type Scope } from '../../src/kernel/context.ts';
 import { systemIds } from '../../src/kernel/ids.ts';
-import { silentLogger } from '../../src/kernel/logger.ts';
+import { type Logger, silentLogger } from '../../src/kernel/logger.ts';
 import { createMetrics } from '../../src/kernel/metrics.ts';
 import type { Outcome } from '../../src/kernel/outcome.ts';
+import { createSealer, type Sealer } from '../../src/kernel/sealing.ts';
 import { createTurns, type Turns } from '../../src/kernel/turns.ts';
 import { createBuiltinChat } from '../../src/llm/builtin-chat.ts';
 import { createBuiltinEmbeddings } from '../../src/llm/builtin-embeddings.ts';
 import { createBuiltinRerank } from '../../src/llm/builtin-rerank.ts';
+import { createOwnKeyChats } from '../../src/llm/own-keys.ts';
 import { createControl } from '../../src/realtime/control.ts';
 import { createHub } from '../../src/realtime/hub.ts';
 import { createEventPublisher } from '../../src/realtime/log.ts';
@@ -33,6 +35,7 @@ import { createKeys } from '../../src/redis/keys.ts';
 import { createAnnouncer } from '../../src/services/announcer.ts';
 import { createAnswering } from '../../src/services/answering.ts';
 import { createChat } from '../../src/services/chat.ts';
+import { createChatsOfUsers } from '../../src/services/chat-of-user.ts';
 import { createChunkPreviews } from '../../src/services/chunk-previews.ts';
 import { createConversations } from '../../src/services/conversations.ts';
 import { createDocuments } from '../../src/services/documents.ts';
@@ -48,6 +51,7 @@ import { createShadowReads } from '../../src/services/spaces-shadow.ts';
 import { createTasks } from '../../src/services/tasks.ts';
 import { createTopicSource } from '../../src/services/topics.ts';
 import { createUploads } from '../../src/services/uploads.ts';
+import { createUserSettings } from '../../src/services/user-settings.ts';
 import { createVectorSearch } from '../../src/services/vector-search.ts';
 import { createDiskBlobStore } from '../../src/storage/disk-blob-store.ts';
 import { createTenantActors } from '../../src/workers/tenants.ts';
@@ -69,6 +73,11 @@ export interface RigOptions {
   extractor?: Extractor;
   chunker?: Chunker;
   chat?: ChatProvider;
+  /** Where users' own keys are good; default: nowhere. */
+  openaiBaseUrl?: string;
+  /** Seals users' own keys; null: there is none. */
+  userSealer?: Sealer | null;
+  logger?: Logger;
   scanner?: MalwareScanner;
   queueMaxDepth?: number;
   queueMaxBytes?: number;
@@ -118,7 +127,7 @@ export async function createRig(options: RigOptions = {}) {
   const [db, redis, folder] = of
     ? [of.db, of.redis, of.folder]
     : await Promise.all([createTestDatabase(), startRedis(), temporaryFolder()]);
-  const logger = silentLogger;
+  const logger = options.logger ?? silentLogger;
   const [clock, ids, metrics] = [systemClock, systemIds, createMetrics()];
   const database = createDatabase({ url: db.url, ownerUrl: db.adminUrl, max: 20, embedded: false });
   const clients = createRedisClients({ url: redis.url, logger });
@@ -172,7 +181,20 @@ export async function createRig(options: RigOptions = {}) {
     ids,
     turns: options.turns ?? createTurns({ clock }),
   });
-  const answering = createAnswering({ ...work, search, provider: options.chat ?? createBuiltinChat(), publisher });
+  const userSealer =
+    options.userSealer === undefined
+      ? createSealer({ secrets: ['a secret of more than thirty-two bytes'], purpose: 'user settings' })
+      : (options.userSealer ?? undefined);
+  const chats = createChatsOfUsers({
+    database,
+    provider: options.chat ?? createBuiltinChat(),
+    ownKeys: createOwnKeyChats(
+      { openaiBaseUrl: options.openaiBaseUrl ?? 'http://127.0.0.1:9', chatModel: 'fake-chat' },
+      { clock, logger },
+    ),
+    sealer: userSealer,
+  });
+  const answering = createAnswering({ ...work, search, chats, publisher });
   const tenants = createTenantActors({ ingestion, answering, logger });
 
   async function newTenant(name = `tenant ${ids.uuid()}`): Promise<Principal> {
@@ -236,6 +258,7 @@ export async function createRig(options: RigOptions = {}) {
     chunkPreviews: createChunkPreviews({ database, blobs, chunker }),
     documents,
     tasks: createTasks({ database, announcer, feeder, control, limits }),
+    settings: createUserSettings({ database, sealer: userSealer }),
     conversations: createConversations({ database, ids, control }),
     chat: createChat({ database, hub, announcer, feeder, control, clock, ids }),
 

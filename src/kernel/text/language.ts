@@ -11,6 +11,27 @@ const TOO_SHORT = 24;
 /** A Chinese character says about as much as so many letters. */
 const LETTERS_A_HAN = 3;
 
+/** Names of languages in English; ISO 639 codes that nobody speaks have none. */
+const NAMES = new Intl.DisplayNames('en', { type: 'language', fallback: 'none' });
+
+/** The canonical form of a BCP 47 tag (`ZH-cn` → `zh-CN`); undefined for what is none, or names no known language. */
+export function canonicalLanguage(tag: string): string | undefined {
+  try {
+    const [canonical] = Intl.getCanonicalLocales(tag.trim());
+    // Extensions and private parts could say anything, and would stand in a prompt.
+    if (canonical === undefined || /-[a-z0-9]-/i.test(canonical)) return undefined;
+    return NAMES.of(canonical) === undefined ? undefined : canonical;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Of a tag, the part that names the language alone: `zh-Hans` → `zh`. */
+export const baseLanguage = (tag: string): string => tag.split('-')[0] ?? tag;
+
+/** What a canonical tag is called: `zh-Hans` → `Simplified Chinese`. */
+export const languageName = (tag: string): string => NAMES.of(tag) ?? tag;
+
 /** ISO 639-1 code (`zh`, `ja`, `ko`, `en`, `de` …). `fallback` for text that does not say: short, or without letters. */
 export function detectLanguage(text: string, fallback = 'en'): string {
   const sample = truncate(text, SAMPLE);

@@ -50,7 +50,7 @@ async function statusOf({ method, path }: { method: string; path: string }, bear
 const READS =
   /^(GET \/(me$|documents|tasks|sources|v1\/models)|POST \/(v1\/embeddings$|search|chunking\/preview|ws\/tickets|auth\/logout)|OPTIONS )/;
 const CHATS = /^\w+ \/(conversations|turns|chat)/;
-const OWN = /^(\w+ \/api-keys|DELETE \/members\/:id)/;
+const OWN = /^(\w+ \/api-keys|\w+ \/users\/me\/config|DELETE \/members\/:id)/;
 const WRITES =
   /^(DELETE \/documents|POST \/upload|\w+ \/uploads\/tus(\/:id)?$|POST \/tasks|(POST|PUT|DELETE) \/sources)/;
 const RUNS = /^(\w+ \/(webhooks|quotas|admin)|(GET|POST|PATCH) \/members)/;

@@ -70,6 +70,21 @@ describe('prompt', () => {
     expect(build({ customPrompt: 'Answer like a pirate.' })[0]?.content).toEndWith('Answer like a pirate.');
   });
 
+  test('gives the wishes an eighth of the budget, and the question and its passages the rest', () => {
+    const [system, user] = build({ customPrompt: `Begin. ${'很长'.repeat(2_000)} End.` }, 2_000);
+    const wishes = system?.content.slice(system.content.indexOf('Begin.')) ?? '';
+    expect(estimateTokens(wishes)).toBeLessThanOrEqual(250);
+    expect(estimateTokens(wishes)).toBeGreaterThan(200);
+    expect(user?.content).toContain('The tariff is 4 %.');
+  });
+
+  test('asks for the language that was set, else for the question’s', () => {
+    expect(build()[0]?.content).toContain('Answer in the language of the question');
+    const rules = build({ language: 'zh-Hans' })[0]?.content;
+    expect(rules).toContain('Answer in Simplified Chinese (zh-Hans)');
+    expect(rules).not.toContain('language of the question,');
+  });
+
   test('says that there is no passage', () => {
     expect(build({ passages: [] })[1]?.content).toContain('no passage');
   });

@@ -1,0 +1,23 @@
+/** What belongs to one user and shapes the own chats. Schemas, like `resources.ts`. */
+import { type Static, Type } from '@sinclair/typebox';
+import { Nullable, Timestamp } from './resources.ts';
+
+export const UserConfig = Type.Object({
+  default_model: Nullable(Type.String({ description: 'Answers where a message names no model' })),
+  custom_prompt: Nullable(Type.String({ description: 'Wishes that every answer follows, within the rules of citing' })),
+  language: Nullable(
+    Type.String({ description: 'A BCP 47 tag that answers are written in; null: that of the question' }),
+  ),
+  has_openai_api_key: Type.Boolean({ description: 'An own key is kept, and answers this user’s chats' }),
+  openai_api_key_last4: Nullable(Type.String({ description: 'How it ends; null for a short one' })),
+  updated_at: Nullable(Timestamp),
+});
+export type UserConfig = Static<typeof UserConfig>;
+
+/** What is absent stays as it is, null removes. */
+export interface UserConfigChange {
+  default_model?: string | null;
+  openai_api_key?: string | null;
+  custom_prompt?: string | null;
+  language?: string | null;
+}

@@ -1,0 +1,28 @@
+/** What users send about themselves. */
+import { Type } from '@sinclair/typebox';
+import { Nullable } from '../../contracts/index.ts';
+
+export const UserConfigBody = Type.Object(
+  {
+    default_model: Type.Optional(
+      Nullable(Type.String({ maxLength: 200, description: "The provider's name of it; null: the installation's" })),
+    ),
+    openai_api_key: Type.Optional(
+      Nullable(
+        Type.String({
+          minLength: 8,
+          maxLength: 512,
+          pattern: '^[\\x21-\\x7e]+$',
+          description: 'Kept encrypted, never shown again; null removes it',
+        }),
+      ),
+    ),
+    custom_prompt: Type.Optional(
+      Nullable(Type.String({ maxLength: 4_000, description: 'Wishes for every answer; null removes them' })),
+    ),
+    language: Type.Optional(
+      Nullable(Type.String({ maxLength: 35, description: 'A BCP 47 tag to answer in; null: that of the question' })),
+    ),
+  },
+  { example: { language: 'zh-CN', custom_prompt: 'Call me Ada, and keep to three sentences.', default_model: null } },
+);
