@@ -34,6 +34,7 @@ const HELD: Readonly<Record<string, () => Promise<HeldExtractor>>> = {
   [type.XLSX]: async () => (await import('./extractors/workbook.ts')).extractXlsx,
   [type.ODS]: async () => (await import('./extractors/workbook.ts')).extractOds,
   [type.XLS]: async () => (await import('./extractors/workbook.ts')).extractXls,
+  [type.XLSB]: async () => (await import('./extractors/workbook.ts')).extractXlsb,
   [type.DOC]: async () => (await import('./extractors/doc.ts')).extractDoc,
   [type.PPT]: async () => (await import('./extractors/ppt.ts')).extractPpt,
   [type.EPUB]: async () => (await import('./extractors/epub.ts')).extractEpub,

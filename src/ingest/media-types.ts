@@ -12,6 +12,7 @@ export const EPUB = 'application/epub+zip';
 export const DOC = 'application/msword';
 export const PPT = 'application/vnd.ms-powerpoint';
 export const XLS = 'application/vnd.ms-excel';
+export const XLSB = 'application/vnd.ms-excel.sheet.binary.macroenabled.12';
 export const MSG = 'application/vnd.ms-outlook';
 export const EML = 'message/rfc822';
 export const RTF = 'application/rtf';
@@ -35,6 +36,6 @@ export const PICTURES = ['image/png', 'image/jpeg', 'image/webp'] as const;
 
 export const READABLE: ReadonlySet<string> = new Set([
   ...[PLAIN, MARKDOWN, HTML, CSV, TSV, JSON_TYPE, JSON_LINES, NOTEBOOK, XML, SRT, VTT],
-  ...[PDF, DOCX, PPTX, XLSX, ODT, ODS, ODP, EPUB, RTF, DOC, XLS, PPT, EML, MSG],
+  ...[PDF, DOCX, PPTX, XLSX, ODT, ODS, ODP, EPUB, RTF, DOC, XLS, XLSB, PPT, EML, MSG],
   ...[...PICTURES, BMP, TIFF, GIF],
 ]);

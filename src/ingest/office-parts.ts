@@ -4,11 +4,22 @@ import { unpackZip } from './zip-limits.ts';
 
 /** Rejects with `corrupt`, `encrypted`, `limits_exceeded`, or `unsupported_media_type` for macros. */
 export async function unpackOffice(path: string): Promise<Map<string, Uint8Array>> {
-  const parts = await unpackZip(path, (name) => /\.(?:xml|rels|vml)$/i.test(name));
-  for (const bytes of parts.values()) assertNoEntities(bytes);
+  return checked(await unpackZip(path, isXml), /<Override\s[^>]{0,500}(?:macroEnabled\.|vbaProject)/i);
+}
+
+/** The same of a binary workbook (XLSB): its sheets are records, and each says that it could have macros. */
+export async function unpackBinaryWorkbook(path: string): Promise<Map<string, Uint8Array>> {
+  const wanted = (name: string) => isXml(name) || /^xl\/(?!printerSettings\/).+\.bin$/i.test(name);
+  return checked(await unpackZip(path, wanted), /<Override\s[^>]{0,500}(?:vbaProject|macrosheet)/i);
+}
+
+const isXml = (name: string) => /\.(?:xml|rels|vml)$/i.test(name);
+
+function checked(parts: Map<string, Uint8Array>, macros: RegExp): Map<string, Uint8Array> {
+  for (const [name, bytes] of parts) if (isXml(name)) assertNoEntities(bytes);
   const types = Buffer.from(parts.get('[Content_Types].xml') ?? []).toString('latin1');
   // Whatever the parts are called: this is what programs go by.
-  if (/<Override\s[^>]{0,500}(?:macroEnabled\.|vbaProject)/i.test(types)) {
+  if (macros.test(types)) {
     throw new ExtractError(
       'unsupported_media_type',
       'The document has macros in it, and is not taken for that reason.',

@@ -314,8 +314,7 @@ function zipFinding(names: readonly string[]): Finding {
   if (has(/^word\/document\d*\.xml$/) || (office && has(/^word\//))) {
     return { mediaType: type.DOCX, label: 'a Word document' };
   }
-  if (has(/^xl\/workbook\.bin$/))
-    return { mediaType: zip, label: 'a binary Excel workbook (XLSB)', advice: 'Save it as XLSX and send it again.' };
+  if (has(/^xl\/workbook\.bin$/)) return { mediaType: type.XLSB, label: 'a binary Excel workbook' };
   if (has(/^xl\//)) return { mediaType: type.XLSX, label: 'an Excel workbook' };
   if (has(/^ppt\//)) return { mediaType: type.PPTX, label: 'a PowerPoint presentation' };
   if (has(/^META-INF\/container\.xml$/) && has(/\.opf$/i)) return { mediaType: type.EPUB, label: 'an e-book' };

@@ -13,7 +13,7 @@ export function cfb(streams: Readonly<Record<string, string | Uint8Array>>): Uin
 /** A workbook in the format of before 2007, or in today's. */
 export function workbook(
   sheets: Readonly<Record<string, readonly (readonly (string | number)[])[]>>,
-  format: 'biff8' | 'xlsx' | 'ods' = 'xlsx',
+  format: 'biff8' | 'xlsx' | 'xlsb' | 'ods' | 'fods' = 'xlsx',
 ): Uint8Array {
   const book = XLSX.utils.book_new();
   for (const [name, rows] of Object.entries(sheets)) {

@@ -141,6 +141,17 @@ const bombs: HostileFile[] = [
     outcome: 'limits_exceeded',
   },
   {
+    title: 'a binary workbook of one enormous sheet',
+    filename: 'a.xlsb',
+    content: () =>
+      zip([
+        { name: '[Content_Types].xml', data: '<Types/>' },
+        { name: 'xl/workbook.bin', data: 'x' },
+        { name: 'xl/worksheets/sheet1.bin', data: zeros(200 * MIB) },
+      ]),
+    outcome: 'limits_exceeded',
+  },
+  {
     title: 'an e-book of one enormous chapter',
     filename: 'a.epub',
     content: () => epub(zeros(70 * MIB)),
@@ -562,6 +573,20 @@ const disguised: HostileFile[] = [
     outcome: 'encrypted',
   },
   {
+    title: 'macros of a binary workbook under another name',
+    filename: 'a.xlsb',
+    content: () =>
+      zip([
+        {
+          name: '[Content_Types].xml',
+          data: '<Types><Override PartName="/xl/x.bin" ContentType="application/vnd.ms-office.vbaProject"/></Types>',
+        },
+        { name: 'xl/workbook.bin', data: '' },
+        { name: 'xl/x.bin', data: 'x' },
+      ]),
+    outcome: 'unsupported_media_type',
+  },
+  {
     title: 'macros in an old presentation',
     filename: 'a.ppt',
     content: () => ppt({ objects: {}, slides: [], macros: true }),
@@ -645,6 +670,17 @@ const damaged: HostileFile[] = [
     title: 'an old presentation whose parts are longer than it is',
     filename: 'a.ppt',
     content: () => cfb({ 'PowerPoint Document': Buffer.alloc(20_000, 0xff), 'Current User': Buffer.alloc(60, 0xff) }),
+    outcome: 'corrupt',
+  },
+  {
+    title: 'a binary workbook of noise',
+    filename: 'a.xlsb',
+    content: () =>
+      zip([
+        { name: '[Content_Types].xml', data: '<Types/>' },
+        { name: 'xl/workbook.bin', data: noise(5000) },
+        { name: 'xl/worksheets/sheet1.bin', data: noise(5000) },
+      ]),
     outcome: 'corrupt',
   },
   {

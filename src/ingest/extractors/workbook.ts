@@ -10,12 +10,15 @@ import { ExtractError } from '../extract-error.ts';
 import type { ExtractContext, HeldExtractor } from '../extract-file.ts';
 import { createMergedCells } from '../merged-cells.ts';
 import { unpackOpenDocument } from '../odf-parts.ts';
-import { unpackOffice } from '../office-parts.ts';
+import { unpackBinaryWorkbook, unpackOffice } from '../office-parts.ts';
 import { createRowWriter } from '../table-rows.ts';
 import { storedZip } from '../zip-write.ts';
 
 export const extractXlsx: HeldExtractor = async ({ path }, context) =>
   readWorkbook(storedZip(await unpackOffice(path)), context);
+
+export const extractXlsb: HeldExtractor = async ({ path }, context) =>
+  readWorkbook(storedZip(await unpackBinaryWorkbook(path)), context);
 
 export const extractOds: HeldExtractor = async ({ path }, context) =>
   readWorkbook(storedZip(await unpackOpenDocument(path)), context);
@@ -28,11 +31,12 @@ function readWorkbook(bytes: Buffer, { heldChars }: ExtractContext): ExtractedDo
   const pieces: string[] = [];
   const headings: Heading[] = [];
   let offset = 0;
-  for (const name of workbook.SheetNames) {
+  for (const [i, name] of workbook.SheetNames.entries()) {
     const sheet = workbook.Sheets[name];
     const body = sheet ? cleanText(rowsOf(sheet)).trim() : '';
     if (body === '') continue;
-    const title = cleanText(name).replace(/\s+/g, ' ').trim();
+    // Binary workbooks of the first beta say it otherwise, and it comes out as noise.
+    const title = /[\0-\x08]/.test(name) ? `Sheet ${i + 1}` : cleanText(name).replace(/\s+/g, ' ').trim();
     if (offset > 0) offset += 2;
     headings.push({ level: 2, title, start: offset, end: offset + 3 + title.length });
     const piece = `## ${title}\n\n${body}`;

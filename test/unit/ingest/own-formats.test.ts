@@ -86,6 +86,7 @@ describe('a workbook', () => {
   for (const [format, mediaType] of [
     ['xlsx', type.XLSX],
     ['biff8', type.XLS],
+    ['xlsb', type.XLSB],
     ['ods', type.ODS],
   ] as const) {
     test(`of ${format} has its sheets as headings and its rows with their columns' names`, async () => {

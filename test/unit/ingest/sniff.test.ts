@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { DOC, DOCX, EPUB, MSG, ODP, ODS, ODT, PPT, PPTX, XLS, XLSX } from '../../../src/ingest/media-types.ts';
+import { DOC, DOCX, EPUB, MSG, ODP, ODS, ODT, PPT, PPTX, XLS, XLSB, XLSX } from '../../../src/ingest/media-types.ts';
 import { needsWholeFile, sniffFile, sniffMediaType } from '../../../src/ingest/sniff.ts';
 import { storedZip as pack } from '../../../src/ingest/zip-write.ts';
 import { AppError } from '../../../src/kernel/errors.ts';
@@ -89,6 +89,7 @@ describe('containers are told apart by what is in them', () => {
   const part = (...names: string[]) => zip(names.map((name) => ({ name, data: '' })));
   const cases: [string, Uint8Array, string][] = [
     ['a workbook', workbook({ A: [['x']] }), XLSX],
+    ['a binary workbook', workbook({ A: [['x']] }, 'xlsb'), XLSB],
     ['an old workbook', workbook({ A: [['x']] }, 'biff8'), XLS],
     ['an OpenDocument spreadsheet', workbook({ A: [['x']] }, 'ods'), ODS],
     ['a presentation', part('[Content_Types].xml', 'ppt/presentation.xml'), PPTX],
@@ -166,7 +167,15 @@ describe('anything else is refused by name', () => {
     ['an archive', zip([{ name: 'a.txt', data: 'x' }]), 'a.docx', 'a ZIP archive'],
     ['a gzip file', gzipSync('x'.repeat(1000)), 'a.txt', 'an archive (GZ)'],
     ['a Java archive', zip([{ name: 'META-INF/MANIFEST.MF', data: 'x' }]), 'a.docx', 'a Java archive'],
-    ['a binary workbook', zip([{ name: 'xl/workbook.bin', data: '' }]), 'a.xlsx', 'XLSB'],
+    [
+      'a binary workbook with macros',
+      zip([
+        { name: 'xl/workbook.bin', data: '' },
+        { name: 'xl/vbaProject.bin', data: 'x' },
+      ]),
+      'a.xlsb',
+      'macros',
+    ],
     ['old macros', zip([{ name: 'xl/macrosheets/sheet1.xml', data: '' }]), 'a.xlsx', 'macros'],
     ['macros', docx(paragraph('x'), [{ name: 'word/vbaProject.bin', data: 'x' }]), 'a.docx', 'macros'],
     ['macros of OpenDocument', zip([{ name: 'Basic/Standard/Module1.xml', data: '' }]), 'a.odt', 'macros'],
