@@ -41,6 +41,7 @@ import { streamTopicAsSse } from './http/routes/turn-events.ts';
 import { createTurnRoutes } from './http/routes/turns.ts';
 import { createTusRoutes } from './http/routes/tus.ts';
 import { createUploadRoutes } from './http/routes/upload.ts';
+import { createUsageRoutes } from './http/routes/usage.ts';
 import { createUserConfigRoutes } from './http/routes/user-config.ts';
 import { createWebhookRoutes } from './http/routes/webhooks.ts';
 import { createSessionEnd, type SessionEndOptions } from './http/session-end.ts';
@@ -132,6 +133,7 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createTurnRoutes({ chat: services.chat, streamTopic }))
         .use(createTicketRoutes(services))
         .use(createQuotaRoutes(services))
+        .use(createUsageRoutes(services))
         .use(createAdminRoutes(services))
         .use(createAdminSpacesRoutes(services))
         .use(createWebhookRoutes(services))

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
 import { messageOf } from './kernel/errors.ts';
+import { type ModelPrices, parsePrices } from './llm/prices.ts';
 import { isClusterUrl, parseRedisUrl, REDIS_PROTOCOLS } from './redis/address.ts';
 import { type ClamdAddress, parseClamdUrl } from './storage/clamd.ts';
 
@@ -33,6 +34,8 @@ export interface Config {
   chatModel: string | undefined;
   embeddingModel: string | undefined;
   embeddingDimensions: number | undefined;
+  /** US dollars for a million tokens, of models that are not known or cost something else here. */
+  modelPrices: ModelPrices;
   /** What stands before a question and before a passage; undefined: what the model's name is known to want. */
   embeddingPrefixes: { query: string | undefined; document: string | undefined };
   /** First signs, all verify. Empty: generated into DATA_DIR when embedded. */
@@ -187,6 +190,13 @@ export function readConfig(env: Environment): Config {
     problems.push('BLOB_URL names S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are needed');
   }
 
+  let modelPrices: ModelPrices = {};
+  try {
+    modelPrices = parsePrices(text('MODEL_PRICES') ?? '{}');
+  } catch (error) {
+    problems.push(`MODEL_PRICES cannot be read: ${messageOf(error)}`);
+  }
+
   const clamavUrl = text('CLAMAV_URL');
   const clamav = clamavUrl === undefined ? undefined : parseClamdUrl(clamavUrl);
   if (clamavUrl !== undefined && !clamav) problems.push('CLAMAV_URL must be tcp://host:3310 or unix:/path');
@@ -217,6 +227,7 @@ export function readConfig(env: Environment): Config {
     chatModel: text('CHAT_MODEL'),
     embeddingModel: text('EMBEDDING_MODEL'),
     embeddingDimensions: dimensions === 0 ? undefined : dimensions,
+    modelPrices,
     embeddingPrefixes: { query: prefix('EMBEDDING_QUERY_PREFIX'), document: prefix('EMBEDDING_DOCUMENT_PREFIX') },
     jwtSecrets,
     operatorToken: secret('OPERATOR_TOKEN'),

@@ -33,6 +33,7 @@ import { createTopicSource } from './services/topics.ts';
 import { createResumableUploads } from './services/tus.ts';
 import { createUploadSweep } from './services/tus-sweep.ts';
 import { createUploads } from './services/uploads.ts';
+import { createUsages } from './services/usage.ts';
 import { createUserSettings } from './services/user-settings.ts';
 import { createWebhookRequests } from './services/webhook-request.ts';
 import { createWebhooks } from './services/webhooks.ts';
@@ -110,6 +111,7 @@ export function createServerSide({
     tickets,
     administration: createAdministration({ database, tasks, limits }),
     quotas: createQuotaSettings({ database, limits }),
+    usage: createUsages({ database, clock }),
     spaces,
     webhooks: createWebhooks({ database, requests, sealer: webhookSealer(env.encryptionKeys), ids }),
     models: createModelCatalogue({ chat: chatProvider, spaces }),

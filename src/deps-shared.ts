@@ -18,6 +18,7 @@ import { createBuiltinRerank } from './llm/builtin-rerank.ts';
 import { createProviders } from './llm/create-providers.ts';
 import { createHttpRerank } from './llm/http-rerank.ts';
 import { openEmbeddings } from './llm/open-embeddings.ts';
+import { createPrices } from './llm/prices.ts';
 import { createOwnKeyChats } from './llm/own-keys.ts';
 import { createFeeder } from './queue/feeder.ts';
 import { createProducer } from './queue/producer.ts';
@@ -37,6 +38,7 @@ import { createSearch } from './services/search.ts';
 import { createQueryVectors } from './services/search-cache.ts';
 import { createSpaces } from './services/spaces.ts';
 import { createShadowReads } from './services/spaces-shadow.ts';
+import { createUsageMeter } from './services/usage-meter.ts';
 import { createVectorSearch } from './services/vector-search.ts';
 import { createClamd } from './storage/clamd.ts';
 
@@ -227,6 +229,7 @@ export async function createShared(env: Environment) {
     chunker,
     pipeline,
     health,
+    meter: createUsageMeter({ prices: createPrices(config.modelPrices) }),
     limits,
     /** What accepts uploads, those of people and those of sources alike. */
     accepting,

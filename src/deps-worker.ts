@@ -24,6 +24,7 @@ import { createOutboxRelay } from './services/outbox-relay.ts';
 import { createSpaceBuilder } from './services/spaces-build.ts';
 import { createSyncs } from './services/sync.ts';
 import { createUploads } from './services/uploads.ts';
+import { createUsageRollUp } from './services/usage-rollup.ts';
 import { createVectorTiers } from './services/vector-tiers.ts';
 import { createWebhookRequests } from './services/webhook-request.ts';
 import { createWebhookSender } from './services/webhook-sender.ts';
@@ -57,6 +58,7 @@ export function createWorkerSide(
     search,
     chunker,
     pipeline,
+    meter,
     accepting,
     documents,
   }: Shared,
@@ -70,7 +72,7 @@ export function createWorkerSide(
   const sealer = env.encryptionKeys.length > 0 ? webhookSealer(env.encryptionKeys) : undefined;
   if (!sealer)
     logger.warn('there is no key to open the secrets of webhooks with: they are left to workers that have it');
-  const reading = { blobs, extractor, chunker, pipeline };
+  const reading = { blobs, extractor, chunker, pipeline, meter };
   const builder = createSpaceBuilder({ database, spaces, ...reading, clock, ids, logger, metrics });
   const { maxUploadBytes, malware } = accepting;
   const inside = { database, blobs, documents, malware, feeder, announcer, ids, maxUploadBytes };
@@ -101,6 +103,7 @@ export function createWorkerSide(
     random,
     logger,
     metrics,
+    meter,
     maxAttempts,
     leaseMs: config.chatVisibilityTimeoutMs * LEASE_SHARE,
   });
@@ -167,6 +170,7 @@ export function createWorkerSide(
     }),
     createQueueStats({ database, metrics, clock, logger }),
     createCounterCheck({ database, metrics, clock, logger }),
+    createUsageRollUp({ database, clock, logger }),
     createLexicalCompactor({
       turns,
       database,

@@ -20,5 +20,6 @@ export * from './sources.ts';
 export * from './spaces.ts';
 export * from './tokens.ts';
 export * from './upload-sessions.ts';
+export * from './usage.ts';
 export * from './webhooks.ts';
 export * from './wire.ts';

@@ -10,6 +10,8 @@ export interface Embeddings {
   vectors: Float32Array[];
   /** Tokens billed. */
   tokens: number;
+  /** The provider did not say how many: we counted. */
+  counted?: boolean;
 }
 
 export interface EmbeddingProvider {
@@ -59,7 +61,8 @@ export type AnswerPart =
   | { type: 'delta'; text: string }
   /** The answer says that the passages do not support one: it rests on no source. */
   | { type: 'unsupported' }
-  | { type: 'usage'; promptTokens: number; completionTokens: number; cost: number };
+  /** `counted`: the provider did not say how many, so we counted. */
+  | { type: 'usage'; promptTokens: number; completionTokens: number; cost: number; counted?: boolean };
 
 export interface ChatProvider {
   readonly provider: string;

@@ -31,6 +31,7 @@ export const ACCESS: Readonly<Record<string, Capability>> = {
   'DELETE /uploads/tus/:id': 'write',
   'POST /chunking/preview': 'read',
   'POST /search': 'read',
+  'GET /usage': 'read',
 
   'GET /tasks': 'read',
   'GET /tasks/:id': 'read',

@@ -26,6 +26,7 @@ import type {
   TurnReceipt,
   TurnResource,
   UploadReceipt,
+  UsageReport,
   UserConfig,
   WebhookDelivery,
   WebhookResource,
@@ -350,6 +351,25 @@ export const quotas: Quotas = {
   outstanding: 36,
   outstanding_bytes: 7_340_032,
   ceilings: { weight: 10, max_outstanding: 10_000, max_outstanding_bytes: 53_687_091_200 },
+};
+
+const spent = {
+  prompt_tokens: 1_204_118,
+  completion_tokens: 88_940,
+  embedding_tokens: 412_003,
+  counted_tokens: 0,
+  unpriced_tokens: 0,
+  cost: 0.242_22,
+  requests: 431,
+};
+
+export const usageReport: UsageReport = {
+  from: '2026-03-01',
+  to: '2026-03-31',
+  group_by: 'day',
+  scope: 'tenant',
+  groups: [{ day: '2026-03-02', ...spent }],
+  totals: { ...spent, storage_bytes: 73_400_320 },
 };
 
 export const webhook: WebhookResource = {

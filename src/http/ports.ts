@@ -46,6 +46,7 @@ import type {
   WebhookRequest,
   WebhookResource,
 } from '../contracts/index.ts';
+import type { Usages } from '../services/usage.ts';
 import type { ApiKeyRequest } from '../services/api-keys.ts';
 import type { Credentials, Origin, Registration } from '../services/identity.ts';
 import type { OwnedSources } from '../services/ownership.ts';
@@ -103,6 +104,7 @@ export interface UploadsPort {
 
 export type ResumableUploadsPort = ResumableUploads;
 export type SourcesPort = OwnedSources;
+export type UsagePort = Usages;
 
 export interface DocumentQuery extends PageRequest {
   status?: DocumentStatus;
@@ -244,6 +246,7 @@ export interface ApiServices {
   tickets: TicketsPort;
   administration: AdministrationPort;
   quotas: QuotasPort;
+  usage: UsagePort;
   spaces: SpacesPort;
   webhooks: WebhooksPort;
 }

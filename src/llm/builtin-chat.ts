@@ -69,7 +69,7 @@ export function createBuiltinChat({ pace }: BuiltinChatOptions = {}): ChatProvid
         (sum, passage) => sum + estimateTokens(passage.text),
         estimateTokens(request.question),
       );
-      yield { type: 'usage', promptTokens: read, completionTokens: estimateTokens(text), cost: 0 };
+      yield { type: 'usage', promptTokens: read, completionTokens: estimateTokens(text), cost: 0, counted: true };
     },
   };
 }

@@ -57,7 +57,7 @@ export function createBuiltinEmbeddings({ dimensions = 1024 }: BuiltinEmbeddingO
         vectors.push(hashEmbedding(text, dimensions));
         tokens += estimateTokens(text);
       }
-      return { vectors, tokens };
+      return { vectors, tokens, counted: true };
     },
   };
 }

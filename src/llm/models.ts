@@ -1,5 +1,6 @@
-/** What is known of OpenAI's models by name: context window and price. Others get a careful default and cost 0. */
+/** What is known of models by name: context window and list price. Others get a careful default and cost 0. */
 import * as catalogue from 'gpt-tokenizer/models';
+import { createPrices } from './prices.ts';
 
 export interface ModelFacts {
   /** Tokens of prompt and answer together. */
@@ -15,8 +16,9 @@ const LARGEST_CONTEXT = 128_000;
 
 interface CatalogueEntry {
   readonly context_window?: number;
-  readonly price_data?: { readonly main?: { readonly input?: number; readonly output?: number } };
 }
+
+const listed = createPrices();
 
 const isEntry = (value: unknown): value is CatalogueEntry => typeof value === 'object' && value !== null;
 
@@ -25,9 +27,8 @@ for (const [name, value] of Object.entries<unknown>({ ...catalogue })) if (isEnt
 
 export function factsOf(model: string): ModelFacts {
   const entry = entries.get(model);
-  const { input = 0, output = 0 } = entry?.price_data?.main ?? {};
   return {
     contextTokens: Math.min(entry?.context_window ?? UNKNOWN_CONTEXT, LARGEST_CONTEXT),
-    cost: (promptTokens, completionTokens) => (promptTokens * input + completionTokens * output) / 1_000_000,
+    cost: (input, output) => (listed.nanosOf(model, { input, output }) ?? 0) / 1e9,
   };
 }

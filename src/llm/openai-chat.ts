@@ -195,7 +195,9 @@ export function createOpenAiChat(options: OpenAiChatOptions): ChatProvider {
       const completionTokens = opened.progress.completionTokens ?? estimateTokens(answer);
       observer.tokens?.({ kind: 'prompt', model: used, count: promptTokens });
       observer.tokens?.({ kind: 'completion', model: used, count: completionTokens });
-      yield { type: 'usage', promptTokens, completionTokens, cost: facts.cost(promptTokens, completionTokens) };
+      const cost = facts.cost(promptTokens, completionTokens);
+      const isSaid = opened.progress.promptTokens !== undefined;
+      yield { type: 'usage', promptTokens, completionTokens, cost, ...(!isSaid && { counted: true }) };
     },
   };
 }

@@ -74,7 +74,7 @@ export function createOpenAiEmbeddings(options: OpenAiEmbeddingOptions): OpenAiE
       const { vectors, tokens } = read(data, input.length);
       assertDimensions(vectors, dimensions);
       dimensions = vectors[0]?.length ?? dimensions;
-      return { vectors, tokens: tokens ?? estimate };
+      return { vectors, tokens: tokens ?? estimate, counted: tokens === undefined };
     } finally {
       deadline.end();
     }

@@ -13,7 +13,9 @@ import { countAnswer, insertMessage } from '../repositories/conversations.ts';
 import { appendOutbox } from '../repositories/outbox.ts';
 import { endTurn, type TurnEnd } from '../repositories/turns.ts';
 import type { Announcer } from './announcer.ts';
+import { settleUsage } from './answering-usage.ts';
 import { keyOf, namesOf, textOf, topicOf, type Work } from './answering-work.ts';
+import type { UsageMeter } from './usage-meter.ts';
 
 export interface AnsweringEndingsOptions {
   database: Database;
@@ -22,6 +24,7 @@ export interface AnsweringEndingsOptions {
   logger: Logger;
   metrics: Metrics;
   maxAttempts: number;
+  meter: UsageMeter;
   workOf(attempt: ChatAttempt): Work;
 }
 
@@ -31,7 +34,7 @@ const OURS: ReadonlySet<ErrorKind> = new Set<ErrorKind>(['internal', 'unavailabl
 
 /** Each commits the end, if the attempt still owns the turn (else `superseded`), and then tells it. */
 export function createAnsweringEndings(options: AnsweringEndingsOptions) {
-  const { database, announcer, logger, metrics, workOf } = options;
+  const { database, announcer, logger, metrics, meter, workOf } = options;
 
   /** Through the writer of the text, which restores all of it where the log was lost just before its end. */
   async function tellEnd(
@@ -52,11 +55,13 @@ export function createAnsweringEndings(options: AnsweringEndingsOptions) {
 
   async function persist(work: Work): Promise<Outcome> {
     const { conversation_id: conversationId, answer_id: answerId, message_id: messageId, position } = work.begun;
+    const record = settleUsage(work, meter);
     const { sources, usage } = work;
     const text = textOf(work);
     const end: TurnEnd = { status: 'completed', text, sources, usage, error: null };
     const conversation = await database.tenant(async (sql) => {
       if (!(await endTurn(sql, work.turnId, work.attempt, end))) return undefined;
+      await record(sql);
       await insertMessage(sql, {
         id: answerId,
         conversationId,
@@ -94,9 +99,7 @@ export function createAnsweringEndings(options: AnsweringEndingsOptions) {
     const known = error instanceof AppError && !OURS.has(error.kind) ? error : undefined;
     if (!known && work.begun.retry_count + 1 < options.maxAttempts) {
       const afterMs = backoffMs(work.begun.retry_count, { ...RETRY, random: options.random });
-      const requeued = await database.tenant((sql) =>
-        requeue(sql, keyOf(work), { afterMs, counted: true, error: null }),
-      );
+      const requeued = await requeueRecorded(work, { afterMs, counted: true });
       return requeued ? retryIn(afterMs, 'internal', messageOf(error)) : superseded;
     }
     const code = known?.code ?? 'internal';
@@ -104,14 +107,26 @@ export function createAnsweringEndings(options: AnsweringEndingsOptions) {
     return endFailed(work, { code, message, retryable: known?.retryable ?? true });
   }
 
+  /** Puts the turn back; what the attempt has used was used. */
+  async function requeueRecorded(work: Work, how: { afterMs: number; counted: boolean }): Promise<boolean> {
+    const record = settleUsage(work, meter);
+    return database.tenant(async (sql) => {
+      const requeued = await requeue(sql, keyOf(work), { ...how, error: null });
+      if (requeued) await record(sql);
+      return requeued;
+    });
+  }
+
   async function endFailed(
     work: Work,
     { code, message, retryable }: { code: string; message: string; retryable: boolean },
   ): Promise<Outcome> {
+    const record = settleUsage(work, meter);
     const { sources, usage } = work;
     const end: TurnEnd = { status: 'failed', text: textOf(work), sources, usage, error: { code, message } };
     const ended = await database.tenant(async (sql) => {
       if (!(await endTurn(sql, work.turnId, work.attempt, end))) return false;
+      await record(sql);
       await appendOutbox(sql, 'turn.failed', { ...namesOf(work), error: { code, message } });
       return true;
     });
@@ -123,11 +138,13 @@ export function createAnsweringEndings(options: AnsweringEndingsOptions) {
 
   async function cancel(work: Work): Promise<Outcome> {
     await work.writer?.end();
+    const record = settleUsage(work, meter);
     const { sources, usage } = work;
     const text = textOf(work);
     const end: TurnEnd = { status: 'cancelled', text, sources, usage, error: null };
     const ended = await database.tenant(async (sql) => {
       if (!(await endTurn(sql, work.turnId, work.attempt, end))) return false;
+      await record(sql);
       await appendOutbox(sql, 'turn.cancelled', namesOf(work));
       return true;
     });
@@ -139,9 +156,7 @@ export function createAnsweringEndings(options: AnsweringEndingsOptions) {
 
   async function release(work: Work): Promise<Outcome> {
     await work.writer?.end();
-    const handed = await database.tenant((sql) =>
-      requeue(sql, keyOf(work), { afterMs: 0, counted: false, error: null }),
-    );
+    const handed = await requeueRecorded(work, { afterMs: 0, counted: false });
     return handed ? released : superseded;
   }
 

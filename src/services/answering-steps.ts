@@ -138,6 +138,10 @@ export function createAnsweringSteps(options: AnsweringStepsOptions) {
     const { provider, ...wishes } = work.chat;
     const { language } = wishes;
     const model = work.begun.model ?? wishes.model;
+    work.asked = {
+      model: provider.provider === 'builtin' ? provider.model : (model ?? provider.model),
+      countTokens: (text) => provider.countTokens(text),
+    };
     const answer = provider.answer(
       {
         question,
@@ -162,6 +166,7 @@ export function createAnsweringSteps(options: AnsweringStepsOptions) {
         else if (part.type === 'unsupported') work.unsupported = true;
         else {
           work.usage = { prompt_tokens: part.promptTokens, completion_tokens: part.completionTokens, cost: part.cost };
+          work.asked.told = { counted: part.counted ?? false };
         }
       }
       tell(filter.end());

@@ -20,6 +20,8 @@ export interface Work extends ChatAttempt {
   /** The answer says that the passages do not support one. */
   unsupported: boolean;
   usage: Usage;
+  /** Who was asked for the answer; `told`: that `usage` is what was said with it. */
+  asked: { model: string; countTokens(text: string): number; told?: { counted: boolean } } | undefined;
 }
 
 const NO_USAGE: Usage = { prompt_tokens: 0, completion_tokens: 0, cost: 0 };
@@ -37,6 +39,7 @@ export function newWork(turnId: string, begun: TurnAttempt, chat: ChatOfUser): W
     writer: undefined,
     unsupported: false,
     usage: NO_USAGE,
+    asked: undefined,
   };
 }
 

@@ -8,6 +8,7 @@ import type { Ids } from '../kernel/ids.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { toTextIndex } from '../kernel/text/tsvector.ts';
 import { type IndexedChunk, knownEmbeddings } from '../repositories/chunks-write.ts';
+import type { Bought } from './usage-meter.ts';
 
 export interface TextVectorsOptions {
   database: Pick<Database, 'tenant'>;
@@ -40,7 +41,7 @@ type Lookup = (spaceId: number, keys: readonly string[]) => Promise<Map<string, 
 
 /**
  * The vectors of texts in a space, by key, as `encodeHalfvec` gives them. Bought only where the tenant has not bought the
- * same text before; `lookup` is how that is found out for the space itself. Rejects with `provider_unavailable` and
+ * same text before; `lookup` is how that is found out for the space itself, and `onBought` hears of what was. Rejects with `provider_unavailable` and
  * whatever else the provider rejects with; then nothing was bought.
  */
 export function createTextVectors({ database, metrics }: TextVectorsOptions) {
@@ -49,6 +50,7 @@ export function createTextVectors({ database, metrics }: TextVectorsOptions) {
     texts: readonly EmbeddedText[],
     signal: AbortSignal,
     lookup: Lookup = (spaceId, keys) => database.tenant((sql) => knownEmbeddings(sql, spaceId, keys)),
+    onBought?: (bought: Bought) => void,
   ): Promise<Map<string, Uint8Array>> => {
     const byKey = new Map(texts.map(({ key, text }) => [key, text]));
     const vectors = await lookup(id, [...byKey.keys()]);
@@ -67,6 +69,7 @@ export function createTextVectors({ database, metrics }: TextVectorsOptions) {
       { purpose: 'document', signal },
     );
     stop();
+    onBought?.({ model: embeddings.model, tokens: bought.tokens, counted: bought.counted ?? false });
     for (const [index, [key]] of wanted.entries()) {
       const vector = bought.vectors[index];
       if (!vector) throw new AppError('provider_unavailable', 'The embedding provider answered with too few vectors.');
@@ -84,9 +87,10 @@ export function createBatchEmbedder({ ids, ...options }: TextVectorsOptions & { 
     chunks: readonly Chunk[],
     signal: AbortSignal,
     lookup?: Lookup,
+    onBought?: (bought: Bought) => void,
   ): Promise<IndexedChunk[]> => {
     const texts = chunks.map(embeddedText);
-    const vectors = await vectorsOf(buyer, texts, signal, lookup);
+    const vectors = await vectorsOf(buyer, texts, signal, lookup, onBought);
     return chunks.map((chunk, at): IndexedChunk => {
       const { text, hash, key } = texts[at] ?? embeddedText(chunk);
       const embedding = vectors.get(key);

@@ -18,6 +18,7 @@ import type { Announcer } from './announcer.ts';
 import type { IngestionAnnouncements } from './ingestion-announcements.ts';
 import { keyOf, namesOf, Superseded, type Work } from './ingestion-work.ts';
 import { CANCELLED_ERROR } from './tasks.ts';
+import type { UsageMeter } from './usage-meter.ts';
 
 export interface IngestionEndingsOptions {
   database: Database;
@@ -27,6 +28,7 @@ export interface IngestionEndingsOptions {
   logger: Logger;
   metrics: Metrics;
   maxAttempts: number;
+  meter: Pick<UsageMeter, 'embedded'>;
   workOf(attempt: IngestAttempt): Work;
   forgetTextOfDeleted(work: Work): Promise<void>;
 }
@@ -55,7 +57,7 @@ function classify(error: unknown, pauseMs: () => number): Outcome {
 }
 
 export function createIngestionEndings(options: IngestionEndingsOptions) {
-  const { database, announcer, logger, metrics, workOf, forgetTextOfDeleted } = options;
+  const { database, announcer, logger, metrics, meter, workOf, forgetTextOfDeleted } = options;
   const { announceTask } = options.announcements;
 
   /** Settles the task and frees its place in the queue; false where another attempt owns it. */
@@ -99,6 +101,8 @@ export function createIngestionEndings(options: IngestionEndingsOptions) {
     const { code, message } = outcome;
     const requeued = await database.tenant(async (sql) => {
       if (!(await requeue(sql, keyOf(work), { afterMs, counted, error: { code, message } }))) return false;
+      // It was paid for, whether or not something came of it.
+      await meter.embedded(sql, work.bought);
       await appendTaskLog(sql, work.taskId, {
         attempt: work.attempt,
         level: 'warn',
@@ -119,6 +123,7 @@ export function createIngestionEndings(options: IngestionEndingsOptions) {
     const error = { code, message };
     const ended = await database.tenant(async (sql) => {
       if (!(await end(sql, work.taskId, work.attempt, status, error))) return false;
+      await meter.embedded(sql, work.bought);
       await setDocumentStatus(sql, work.document.id, 'failed', error);
       const { document_id, task_id } = namesOf(work);
       if (status === 'dead')
@@ -142,6 +147,7 @@ export function createIngestionEndings(options: IngestionEndingsOptions) {
   async function cancel(work: Work): Promise<Outcome> {
     const ended = await database.tenant(async (sql) => {
       if (!(await end(sql, work.taskId, work.attempt, 'cancelled', null))) return false;
+      await meter.embedded(sql, work.bought);
       await setDocumentStatus(sql, work.document.id, 'failed', CANCELLED_ERROR);
       await deleteVersion(sql, work.document.id, work.begun.document_version);
       await appendOutbox(sql, 'document.failed', { ...namesOf(work), error: CANCELLED_ERROR });
@@ -158,8 +164,11 @@ export function createIngestionEndings(options: IngestionEndingsOptions) {
   }
 
   async function release(work: Work): Promise<Outcome> {
-    const options = { afterMs: 0, counted: false, error: null };
-    const handed = await database.tenant((sql) => requeue(sql, keyOf(work), options));
+    const handed = await database.tenant(async (sql) => {
+      const requeued = await requeue(sql, keyOf(work), { afterMs: 0, counted: false, error: null });
+      if (requeued) await meter.embedded(sql, work.bought);
+      return requeued;
+    });
     return handed ? released : superseded;
   }
 

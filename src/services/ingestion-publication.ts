@@ -27,6 +27,7 @@ import { chunkingOf, namesOf, type Work } from './ingestion-work.ts';
 import { type IngestionWrites, MAX_BATCH, stageOf } from './ingestion-writes.ts';
 import type { Spaces } from './spaces.ts';
 import type { SpaceBuilder } from './spaces-build.ts';
+import type { UsageMeter } from './usage-meter.ts';
 
 export interface IngestionPublicationOptions {
   database: Database;
@@ -41,6 +42,7 @@ export interface IngestionPublicationOptions {
   announcer: Announcer;
   announcements: Pick<IngestionAnnouncements, 'announceTask'>;
   writes: IngestionWrites;
+  meter: Pick<UsageMeter, 'embedded'>;
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
@@ -62,7 +64,7 @@ const publishedMessage = (chunks: number) => `Published ${chunks} chunks.`;
 const pagesOf = ({ structure }: Work) => (structure.pages.length > 0 ? structure.pages.length : null);
 
 export function createIngestionPublication(options: IngestionPublicationOptions) {
-  const { database, blobs, spaces, announcer, clock, logger, metrics } = options;
+  const { database, blobs, spaces, announcer, meter, clock, logger, metrics } = options;
   const mostWritten = MAX_WRITTEN_TOGETHER[database.copies ? 'copies' : 'embedded'];
   const { announceTask } = options.announcements;
   const { recordStage, announceStage, writeChunks } = options.writes;
@@ -73,12 +75,14 @@ export function createIngestionPublication(options: IngestionPublicationOptions)
     await database.tenant(async (sql) => {
       const record = async () => {
         await recordStage(sql, work, 'publishing');
+        await meter.embedded(sql, work.bought);
         return true;
       };
       if (held && space) await writeChunks(sql, work, space, held, record);
       else await record();
     });
     work.held = undefined;
+    work.bought = [];
     await announceStage(work, 'publishing');
   }
 
@@ -110,6 +114,7 @@ export function createIngestionPublication(options: IngestionPublicationOptions)
       number === FIRST_VERSION ? undefined : deleteOtherVersions(sql, id, number),
       appendOutbox(sql, 'document.ready', { ...namesOf(work), pages, chunks }),
       appendTaskLog(sql, work.taskId, { attempt: work.attempt, level: 'info', message }),
+      meter.embedded(sql, work.bought),
     ]);
     return { replaced, accepted, task };
   }
@@ -124,7 +129,15 @@ export function createIngestionPublication(options: IngestionPublicationOptions)
         if (own[at]) published.set(own[at], task && { replaced, accepted: [], task });
     }
     const works = publications.filter((one) => published.get(one)).map(({ work }) => work);
-    if (works.length > 0) await publishFirstVersions(sql, options.pipeline, works.map(firstPublicationOf));
+    if (works.length > 0) {
+      await Promise.all([
+        publishFirstVersions(sql, options.pipeline, works.map(firstPublicationOf)),
+        meter.embedded(
+          sql,
+          works.flatMap(({ bought }) => bought),
+        ),
+      ]);
+    }
     return publications.map((one) => published.get(one));
   }
 

@@ -8,6 +8,7 @@ import type { ChunkPlan } from './chunk-plan.ts';
 import type { DocumentText } from './document-text.ts';
 import type { Child } from './embedded-files.ts';
 import type { OpenSpace } from './spaces.ts';
+import type { BatchUsage, Bought } from './usage-meter.ts';
 
 /** Everything an attempt has made so far. */
 export interface Work extends IngestAttempt {
@@ -28,6 +29,14 @@ export interface Work extends IngestAttempt {
   embeds: boolean;
   /** All chunks of a small document, until the transaction that publishes it writes them. */
   held: readonly IndexedChunk[] | undefined;
+  /** What was bought and is not recorded yet: the next transaction does. One that fails has recorded nothing. */
+  bought: readonly BatchUsage[];
+}
+
+/** Notes what was bought for the batch that begins with this chunk. */
+export function noteBought(work: Work, part: number, bought: Bought): void {
+  const { taskId: sourceId, attempt } = work;
+  work.bought = [...work.bought, { sourceId, attempt, part, ...bought }];
 }
 
 export const namesOf = (work: Work) => ({

@@ -31,11 +31,12 @@ import { createIngestionAnnouncements } from './ingestion-announcements.ts';
 import { createIngestionEndings } from './ingestion-endings.ts';
 import { createIngestionPublication } from './ingestion-publication.ts';
 import { createIngestionTogether } from './ingestion-together.ts';
-import { chunkingOf, keyOf, Superseded, type Work } from './ingestion-work.ts';
+import { chunkingOf, keyOf, noteBought, Superseded, type Work } from './ingestion-work.ts';
 import { createIngestionWrites, MAX_BATCH, STAGE_PROGRESS, stageOf } from './ingestion-writes.ts';
 import { keepLease } from './lease.ts';
 import type { Spaces } from './spaces.ts';
 import type { SpaceBuilder } from './spaces-build.ts';
+import type { UsageMeter } from './usage-meter.ts';
 
 export interface IngestionOptions {
   database: Database;
@@ -60,6 +61,7 @@ export interface IngestionOptions {
   leaseMs: number;
   /** Every step is one turn of its tenant. */
   turns: Pick<Turns, 'take'>;
+  meter: Pick<UsageMeter, 'embedded'>;
 }
 
 /** Milliseconds of a stage after which whoever asks for the task is told of it; who listens is told at once. */
@@ -102,6 +104,7 @@ export function createIngestion(options: IngestionOptions) {
       space: undefined,
       embeds: false,
       held: undefined,
+      bought: [],
     };
     works.set(work, work);
     return work;
@@ -204,7 +207,14 @@ export function createIngestion(options: IngestionOptions) {
     const batch = await work.plan.read(work.text, work.written, work.written + size);
     if (batch.length === 0) return { done: work.written, total };
     const stop = metrics.taskSeconds.startTimer({ stage: 'embedding' });
-    const rows = await embedChunks(space, batch, signal, (id, keys) => lookUp(work, id, keys));
+    const first = work.written;
+    const rows = await embedChunks(
+      space,
+      batch,
+      signal,
+      (id, keys) => lookUp(work, id, keys),
+      (bought) => noteBought(work, first, bought),
+    );
     const written = work.written + batch.length;
     work.space = work.written === 0 || work.space?.id === space.id ? space : undefined;
     if (batch.length === total) {
@@ -217,9 +227,11 @@ export function createIngestion(options: IngestionOptions) {
     await database.tenant((sql) =>
       writeChunks(sql, work, space, rows, async () => {
         await recordStage(sql, work, 'embedding', update);
+        await options.meter.embedded(sql, work.bought);
         return true;
       }),
     );
+    work.bought = [];
     work.written = written;
     stop();
     await announceProgress(work, update);

@@ -31,6 +31,7 @@ import { keepLease } from './lease.ts';
 import type { OpenSpace, Spaces } from './spaces.ts';
 import { createSpaceClearing } from './spaces-clear.ts';
 import { createRecut, type RecutOptions } from './spaces-recut.ts';
+import type { Bought } from './usage-meter.ts';
 
 export interface SpaceBuilder extends Service {
   /** Builds what is missing in every space that is written; returns how many documents became whole. */
@@ -83,12 +84,18 @@ export function createSpaceBuilder(options: SpaceBuilderOptions): SpaceBuilder {
     const chunks = await database.tenant((sql) => chunksWithoutVector(sql, document, size));
     if (chunks.length === 0) return false;
     const texts = chunks.map((chunk) => ({ id: chunk.id, ...embeddedText(chunk) }));
-    const vectors = await vectorsOf(space, texts, signal);
+    const bought: Bought[] = [];
+    const vectors = await vectorsOf(space, texts, signal, undefined, (batch) => void bought.push(batch));
     const rows = texts.flatMap(({ id, hash, key }) => {
       const embedding = vectors.get(key);
       return embedding ? [{ chunkId: id, contentHash: hash, embedding }] : [];
     });
-    await database.tenant((sql) => insertVectors(sql, document, rows));
+    // Of no task: written once because its transaction is.
+    const usage = bought.map((batch) => ({ ...batch, sourceId: ids.uuid(), attempt: 0, part: 0 }));
+    await database.tenant(async (sql) => {
+      await insertVectors(sql, document, rows);
+      await options.meter.embedded(sql, usage);
+    });
     return true;
   }
 

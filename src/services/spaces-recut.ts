@@ -19,6 +19,7 @@ import { createBatchEmbedder } from './batch-embedder.ts';
 import { type ChunkPlan, createChunkPlan } from './chunk-plan.ts';
 import { type DocumentText, storeText } from './document-text.ts';
 import type { OpenSpace } from './spaces.ts';
+import type { Bought, UsageMeter } from './usage-meter.ts';
 
 export interface RecutOptions {
   database: Database;
@@ -27,6 +28,7 @@ export interface RecutOptions {
   chunker: Chunker;
   ids: Ids;
   metrics: Pick<Metrics, 'embeddingSeconds'>;
+  meter: Pick<UsageMeter, 'embedded'>;
 }
 
 export interface Recutting {
@@ -44,7 +46,7 @@ const MAX_BATCH = 64;
 const breathe = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** Rejects with `ExtractError` for what this pipeline cannot read, and as `createTextVectors` does. */
-export function createRecut({ database, blobs, extractor, chunker, ids, metrics }: RecutOptions): Recut {
+export function createRecut({ database, blobs, extractor, chunker, ids, metrics, meter }: RecutOptions): Recut {
   const embedChunks = createBatchEmbedder({ database, ids, metrics });
 
   async function begin({ pipeline }: OpenSpace, { documentId, live, begun }: Recutting) {
@@ -116,10 +118,14 @@ export function createRecut({ database, blobs, extractor, chunker, ids, metrics 
     for (let written = await resume(document.id, version, made); written < plan.size; ) {
       signal.throwIfAborted();
       const batch = await plan.read(text, written, written + Math.min(MAX_BATCH, space.embeddings.maxBatch));
-      const rows = await embedChunks(space, batch, signal);
+      const bought: Bought[] = [];
+      const rows = await embedChunks(space, batch, signal, undefined, (one) => void bought.push(one));
+      const usage = bought.map((one) => ({ ...one, sourceId: ids.uuid(), attempt: 0, part: 0 }));
       const held = await database.tenant((sql) =>
         insertChunks(sql, target, rows, database.copies, async () => {
-          return (await holdVersion(sql, document.id, version)) !== undefined;
+          if ((await holdVersion(sql, document.id, version)) === undefined) return false;
+          await meter.embedded(sql, usage);
+          return true;
         }),
       );
       if (!held) return false;

@@ -12,10 +12,12 @@ import { systemIds } from '../../src/kernel/ids.ts';
 import { silentLogger as logger } from '../../src/kernel/logger.ts';
 import { createMetrics } from '../../src/kernel/metrics.ts';
 import { createBuiltinEmbeddings } from '../../src/llm/builtin-embeddings.ts';
+import { createPrices } from '../../src/llm/prices.ts';
 import { exactChunks, nearestChunks } from '../../src/repositories/vectors.ts';
 import { createResidentVectors } from '../../src/services/resident-vectors.ts';
 import { createSpaces } from '../../src/services/spaces.ts';
 import { createSpaceBuilder } from '../../src/services/spaces-build.ts';
+import { createUsageMeter } from '../../src/services/usage-meter.ts';
 import { createVectorTiers } from '../../src/services/vector-tiers.ts';
 import { toHalfvec } from '../../src/services/vectors.ts';
 import { createDiskBlobStore } from '../../src/storage/disk-blob-store.ts';
@@ -115,6 +117,7 @@ test('vectors are searched by codes, and a space is built beside and switched to
     ids: systemIds,
     logger,
     metrics: createMetrics(),
+    meter: createUsageMeter({ prices: createPrices() }),
   });
   expect(await builder.build()).toBe(DOCUMENTS);
   expect(await spaces.activate(next.id)).toMatchObject({ state: 'active', chunks: DOCUMENTS * CHUNKS });

@@ -154,6 +154,7 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
       remove: async () => undefined,
       deliveries: async () => page(examples.delivery),
     },
+    usage: { report: async () => examples.usageReport },
     quotas: {
       get: async () => examples.quotas,
       set: async () => examples.quotas,
@@ -215,6 +216,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     tickets: scripting('tickets'),
     administration: scripting('administration'),
     quotas: scripting('quotas'),
+    usage: scripting('usage'),
     spaces: scripting('spaces'),
     webhooks: scripting('webhooks'),
   };

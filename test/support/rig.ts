@@ -26,6 +26,7 @@ import { createTurns, type Turns } from '../../src/kernel/turns.ts';
 import { createBuiltinChat } from '../../src/llm/builtin-chat.ts';
 import { createBuiltinEmbeddings } from '../../src/llm/builtin-embeddings.ts';
 import { createBuiltinRerank } from '../../src/llm/builtin-rerank.ts';
+import { createPrices, type ModelPrices } from '../../src/llm/prices.ts';
 import { createOwnKeyChats } from '../../src/llm/own-keys.ts';
 import { createControl } from '../../src/realtime/control.ts';
 import { createHub } from '../../src/realtime/hub.ts';
@@ -51,6 +52,7 @@ import { createShadowReads } from '../../src/services/spaces-shadow.ts';
 import { createTasks } from '../../src/services/tasks.ts';
 import { createTopicSource } from '../../src/services/topics.ts';
 import { createUploads } from '../../src/services/uploads.ts';
+import { createUsageMeter } from '../../src/services/usage-meter.ts';
 import { createUserSettings } from '../../src/services/user-settings.ts';
 import { createVectorSearch } from '../../src/services/vector-search.ts';
 import { createDiskBlobStore } from '../../src/storage/disk-blob-store.ts';
@@ -84,6 +86,7 @@ export interface RigOptions {
   maxAttempts?: number;
   leaseMs?: number;
   turns?: Turns;
+  prices?: ModelPrices;
 }
 
 /** A chunk a line, so that a test can count them. */
@@ -151,7 +154,9 @@ export async function createRig(options: RigOptions = {}) {
     clock,
     logger,
   });
-  const reading = { blobs, extractor: options.extractor ?? plainExtractor, chunker, pipeline: chunker.version };
+  const meter = createUsageMeter({ prices: createPrices(options.prices) });
+  const extractor = options.extractor ?? plainExtractor;
+  const reading = { blobs, extractor, chunker, pipeline: chunker.version, meter };
   const builder = createSpaceBuilder({ database, spaces, ...reading, clock, ids, logger, metrics });
   const shadows = createShadowReads({ database, spaces, random: () => 0, logger });
   const residents = createResidentVectors({ database, clock, logger, metrics });
@@ -161,7 +166,7 @@ export async function createRig(options: RigOptions = {}) {
   const hub = createHub({ clients, keys, clock, logger, source: createTopicSource(database) });
   await control.start();
   await hub.start();
-  const work = { database, announcer, clock, random: () => 0, logger, metrics, maxAttempts, leaseMs };
+  const work = { database, announcer, clock, random: () => 0, logger, metrics, meter, maxAttempts, leaseMs };
   const documents = createDocuments({ database, blobs, announcer, control, logger });
   const ingestion = createIngestion({
     ...work,

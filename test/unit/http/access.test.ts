@@ -48,7 +48,7 @@ async function statusOf({ method, path }: { method: string; path: string }, bear
 
 /** What the contract lets each role do, said once more and by hand: reading, asking, changing what is known, running. */
 const READS =
-  /^(GET \/(me$|documents|tasks|sources|v1\/models)|POST \/(v1\/embeddings$|search|chunking\/preview|ws\/tickets|auth\/logout)|OPTIONS )/;
+  /^(GET \/(me$|documents|tasks|sources|usage$|v1\/models)|POST \/(v1\/embeddings$|search|chunking\/preview|ws\/tickets|auth\/logout)|OPTIONS )/;
 const CHATS = /^\w+ \/(conversations|turns|chat)/;
 const OWN = /^(\w+ \/api-keys|\w+ \/users\/me\/config|DELETE \/members\/:id)/;
 const WRITES =
