@@ -98,8 +98,9 @@ export function createConsumerGroup({
   lane: Lane;
   consumer: string;
 }) {
+  const keysOf = Array.from({ length: keys.partitions }, (_, partition) => partitionKeys(keys, lane, partition));
   const call = (script: Parameters<RunScript>[0], partition: number, args: ScriptArgument[]) =>
-    run(script, partitionKeys(keys, lane, partition), [consumer, ...args]);
+    run(script, keysOf[partition] ?? [], [consumer, ...args]);
 
   /** The scripts get the entries of one stream together; the answers are in the order of `names` again. */
   async function aboutEach(

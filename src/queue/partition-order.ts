@@ -55,6 +55,19 @@ export function createPartitionOrder(partitions: number): PartitionOrder {
     time[partition] = Math.max(timeOf(partition), now);
   }
 
+  function distribute(slots: number, turns: Map<number, number>): void {
+    for (let slot = 0; slot < slots; slot++) {
+      let first: number | undefined;
+      let earliest = Number.POSITIVE_INFINITY;
+      for (const partition of hinted) {
+        const at = timeAfter(partition, turns.get(partition) ?? 0, known[partition] ?? 0);
+        if (at < earliest) [first, earliest] = [partition, at];
+      }
+      if (first === undefined) return;
+      turns.set(first, (turns.get(first) ?? 0) + 1);
+    }
+  }
+
   return {
     hint,
     hintAll() {
@@ -66,16 +79,10 @@ export function createPartitionOrder(partitions: number): PartitionOrder {
     },
     turns(slots) {
       const turns = new Map<number, number>();
-      for (let slot = 0; slot < slots; slot++) {
-        let first: number | undefined;
-        let earliest = Number.POSITIVE_INFINITY;
-        for (const partition of hinted) {
-          const at = timeAfter(partition, turns.get(partition) ?? 0, known[partition] ?? 0);
-          if (at < earliest) [first, earliest] = [partition, at];
-        }
-        if (first === undefined) break;
-        turns.set(first, (turns.get(first) ?? 0) + 1);
-      }
+      const [only] = hinted;
+      // Before an idle worker there is mostly one, which has all of them.
+      if (hinted.size === 1 && only !== undefined && slots > 0) turns.set(only, slots);
+      else distribute(slots, turns);
       for (const partition of turns.keys()) {
         rang.delete(partition);
         freedSince.delete(partition);

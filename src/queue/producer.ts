@@ -38,6 +38,12 @@ export function createProducer({ clients, keys, maxStreamLength = MAX_STREAM_LEN
   return {
     isReady: () => clients.ops.status === 'ready',
     async push(lane, jobs, weight = 1) {
+      const [first] = jobs;
+      // A window is one tenant's.
+      if (first && jobs.every(({ tenantId }) => tenantId === first.tenantId)) {
+        await append(lane, first.tenantId, jobs, weight);
+        return;
+      }
       const tenants = Map.groupBy(jobs, ({ tenantId }) => tenantId);
       await Promise.all([...tenants].map(([tenantId, own]) => append(lane, tenantId, own, weight)));
     },

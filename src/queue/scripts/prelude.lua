@@ -21,25 +21,35 @@ local function score(number)
   return string.format('%.17g', number)
 end
 
-local function clock()
-  return tonumber(redis.call('ZSCORE', FAIRNESS, CLOCK) or '0')
-end
-
 local function isReady(stream)
   return redis.call('ZSCORE', READY, stream)
 end
 
+-- The virtual time at which a stream that is not ready starts; and whether it has left one behind.
+local function startOf(stream)
+  local times = redis.call('ZMSCORE', FAIRNESS, stream, CLOCK)
+  return math.max(tonumber(times[1] or '0'), tonumber(times[2] or '0')), times[1]
+end
+
 local function enterReady(stream)
   if isReady(stream) then return end
-  local left = tonumber(redis.call('ZSCORE', FAIRNESS, stream) or '0')
-  redis.call('ZADD', READY, score(math.max(left, clock())), stream)
-  redis.call('ZREM', FAIRNESS, stream)
+  local start, hasLeft = startOf(stream)
+  redis.call('ZADD', READY, score(start), stream)
+  if hasLeft then redis.call('ZREM', FAIRNESS, stream) end
   redis.call('SPUBLISH', DOORBELL, '1')
 end
 
 local function leaveReady(stream, time)
   redis.call('ZREM', READY, stream)
   redis.call('ZADD', FAIRNESS, score(time), stream)
+end
+
+-- Something that started at this time was taken: the clock moves on. Whoever left with a time that it has passed starts at
+-- the clock like anybody new, so that need not be kept; where there was no clock, nothing was.
+local function moveClock(time)
+  if redis.call('ZADD', FAIRNESS, 'GT', score(time), CLOCK) == 0 then
+    redis.call('ZREMRANGEBYSCORE', FAIRNESS, '-inf', '(' .. score(time))
+  end
 end
 
 -- Forgets a stream. The group and its consumers go with it.
@@ -123,6 +133,12 @@ local function eachOwn(consumer, index, fn)
     index = last + 1
   end
   return result
+end
+
+-- By how much a job moves its stream's virtual time on.
+local function costOf(job)
+  local weight = tonumber(string.match(job, '^%d+ (%S+)'))
+  return weight and weight > 0 and 1 / weight or 1
 end
 
 -- The job of an entry, as it was pushed; '' where the entry is none of ours.

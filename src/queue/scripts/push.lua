@@ -4,9 +4,12 @@
 -- ARGV[2…] the jobs
 -- Returns the number of entries appended.
 local stream = KEYS[5]
-local isNew = redis.call('EXISTS', stream) == 0
-for i = 2, #ARGV do redis.call('XADD', stream, 'MAXLEN', '~', ARGV[1], '*', 'job', ARGV[i]) end
-if isNew then createGroup(stream) end
+for i = 2, #ARGV do
+  if not redis.call('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '~', ARGV[1], '*', 'job', ARGV[i]) then
+    redis.call('XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM')
+    redis.call('XADD', stream, '*', 'job', ARGV[i])
+  end
+end
 redis.call('SADD', ACTIVE, stream)
 enterReady(stream)
 return #ARGV - 1

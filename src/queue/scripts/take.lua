@@ -11,11 +11,6 @@ local ownLimit, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
 local held = {}
 for i = 5, #ARGV, 2 do held[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
-local function costOf(job)
-  local weight = tonumber(string.match(job, '^%d+ (%S+)'))
-  return weight and weight > 0 and 1 / weight or 1
-end
-
 -- Entries that were never delivered; nil where the stream is gone.
 local function read(stream, count)
   local reply = redis.pcall('XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', count, 'STREAMS', stream, '>')
@@ -28,13 +23,13 @@ local function read(stream, count)
 end
 
 local ready = redis.call('ZCARD', READY)
-local now = clock()
+local now = 0
 local result = { ready, 0 }
 -- With few slots this is entry by entry; with more, everyone gets an equal share of them in turn.
 local share = math.max(1, math.floor(slots / math.max(1, ready)))
--- Streams in front of the order that have no room in this consumer.
-local passed = 0
-while slots > 0 do
+-- Streams in front of the order that have no room in this consumer; and all that are ready still.
+local passed, left = 0, ready
+while slots > 0 and passed < left do
   local head = redis.call('ZRANGE', READY, passed, passed, 'WITHSCORES')
   if #head == 0 then break end
   local stream, time = head[1], tonumber(head[2])
@@ -49,6 +44,7 @@ while slots > 0 do
   if capped then
     -- An acknowledgement brings it back.
     leaveReady(stream, time)
+    left = left - 1
   elseif room <= 0 then
     passed = passed + 1
   else
@@ -56,6 +52,7 @@ while slots > 0 do
     local entries = read(stream, count)
     if not entries then
       forgetEmpty(stream)
+      left = left - 1
     else
       now = math.max(now, time)
       local taken = { stream }
@@ -72,14 +69,11 @@ while slots > 0 do
         redis.call('ZADD', READY, score(time), stream)
       else
         leaveReady(stream, time)
+        left = left - 1
       end
     end
   end
 end
 result[2] = passed
-if #result > 2 then
-  redis.call('ZADD', FAIRNESS, 'GT', score(now), CLOCK)
-  -- Whoever left with a time that the clock has passed starts at the clock like anybody new.
-  redis.call('ZREMRANGEBYSCORE', FAIRNESS, '-inf', '(' .. score(now))
-end
+if #result > 2 then moveClock(now) end
 return result
