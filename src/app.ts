@@ -32,6 +32,7 @@ import { createDocumentRoutes } from './http/routes/documents.ts';
 import { createHealthRoutes } from './http/routes/health.ts';
 import { createMeRoutes } from './http/routes/me.ts';
 import { createMemberRoutes } from './http/routes/members.ts';
+import { createMessageRoutes } from './http/routes/messages.ts';
 import { createQuotaRoutes } from './http/routes/quotas.ts';
 import { createSearchRoutes } from './http/routes/search.ts';
 import { createSourceRoutes } from './http/routes/sources.ts';
@@ -129,6 +130,7 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createTaskRoutes(services))
         .use(createSearchRoutes(services))
         .use(createConversationRoutes(services))
+        .use(createMessageRoutes(services))
         .use(createChatRoutes({ chat: services.chat, streamTopic }))
         .use(createTurnRoutes({ chat: services.chat, streamTopic }))
         .use(createTicketRoutes(services))

@@ -55,6 +55,7 @@ export const ACCESS: Readonly<Record<string, Capability>> = {
   'DELETE /conversations/:id': 'chat',
   'GET /conversations/:id/messages': 'chat',
   'POST /conversations/:id/messages': 'chat',
+  'POST /messages/:id/feedback': 'chat',
   'POST /chat': 'chat',
   'GET /turns/:id': 'chat',
   'GET /turns/:id/events': 'chat',

@@ -157,6 +157,7 @@ export interface ConversationsPort {
   rename(id: string, title: string): Promise<ConversationResource>;
   remove(id: string): Promise<void>;
   messages(id: string, page: PageRequest): Promise<Page<MessageResource>>;
+  rate(messageId: string, feedback: { rating: 1 | -1; comment?: string }): Promise<void>;
 }
 
 export interface ChatMessage {

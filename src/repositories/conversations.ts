@@ -110,6 +110,27 @@ export async function listMessages(
   return withStates(sql, messages);
 }
 
+export interface Feedback {
+  rating: 1 | -1;
+  comment: string | null;
+}
+
+/**
+ * Rates an answer, in the place of an earlier rating. The role of the message that is there, of the ambient user;
+ * undefined where there is none. A question is left as it is.
+ */
+export async function rateMessage(sql: Sql, id: string, feedback: Feedback): Promise<'user' | 'assistant' | undefined> {
+  const [row] = await sql<{ role: 'user' | 'assistant' }[]>`
+    with found as (
+      select role from messages where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id}
+    ), rated as (
+      update messages set rating = ${feedback.rating}, feedback_comment = ${feedback.comment}, rated_at = now()
+      where tenant_id = current_setting('app.tenant_id')::uuid and id = ${id} and role = 'assistant'
+    )
+    select role from found`;
+  return row?.role;
+}
+
 /** The last messages before a position, newest first. */
 export async function recentMessages(
   sql: Sql,

@@ -10,6 +10,7 @@ import {
   insertConversation,
   listConversations,
   listMessages,
+  rateMessage,
   renameConversation,
 } from '../repositories/conversations.ts';
 import { unfinishedTurns } from '../repositories/turns.ts';
@@ -24,6 +25,8 @@ export interface Conversations {
   remove(id: string): Promise<void>;
   /** In the order of the conversation. */
   messages(id: string, page: PageRequest): Promise<Page<MessageResource>>;
+  /** Of an answer; in the place of what was said of it before. */
+  rate(messageId: string, feedback: { rating: 1 | -1; comment?: string }): Promise<void>;
 }
 
 export interface ConversationsOptions {
@@ -64,6 +67,13 @@ export function createConversations({ database, ids, control }: ConversationsOpt
         return unfinished;
       });
       for (const turn of turns) await control.publishCancel('turn', turn);
+    },
+
+    async rate(messageId, { rating, comment }) {
+      const feedback = { rating, comment: comment?.trim() || null };
+      const role = await database.tenant((sql) => rateMessage(sql, messageId, feedback));
+      if (!role) throw new AppError('not_found', 'There is no such message.');
+      if (role !== 'assistant') throw new AppError('conflict', 'Only answers are rated, and this is a question.');
     },
 
     async messages(id, { limit, cursor }) {

@@ -28,6 +28,12 @@ beforeAll(async () => {
   const chat = await owner.call<{ conversation_id: string; turn_id: string }>('POST', '/chat', {
     message: `What does ${CANARY} say?`,
   });
+  const said = await owner.call<{ items: { id: string; role: string }[] }>(
+    'GET',
+    `/conversations/${chat.body.conversation_id}/messages`,
+  );
+  const answer = said.body.items.find(({ role }) => role === 'assistant');
+  await owner.call('POST', `/messages/${answer?.id}/feedback`, { rating: 1, comment: CANARY });
   const webhook = await owner.call<{ id: string }>('POST', '/webhooks', { url: `https://${CANARY}.example/` });
   const upload = await owner.call('POST', '/uploads/tus', undefined, { 'upload-length': '5' });
   const source = await owner.call<{ id: string }>('POST', '/sources', {
@@ -51,6 +57,7 @@ beforeAll(async () => {
     tasks: learnt.task_id,
     conversations: chat.body.conversation_id,
     turns: chat.body.turn_id,
+    messages: answer?.id ?? '',
     // Dead letters are named by their tasks.
     admin: learnt.task_id,
   };
@@ -80,6 +87,7 @@ function bodyFor(path: string): Record<string, unknown> {
   if (path.endsWith('/members')) return { email: 'somebody@example.com', role: 'member' };
   if (path.includes('/members/')) return { role: 'viewer' };
   if (path.endsWith('/api-keys')) return { name: 'mine' };
+  if (path.endsWith('/feedback')) return { rating: -1 };
   if (path.endsWith('/config')) return { custom_prompt: 'mine now' };
   if (path.endsWith('/webhooks')) return { url: 'https://hooks.example/' };
   return { title: 'mine now' };
@@ -122,6 +130,11 @@ describe('a stranger', () => {
     expect(members.body.items.map(({ role }) => role)).toEqual(['owner', 'member']);
     const keys = await owner.call<{ items: { id: string }[] }>('GET', '/api-keys');
     expect(keys.body.items.map(({ id }) => id)).toEqual([ids['api-keys'] ?? '']);
+    const said = await owner.call<{ items: { id: string; rating: number | null }[] }>(
+      'GET',
+      `/conversations/${ids['conversations']}/messages`,
+    );
+    expect(said.body.items.find(({ id }) => id === ids['messages'])?.rating).toBe(1);
     const config = await owner.call('GET', '/users/me/config');
     expect(config.body).toMatchObject({ custom_prompt: CANARY, has_openai_api_key: false });
   }, 60_000);

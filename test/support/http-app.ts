@@ -127,6 +127,7 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
       rename: async () => examples.conversation,
       remove: async () => undefined,
       messages: async () => page(examples.message),
+      rate: async () => undefined,
     },
     chat: {
       send: async () => examples.turnReceipt,

@@ -26,3 +26,11 @@ export const UserConfigBody = Type.Object(
   },
   { example: { language: 'zh-CN', custom_prompt: 'Call me Ada, and keep to three sentences.', default_model: null } },
 );
+
+export const FeedbackBody = Type.Object(
+  {
+    rating: Type.Union([Type.Literal(1), Type.Literal(-1)], { description: '1: good, -1: bad' }),
+    comment: Type.Optional(Type.String({ maxLength: 2_000, description: 'Why' })),
+  },
+  { example: { rating: -1, comment: 'It cites the old handbook.' } },
+);

@@ -25,7 +25,6 @@ const NOT_BUILT = [
   'GET /admin/stats/growth',
   'POST /privacy/erasure',
   'POST /privacy/export',
-  'POST /messages/01985f2c-40aa-7be5-93d0-a1b2c3d4e003/feedback',
   'GET /conversations/01985f2c-40aa-7be5-93d0-a1b2c3d4e001/summary',
 ];
 
