@@ -7,13 +7,17 @@
  * Children start on demand (about 0.1 s) and are kept warm for a while, each for a bounded number of documents and
  * growth. Small plain text and Markdown are read in this process: decoding them runs no parser, and a child would cost
  * more than the work.
+ *
+ * A machine without room for results says nothing about a document: that is `unavailable`, for as long as it lasts. A child that
+ * says so is not believed (it has read a stranger's file): its folder is tried from here.
  */
-import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExtractedFile, Extractor, ExtractRequest } from '../contracts/index.ts';
 import { type Clock, systemClock } from '../kernel/clock.ts';
 import { scopeIfAny } from '../kernel/context.ts';
+import { AppError } from '../kernel/errors.ts';
 import { createFairPlaces } from '../kernel/fair-places.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Service } from '../kernel/service.ts';
@@ -66,14 +70,31 @@ export function createSandboxedExtractor({
   const idle = new Map<ExtractProcess, () => void>();
   const running = new Set<Promise<unknown>>();
   const places = createFairPlaces({ places: maxChildren, clock, patienceMs: PATIENCE_MS });
-  let folder: Promise<string> | undefined;
+  /** Where the folders of all results are. */
+  let root: Promise<string> | undefined;
   let stopping = new AbortController();
   let results = 0;
 
-  const workFolder = () => {
-    folder ??= mkdtemp(join(temporaryFolder, 'dreamhub-extract-'));
-    return folder;
-  };
+  function forget(one: Promise<string> | undefined): void {
+    if (root === one) root = undefined;
+  }
+
+  /** An empty folder for a result, and the one that it is in. Whoever tidies temporary files up may have taken ours. */
+  async function newFolder(again = true): Promise<{ home: string; folder: string }> {
+    root ??= mkdtemp(join(temporaryFolder, 'dreamhub-extract-'));
+    const own = root;
+    try {
+      const home = await own;
+      results += 1;
+      const folder = join(home, `${results}`);
+      await mkdir(folder, { mode: 0o700 });
+      return { home, folder };
+    } catch (error) {
+      forget(own);
+      if (again && hasCode(error, ['ENOENT'])) return newFolder(false);
+      throw noRoom(error);
+    }
+  }
 
   function takeChild(home: string): ExtractProcess {
     for (const [child, cancel] of idle) {
@@ -109,7 +130,10 @@ export function createSandboxedExtractor({
       const { outputChars, heldChars } = limits;
       const reply = await child.run({ ...job, outputChars, heldChars }, signal);
       if (reply.type === 'refused') throw new ExtractError(reply.code, reply.message);
-      if (reply.type === 'fault') throw new Error(`extraction could not read or write: ${reply.message}`);
+      if (reply.type === 'fault') {
+        await assertRoom(job.folder);
+        throw new Error(`extraction could not read or write: ${reply.message}`);
+      }
       if (reply.type === 'crashed') {
         logger.warn({ mediaType: job.mediaType, error: reply.message }, 'a parser failed on a document');
         throw new ExtractError('parser_crashed', 'The parser broke down on this document.');
@@ -141,19 +165,16 @@ export function createSandboxedExtractor({
     const signal = AbortSignal.any([given, stopping.signal]);
     signal.throwIfAborted();
     const small = IN_PROCESS.has(mediaType) && (await stat(path)).size <= IN_PROCESS_BYTES;
-    const home = await workFolder();
-    results += 1;
-    const folder = join(home, `${results}`);
+    const { home, folder } = await newFolder();
     const release = () => rm(folder, { recursive: true, force: true });
     const job = { path, mediaType, filename: filename.slice(0, 1000), folder };
     try {
-      await mkdir(folder, { mode: 0o700 });
       if (small) await leaveResult({ ...job, ...limits }, { onRecognising: () => {} });
       else await away(() => inTurn(job, home, signal));
       return { ...(await checked(folder)), release };
     } catch (error) {
       await release();
-      throw error;
+      throw hasCode(error, NO_ROOM) ? noRoom(error) : error;
     }
   }
 
@@ -183,8 +204,9 @@ export function createSandboxedExtractor({
       idle.clear();
       await Promise.all([...children].map(retire));
       await Promise.allSettled(running);
-      const used = await folder;
-      folder = undefined;
+      const own = root;
+      const used = await own?.catch(() => undefined);
+      forget(own);
       if (used) await rm(used, { recursive: true, force: true });
     },
     extractFile: (request, signal) => track(extractFile(request, signal)),
@@ -202,3 +224,27 @@ export function createSandboxedExtractor({
 }
 
 type Job = ExtractRequest & { folder: string };
+
+/** What a machine lacks: room, files, processes, memory for one more. */
+const NO_ROOM = ['ENOSPC', 'EDQUOT', 'EROFS', 'EACCES', 'EPERM', 'EMFILE', 'ENFILE', 'EIO', 'EAGAIN', 'ENOMEM'];
+const NO_ROOM_MS = 30_000;
+/** More than a page of any file system. */
+const PROBE_BYTES = 64 * 1024;
+
+const hasCode = (error: unknown, codes: readonly string[]) =>
+  error instanceof Error && 'code' in error && codes.includes(String(error.code));
+
+const noRoom = (cause: unknown) =>
+  new AppError('unavailable', 'There is no room to read documents in at the moment.', {
+    cause,
+    retryAfterMs: NO_ROOM_MS,
+  });
+
+/** Throws `unavailable` where nothing can be written into a folder. */
+async function assertRoom(folder: string): Promise<void> {
+  try {
+    await writeFile(join(folder, 'probe'), new Uint8Array(PROBE_BYTES));
+  } catch (error) {
+    throw noRoom(error);
+  }
+}

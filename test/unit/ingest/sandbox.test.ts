@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test';
-import { mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Extractor } from '../../../src/contracts/index.ts';
@@ -9,6 +9,7 @@ import { DOCX } from '../../../src/ingest/media-types.ts';
 import { createSandboxedExtractor, type SandboxOptions } from '../../../src/ingest/sandbox.ts';
 import { systemClock } from '../../../src/kernel/clock.ts';
 import { runAs } from '../../../src/kernel/context.ts';
+import { AppError } from '../../../src/kernel/errors.ts';
 import { silentLogger } from '../../../src/kernel/logger.ts';
 import type { Service } from '../../../src/kernel/service.ts';
 import { createTurns } from '../../../src/kernel/turns.ts';
@@ -168,6 +169,33 @@ describe('a document that goes wrong', () => {
     controller.abort(new Error('cancelled by its owner'));
     expect(await outcomes).toEqual(Array(2).fill('Error: cancelled by its owner'));
     expect(await codeOf(extract(await request(page, 'application/pdf'), never))).toBe('read');
+  });
+});
+
+describe('the folder of results', () => {
+  const text = () => request('Some words.', 'text/plain');
+  const outcomeOf = (promise: Promise<unknown>) =>
+    promise.then(
+      () => 'read',
+      (error: unknown) => (error instanceof AppError ? error.kind : String(error)),
+    );
+
+  test('that cannot be made is nothing that a document could help, and is made as soon as it can be', async () => {
+    const later = join(folder, 'later');
+    const { extract } = open({ temporaryFolder: later });
+    expect(await outcomeOf(extract(await text(), never))).toBe('unavailable');
+    await mkdir(later);
+    expect(await outcomeOf(extract(await text(), never))).toBe('read');
+  });
+
+  test('is made again where somebody tidied it up, for this process and for its children', async () => {
+    const own = join(folder, 'own');
+    await mkdir(own);
+    const { extract } = open({ temporaryFolder: own });
+    expect(await outcomeOf(extract(await request(page, 'application/pdf'), never))).toBe('read');
+    for (const name of await readdir(own)) await rm(join(own, name), { recursive: true });
+    expect(await outcomeOf(extract(await text(), never))).toBe('read');
+    expect(await outcomeOf(extract(await request(page, 'application/pdf'), never))).toBe('read');
   });
 });
 
