@@ -4,6 +4,10 @@
  * over the key is `probing`: one request may try it, and decides. Beside that each key has the provider's allowance a minute
  * (`rate-limits.ts`): a ready key whose allowance is used up is lent with the time to wait before the request is sent.
  *
+ * A provider that fails for whichever key opens the breakers of all together: one key after the other, a document would have spent
+ * its attempts before the last one opens. And a breaker opens once for what was sent before it did: sixteen requests that break
+ * together are one failure, and not fifteen more.
+ *
  * Not cockatiel's breaker: that reads the wall clock and knows neither `Retry-After` nor other keys, and a key's three
  * reasons to rest must be one answer to "when can anybody try again".
  */
@@ -16,7 +20,7 @@ export interface KeyPoolOptions {
   /** Empty: the server wants none. */
   keys: readonly string[];
   clock: Clock;
-  /** Failures in a row that open a key's breaker. Default 5. */
+  /** Failures in a row that open a key's breaker; failures in a row whatever the keys open those of all. Default 5. */
   failuresToOpen?: number;
   /** How long a breaker stays open the first time; doubled each time in a row, up to 16 ×. Default 10 s. */
   openMs?: number;
@@ -93,6 +97,8 @@ export function createKeyPool({
     limits: createRateLimits(),
   }));
   let turn = 0;
+  /** Failures of the provider since anything succeeded, of all keys. */
+  let failuresInRow = 0;
 
   const isReady = (key: Key): boolean => key.coolUntil <= clock.now() && !(key.opened > 0 && key.probing);
 
@@ -101,8 +107,25 @@ export function createKeyPool({
     key.reason = reason;
   }
 
+  function open(key: Key, reason: ProviderFailure): void {
+    rest(key, openMs * 2 ** Math.min(key.opened, 4), reason);
+    key.opened += 1;
+  }
+
+  /** `opened`: how often the breaker had opened when the request was sent. */
+  function countFailure(key: Key, opened: number, failure: ProviderFailure): void {
+    if (failure.retryAfterMs !== undefined) rest(key, failure.retryAfterMs, failure);
+    if (key.opened > opened) return;
+    key.failures += 1;
+    failuresInRow += 1;
+    if (key.failures >= failuresToOpen || key.opened > 0) open(key, failure);
+    if (failuresInRow < failuresToOpen) return;
+    for (const other of pool) if (other.opened === 0) open(other, failure);
+  }
+
   function lease(key: Key, need: Need, waitsFor: LimitKind): KeyLease {
     key.probing = key.opened > 0;
+    const { opened } = key;
     const share = key.limits.take(need, clock);
     return {
       key: key.key,
@@ -124,6 +147,7 @@ export function createKeyPool({
         key.probing = false;
         key.failures = 0;
         key.opened = 0;
+        failuresInRow = 0;
       },
       abandoned() {
         share.ended();
@@ -136,14 +160,7 @@ export function createKeyPool({
           const learnt = Math.max(key.limits.waitFor(need, clock.now()).ms, UNSAID_COOLDOWN_MS);
           rest(key, failure.retryAfterMs ?? learnt, failure);
         } else if (failure.kind === 'key_rejected') rest(key, failure.retryAfterMs ?? rejectedMs, failure);
-        else if (failure.kind === 'unavailable') {
-          key.failures += 1;
-          if (failure.retryAfterMs !== undefined) rest(key, failure.retryAfterMs, failure);
-          if (key.failures >= failuresToOpen || key.opened > 0) {
-            rest(key, openMs * 2 ** Math.min(key.opened, 4), failure);
-            key.opened += 1;
-          }
-        }
+        else if (failure.kind === 'unavailable') countFailure(key, opened, failure);
       },
     };
   }

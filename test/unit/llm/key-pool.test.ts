@@ -71,6 +71,40 @@ describe('key pool', () => {
     expect(pool.hasReady()).toBe(true);
   });
 
+  test('opens all breakers together where the provider fails for whichever key', () => {
+    const clock = createManualClock();
+    const keys = Array.from({ length: 20 }, (_, place) => `key-${place}`);
+    const pool = createKeyPool({ keys, clock, failuresToOpen: 5, openMs: 10_000 });
+    for (let failed = 0; failed < 5; failed += 1) {
+      expect(pool.hasReady()).toBe(true);
+      pool.acquire().failed(failure('unavailable'));
+    }
+    expect(errorOf(() => pool.acquire()).retryAfterMs).toBe(10_000);
+    clock.advance(10_000);
+    pool.acquire().succeeded();
+    expect(pool.hasReady()).toBe(true);
+  });
+
+  test('goes on with the other keys where one fails by itself', () => {
+    const pool = createKeyPool({ keys: ['good', 'bad'], clock: createManualClock(), failuresToOpen: 3 });
+    for (let round = 0; round < 8; round += 1) {
+      const lease = pool.acquire();
+      if (lease.key === 'bad') lease.failed(failure('unavailable'));
+      else lease.succeeded();
+    }
+    expect([1, 2, 3].map(() => pool.acquire().key)).toEqual(['good', 'good', 'good']);
+  });
+
+  test('opens a breaker once for requests that were under way together', () => {
+    const clock = createManualClock();
+    const pool = createKeyPool({ keys: ['a'], clock, failuresToOpen: 5, openMs: 10_000 });
+    const leases = Array.from({ length: 64 }, () => pool.acquire());
+    for (const lease of leases) lease.failed(failure('unavailable'));
+    expect(errorOf(() => pool.acquire()).retryAfterMs).toBe(10_000);
+    clock.advance(10_000);
+    expect(pool.hasReady()).toBe(true);
+  });
+
   test('frees the probe when its request was given up', () => {
     const clock = createManualClock();
     const pool = createKeyPool({ keys: ['a'], clock, failuresToOpen: 1, openMs: 1_000 });
