@@ -9,6 +9,7 @@ import { type AnyElysia, Elysia } from 'elysia';
 import type { Hub } from './contracts/index.ts';
 import type { StreamTopic } from './http/chat-answers.ts';
 import { registerKinds } from './http/kinds.ts';
+import { createOpenAiCompletions } from './http/openai/chat-completions.ts';
 import { createOpenAiEmbeddings } from './http/openai/embeddings.ts';
 import { createOpenAiModels } from './http/openai/models.ts';
 import { accessLogPlugin } from './http/plugins/access-log.ts';
@@ -141,6 +142,11 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createWebhookRoutes(services))
         .use(createSourceRoutes(services)),
     )
-    .group('/v1', (api) => api.use(createOpenAiModels(services)).use(createOpenAiEmbeddings(services)));
+    .group('/v1', (api) =>
+      api
+        .use(createOpenAiModels(services))
+        .use(createOpenAiEmbeddings(services))
+        .use(createOpenAiCompletions({ ...services, clock })),
+    );
   return deps.outside.reduce((all, routes) => all.use(routes), app as AnyElysia);
 }

@@ -13,6 +13,7 @@ import { createHub } from './realtime/hub.ts';
 import { createLogReader } from './realtime/log-reader.ts';
 import { createAdministration } from './services/administration.ts';
 import { createApiKeys } from './services/api-keys.ts';
+import { createAsking } from './services/asking.ts';
 import { createChat } from './services/chat.ts';
 import { createChunkPreviews } from './services/chunk-previews.ts';
 import { createConversations } from './services/conversations.ts';
@@ -31,6 +32,7 @@ import { createTickets } from './services/tickets.ts';
 import { createTopicEnds } from './services/topic-ends.ts';
 import { createTopicSource } from './services/topics.ts';
 import { createResumableUploads } from './services/tus.ts';
+import { createTurnReading } from './services/turn-reading.ts';
 import { createUploadSweep } from './services/tus-sweep.ts';
 import { createUploads } from './services/uploads.ts';
 import { createUsages } from './services/usage.ts';
@@ -117,6 +119,7 @@ export function createServerSide({
     models: createModelCatalogue({ chat: chatProvider, spaces }),
     embedding: createEmbedding({ spaces }),
   };
+    asking: createAsking({ chat, reading: createTurnReading({ hub, chat }) }),
   const idempotency = createIdempotency({
     database,
     sealer: createSealer({ secrets: env.encryptionKeys, purpose: 'idempotent answers' }),

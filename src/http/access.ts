@@ -100,6 +100,7 @@ const UNLISTED: Capability = 'manage';
 
 interface Node {
   readonly next: Map<string, Node>;
+  'POST /v1/chat/completions': 'chat',
   capability?: Capability;
 }
 

@@ -47,6 +47,10 @@ import type {
   WebhookResource,
 } from '../contracts/index.ts';
 import type { Usages } from '../services/usage.ts';
+import type { Asking } from '../services/asking.ts';
+import type { ChatMessage as AskedMessage } from '../services/chat.ts';
+import type { Embedding } from '../services/embedding.ts';
+import type { Erasures } from '../services/erasures.ts';
 import type { ApiKeyRequest } from '../services/api-keys.ts';
 import type { Credentials, Origin, Registration } from '../services/identity.ts';
 import type { OwnedSources } from '../services/ownership.ts';
@@ -168,6 +172,8 @@ export interface ChatMessage {
   clientMessageId?: string;
   model?: string;
   filter?: SearchFilter;
+  instructions?: string;
+  begins?: AskedMessage['begins'];
   ifBusy?: IfBusy;
 }
 
@@ -253,3 +259,4 @@ export interface ApiServices {
 }
   models: ModelCatalogue;
   embedding: Embedding;
+  asking: Asking;

@@ -1,4 +1,4 @@
-import type { ConversationResource, MessageResource, Source } from '../contracts/index.ts';
+import type { ConversationResource, HistoryMessage, MessageResource, Source } from '../contracts/index.ts';
 import type { Sql } from '../db/database.ts';
 import { withStates } from './document-texts.ts';
 
@@ -10,12 +10,37 @@ function toResource(row: ConversationRow): ConversationResource {
   return { ...row, created_at: row.created_at.toISOString(), updated_at: row.updated_at.toISOString() };
 }
 
+/** `chat`: people's own, which they see in their list; others are a client's, one for each of its questions or threads. */
+export type ConversationKind = 'chat' | 'completion' | 'response';
+
 /** Of the ambient user. */
-export async function insertConversation(sql: Sql, id: string, title: string | null): Promise<ConversationResource> {
+export async function insertConversation(
+  sql: Sql,
+  id: string,
+  title: string | null,
+  kind: ConversationKind = 'chat',
+): Promise<ConversationResource> {
   const [row] = await sql<ConversationRow[]>`
-    insert into conversations (id, title) values (${id}, ${title}) returning ${columns(sql)}`;
+    insert into conversations (id, title, kind) values (${id}, ${title}, ${kind}) returning ${columns(sql)}`;
   if (!row) throw new Error('an insert returned no row');
   return toResource(row);
+}
+
+/** What was said before a conversation came to us, oldest first: the first turn comes after it. For one that is empty. */
+export async function insertEarlier(
+  sql: Sql,
+  conversationId: string,
+  messages: readonly (HistoryMessage & { id: string })[],
+): Promise<void> {
+  if (messages.length === 0) return;
+  await sql`
+    insert into messages (id, conversation_id, position, role, content)
+    select m.id, ${conversationId}, m.position, m.role, m.content
+    from unnest(${messages.map(({ id }) => id)}::uuid[], ${messages.map(({ role }) => role)}::text[],
+      ${messages.map(({ content }) => content)}::text[]) with ordinality as m(id, role, content, position)`;
+  await sql`
+    update conversations set turn_count = ${Math.ceil(messages.length / 2)}, message_count = ${messages.length}
+    where tenant_id = current_setting('app.tenant_id')::uuid and id = ${conversationId}`;
 }
 
 /** Undefined where it is not there, or somebody else's. */
@@ -25,7 +50,7 @@ export async function getConversation(sql: Sql, id: string): Promise<Conversatio
   return row && toResource(row);
 }
 
-/** Newest first. */
+/** People's own, newest first. */
 export async function listConversations(
   sql: Sql,
   page: { limit: number; after?: string | undefined },
@@ -33,7 +58,7 @@ export async function listConversations(
   const rows = await sql<ConversationRow[]>`
     select ${columns(sql)} from conversations
     where tenant_id = current_setting('app.tenant_id')::uuid and user_id = current_setting('app.user_id')::uuid
-      ${page.after === undefined ? sql`` : sql`and id < ${page.after}`}
+      and kind = 'chat' ${page.after === undefined ? sql`` : sql`and id < ${page.after}`}
     order by id desc limit ${page.limit}`;
   return rows.map(toResource);
 }

@@ -41,15 +41,18 @@ export interface NewTurn {
   clientMessageId: string | null;
   model: string | null;
   filter: SearchFilter;
+  /** For this turn alone, beside the user's own. */
+  instructions: string | null;
   traceparent: string;
 }
 
 /** False where the client's message made a turn already. */
 export async function insertTurn(sql: Sql, turn: NewTurn): Promise<boolean> {
   const rows = await sql`
-    insert into turns (id, conversation_id, message_id, answer_id, client_message_id, model, filter, traceparent)
+    insert into turns (id, conversation_id, message_id, answer_id, client_message_id, model, filter,
+      instructions, traceparent)
     values (${turn.id}, ${turn.conversationId}, ${turn.messageId}, ${turn.answerId}, ${turn.clientMessageId}, ${turn.model},
-      ${sql.json(turn.filter as never)}, ${turn.traceparent})
+      ${sql.json(turn.filter as never)}, ${turn.instructions}, ${turn.traceparent})
     on conflict do nothing returning 1`;
   return rows.length > 0;
 }
@@ -65,6 +68,7 @@ export interface TurnAttempt {
   position: number;
   model: string | null;
   filter: SearchFilter;
+  instructions: string | null;
   retry_count: number;
   cancel_requested: boolean;
 }
@@ -85,7 +89,7 @@ export async function beginTurn(sql: Sql, id: string, leaseMs: number): Promise<
         select from turns o where o.tenant_id = t.tenant_id and o.conversation_id = t.conversation_id
           and o.status in ('queued', 'running') and o.id < t.id)
     returning t.attempt, t.conversation_id, t.message_id, t.answer_id, m.content as question, m.position, t.model, t.filter,
-      t.retry_count, t.cancel_requested`;
+      t.instructions, t.retry_count, t.cancel_requested`;
   return row;
 }
 

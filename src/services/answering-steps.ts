@@ -76,6 +76,11 @@ export function createAnsweringSteps(options: AnsweringStepsOptions) {
       Promise.all([recentMessages(sql, conversationId, { position, limit: MAX_HISTORY }), chats.settings(sql)]),
     );
     work.chat = await chats.of(settings);
+    const { instructions } = work.begun;
+    if (instructions !== null) {
+      const wishes = [work.chat.customPrompt, instructions].filter((one) => one !== undefined);
+      work.chat = { ...work.chat, customPrompt: wishes.join('\n\n') };
+    }
     const { provider } = work.chat;
     work.history = withinBudget(recent, provider.contextTokens * HISTORY_SHARE, (text) => provider.countTokens(text));
   }

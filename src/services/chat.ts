@@ -1,5 +1,5 @@
 /** Asking: a message becomes a committed turn, whose answer a worker streams to the turn's topic. */
-import type { Hub, IfBusy, SearchFilter, TurnReceipt, TurnResource } from '../contracts/index.ts';
+import type { HistoryMessage, Hub, IfBusy, SearchFilter, TurnReceipt, TurnResource } from '../contracts/index.ts';
 import { FINAL_EVENTS } from '../contracts/index.ts';
 import type { Database, Sql } from '../db/database.ts';
 import type { Clock } from '../kernel/clock.ts';
@@ -10,7 +10,13 @@ import { truncate } from '../kernel/text/normalise.ts';
 import { traceparentOf } from '../kernel/trace.ts';
 import type { Feeder } from '../queue/feeder.ts';
 import type { Control } from '../realtime/control.ts';
-import { insertConversation, insertMessage, takeTurnNumber } from '../repositories/conversations.ts';
+import {
+  type ConversationKind,
+  insertConversation,
+  insertEarlier,
+  insertMessage,
+  takeTurnNumber,
+} from '../repositories/conversations.ts';
 import { appendOutbox } from '../repositories/outbox.ts';
 import {
   type CancelledTurn,
@@ -35,6 +41,10 @@ export interface ChatMessage {
   filter?: SearchFilter | undefined;
   /** Default `queue`. */
   ifBusy?: IfBusy | undefined;
+  /** What this turn asks for beside the user's own wishes. */
+  instructions?: string | undefined;
+  /** The new conversation is a client's, who brings what was said in it before: oldest first, the newest that fit are kept. */
+  begins?: { kind: Exclude<ConversationKind, 'chat'>; earlier: readonly HistoryMessage[] } | undefined;
 }
 
 export interface Chat {
@@ -58,8 +68,12 @@ export interface ChatOptions {
 
 const MAX_CONTENT = 32_000;
 const TITLE_LENGTH = 80;
+/** No answer looks further back (`answering-steps.ts`). */
+const MOST_EARLIER = 40;
 /** A turn's end is announced; where the announcement is lost, it is seen by looking. */
 const LOOK_EVERY_MS = 1_000;
+
+const storable = (text: string) => text.toWellFormed().replaceAll('\0', '');
 
 const hasEnded = (turn: TurnResource) => turn.status !== 'queued' && turn.status !== 'running';
 
@@ -83,7 +97,16 @@ export function createChat({ database, hub, announcer, feeder, control, clock, i
     if (known) return { receipt: known, isNew: false, stopped: [] };
 
     const conversationId = message.conversationId ?? ids.uuid();
-    if (message.conversationId === undefined) await insertConversation(sql, conversationId, null);
+    if (message.conversationId === undefined) {
+      const { kind, earlier = [] } = message.begins ?? {};
+      await insertConversation(sql, conversationId, null, kind);
+      const kept = earlier.slice(-MOST_EARLIER).map(({ role, content }) => ({ role, content: storable(content) }));
+      await insertEarlier(
+        sql,
+        conversationId,
+        kept.map((one) => ({ ...one, id: ids.uuid() })),
+      );
+    }
     const { ifBusy = 'queue' } = message;
     const stopped = ifBusy === 'interrupt' ? await cancelUnfinished(sql, conversationId) : [];
     const title = truncate(message.content.trim().replace(/\s+/g, ' '), TITLE_LENGTH);
@@ -104,7 +127,7 @@ export function createChat({ database, hub, announcer, feeder, control, clock, i
       conversationId,
       position: 2 * turn - 1,
       role: 'user',
-      content: message.content.toWellFormed().replaceAll('\0', ''),
+      content: storable(message.content),
       sources: [],
       turnId: receipt.turn_id,
       parentId: null,
@@ -117,6 +140,7 @@ export function createChat({ database, hub, announcer, feeder, control, clock, i
       clientMessageId,
       model: message.model ?? null,
       filter: message.filter ?? {},
+      instructions: message.instructions === undefined ? null : storable(message.instructions),
       traceparent: traceparentOf(currentScope()),
     });
     // The same message was sent twice at once and the other one came first: this transaction is undone.

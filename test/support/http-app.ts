@@ -167,6 +167,15 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
     },
     embedding: {
       embed: async (texts) => ({
+    asking: {
+      ask: async () => ({
+        turnId: examples.turn.id,
+        parts: (async function* () {
+          yield { type: 'text' as const, text: examples.turn.text };
+          yield { type: 'ended' as const, turn: examples.turn };
+        })(),
+      }),
+    },
         model: 'a-model',
         vectors: texts.map(() => Float32Array.of(0.6, -0.8)),
         tokens: texts.length,
@@ -228,6 +237,9 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     models: scripting('models'),
     embedding: scripting('embedding'),
       admit: async () => ({ type: 'run', running: { answered: async () => undefined, failed: async () => undefined } }),
+    models: scripting('models'),
+    asking: scripting('asking'),
+    embedding: scripting('embedding'),
     },
     isOperator: (presented) => presented === OPERATOR_TOKEN,
     hub: { subscribe: async () => () => undefined },

@@ -34,6 +34,9 @@ const FORMS: Readonly<Record<ErrorKind, Form>> = {
   internal: SERVER,
 };
 
+/** What TypeBox says of a property that its schema does not name. */
+const UNNAMED = 'Never';
+
 export interface OpenAiError {
   message: string;
   type: string;
@@ -58,7 +61,9 @@ function paramOf(path: string): string | null {
 export function toOpenAiError(error: AppError, traceId: string): OpenAiError {
   const { type, code = error.code } = FORMS[error.kind];
   const [first] = error.errors ?? [];
-  const told = (error.errors ?? []).map(({ path, message }) => `${paramOf(path) ?? 'the body'}: ${message}`);
+  const told = (error.errors ?? []).map(
+    ({ path, message }) => `${paramOf(path) ?? 'the body'}: ${message === UNNAMED ? 'Unknown parameter' : message}`,
+  );
   const traced = error.kind === 'internal' ? [`(trace ${traceId})`] : told;
   return {
     message: [error.message, ...traced].join(' '),
