@@ -139,7 +139,7 @@ describe('an answer', () => {
 
   test('whose worker is frozen until another one took over is recorded by the one that ends it', async () => {
     const chat = paidChat();
-    const { rig, report, ask } = await start({ chat, leaseMs: 200 });
+    const { rig, report, ask } = await start({ chat });
     const who = await rig.newTenant();
     const [begun, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     chat.instead = async () => {
