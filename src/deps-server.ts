@@ -31,8 +31,8 @@ import { createTasks } from './services/tasks.ts';
 import { createTickets } from './services/tickets.ts';
 import { createTopicEnds } from './services/topic-ends.ts';
 import { createTopicSource } from './services/topics.ts';
-import { createResumableUploads } from './services/tus.ts';
 import { createTurnReading } from './services/turn-reading.ts';
+import { createResumableUploads } from './services/tus.ts';
 import { createUploadSweep } from './services/tus-sweep.ts';
 import { createUploads } from './services/uploads.ts';
 import { createUsages } from './services/usage.ts';
@@ -116,10 +116,10 @@ export function createServerSide({
     usage: createUsages({ database, clock }),
     spaces,
     webhooks: createWebhooks({ database, requests, sealer: webhookSealer(env.encryptionKeys), ids }),
+    asking: createAsking({ chat, reading: createTurnReading({ hub, chat }) }),
     models: createModelCatalogue({ chat: chatProvider, spaces }),
     embedding: createEmbedding({ spaces }),
   };
-    asking: createAsking({ chat, reading: createTurnReading({ hub, chat }) }),
   const idempotency = createIdempotency({
     database,
     sealer: createSealer({ secrets: env.encryptionKeys, purpose: 'idempotent answers' }),

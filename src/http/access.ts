@@ -94,13 +94,13 @@ export const ACCESS: Readonly<Record<string, Capability>> = {
   'GET /v1/models': 'any',
   'GET /v1/models/:model': 'any',
   'POST /v1/embeddings': 'read',
+  'POST /v1/chat/completions': 'chat',
 };
 
 const UNLISTED: Capability = 'manage';
 
 interface Node {
   readonly next: Map<string, Node>;
-  'POST /v1/chat/completions': 'chat',
   capability?: Capability;
 }
 

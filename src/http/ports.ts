@@ -46,17 +46,17 @@ import type {
   WebhookRequest,
   WebhookResource,
 } from '../contracts/index.ts';
-import type { Usages } from '../services/usage.ts';
+import type { ApiKeyRequest } from '../services/api-keys.ts';
 import type { Asking } from '../services/asking.ts';
 import type { ChatMessage as AskedMessage } from '../services/chat.ts';
 import type { Embedding } from '../services/embedding.ts';
 import type { Erasures } from '../services/erasures.ts';
-import type { ApiKeyRequest } from '../services/api-keys.ts';
 import type { Credentials, Origin, Registration } from '../services/identity.ts';
-import type { OwnedSources } from '../services/ownership.ts';
-import type { Embedding } from '../services/embedding.ts';
-import type { ResumableUploads } from '../services/tus.ts';
 import type { ModelCatalogue } from '../services/model-catalogue.ts';
+import type { OwnedSources } from '../services/ownership.ts';
+import type { Statistics } from '../services/statistics.ts';
+import type { ResumableUploads } from '../services/tus.ts';
+import type { Usages } from '../services/usage.ts';
 
 /** Called without a scope, but for the last two: it is where credentials come from. */
 export interface IdentityPort {
@@ -172,9 +172,9 @@ export interface ChatMessage {
   clientMessageId?: string;
   model?: string;
   filter?: SearchFilter;
+  ifBusy?: IfBusy;
   instructions?: string;
   begins?: AskedMessage['begins'];
-  ifBusy?: IfBusy;
 }
 
 export interface ChatPort {
@@ -256,7 +256,7 @@ export interface ApiServices {
   usage: UsagePort;
   spaces: SpacesPort;
   webhooks: WebhooksPort;
-}
   models: ModelCatalogue;
-  embedding: Embedding;
   asking: Asking;
+  embedding: Embedding;
+}

@@ -165,8 +165,6 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
       get: async (id) => ({ id, owner: 'builtin' }),
       answering: (requested) => requested,
     },
-    embedding: {
-      embed: async (texts) => ({
     asking: {
       ask: async () => ({
         turnId: examples.turn.id,
@@ -176,6 +174,8 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
         })(),
       }),
     },
+    embedding: {
+      embed: async (texts) => ({
         model: 'a-model',
         vectors: texts.map(() => Float32Array.of(0.6, -0.8)),
         tokens: texts.length,
@@ -229,17 +229,15 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     usage: scripting('usage'),
     spaces: scripting('spaces'),
     webhooks: scripting('webhooks'),
+    models: scripting('models'),
+    asking: scripting('asking'),
+    embedding: scripting('embedding'),
   };
   const token = (role: Role = principal.role) => tokens.sign({ ...principal, role }, 900);
   const app = createApp({
     services,
     idempotency: {
-    models: scripting('models'),
-    embedding: scripting('embedding'),
       admit: async () => ({ type: 'run', running: { answered: async () => undefined, failed: async () => undefined } }),
-    models: scripting('models'),
-    asking: scripting('asking'),
-    embedding: scripting('embedding'),
     },
     isOperator: (presented) => presented === OPERATOR_TOKEN,
     hub: { subscribe: async () => () => undefined },

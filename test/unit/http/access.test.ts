@@ -49,8 +49,8 @@ async function statusOf({ method, path }: { method: string; path: string }, bear
 /** What the contract lets each role do, said once more and by hand: reading, asking, changing what is known, running. */
 const READS =
   /^(GET \/(me$|documents|tasks|sources|usage$|v1\/models)|POST \/(v1\/embeddings$|search|chunking\/preview|ws\/tickets|auth\/logout)|OPTIONS )/;
-const CHATS = /^\w+ \/(conversations|turns|messages|chat)/;
-const OWN = /^(\w+ \/api-keys|\w+ \/users\/me\/config|DELETE \/members\/:id)/;
+const CHATS = /^\w+ \/(v1\/chat\/completions$|conversations|turns|messages|memory|chat)/;
+const OWN = /^(\w+ \/api-keys|\w+ \/users\/me\/config|DELETE \/members\/:id|\w+ \/privacy)/;
 const WRITES =
   /^(DELETE \/documents|POST \/upload|\w+ \/uploads\/tus(\/:id)?$|POST \/tasks|(POST|PUT|DELETE) \/sources)/;
 const RUNS = /^(\w+ \/(webhooks|quotas|admin)|(GET|POST|PATCH) \/members)/;
