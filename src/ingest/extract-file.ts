@@ -40,6 +40,7 @@ const HELD: Readonly<Record<string, () => Promise<HeldExtractor>>> = {
   [type.EPUB]: async () => (await import('./extractors/epub.ts')).extractEpub,
   [type.EML]: async () => (await import('./extractors/mail.ts')).extractEml,
   [type.MSG]: async () => (await import('./extractors/msg.ts')).extractMsg,
+  [type.TNEF]: async () => (await import('./extractors/tnef.ts')).extractTnef,
   [type.NOTEBOOK]: async () => (await import('./extractors/notebook.ts')).extractNotebook,
   [type.SRT]: async () => (await import('./extractors/subtitles.ts')).extractSubtitles,
   [type.VTT]: async () => (await import('./extractors/subtitles.ts')).extractSubtitles,

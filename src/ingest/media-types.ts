@@ -15,6 +15,7 @@ export const XLS = 'application/vnd.ms-excel';
 export const XLSB = 'application/vnd.ms-excel.sheet.binary.macroenabled.12';
 export const MSG = 'application/vnd.ms-outlook';
 export const EML = 'message/rfc822';
+export const TNEF = 'application/vnd.ms-tnef';
 export const RTF = 'application/rtf';
 export const PDF = 'application/pdf';
 export const HTML = 'text/html';
@@ -36,6 +37,6 @@ export const PICTURES = ['image/png', 'image/jpeg', 'image/webp'] as const;
 
 export const READABLE: ReadonlySet<string> = new Set([
   ...[PLAIN, MARKDOWN, HTML, CSV, TSV, JSON_TYPE, JSON_LINES, NOTEBOOK, XML, SRT, VTT],
-  ...[PDF, DOCX, PPTX, XLSX, ODT, ODS, ODP, EPUB, RTF, DOC, XLS, XLSB, PPT, EML, MSG],
+  ...[PDF, DOCX, PPTX, XLSX, ODT, ODS, ODP, EPUB, RTF, DOC, XLS, XLSB, PPT, EML, MSG, TNEF],
   ...[...PICTURES, BMP, TIFF, GIF],
 ]);

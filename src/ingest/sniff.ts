@@ -10,6 +10,7 @@ import { AppError } from '../kernel/errors.ts';
 import { isCfb, readCfbNames } from './cfb-directory.ts';
 import { decode, detectCharset } from './charset.ts';
 import * as type from './media-types.ts';
+import { isTnef } from './tnef.ts';
 import { hasTrailingZip, readZipDirectory, zipNamesInHead } from './zip-directory.ts';
 import { unpackZip } from './zip-limits.ts';
 
@@ -110,6 +111,7 @@ async function find(head: Uint8Array, filename: string, inside: Inside): Promise
   if (/^(?:\xef\xbb\xbf)?[\s\0]*%PDF-/.test(latin)) return PDF;
 
   if (isCfb(head)) return cfbFinding(await inside.cfb());
+  if (isTnef(head)) return { mediaType: type.TNEF, label: 'an Outlook message (winmail.dat)' };
   const text = textOf(head);
   const known = TEXTUAL_FORMATS.find(({ start }) => start.test(latin));
   if (known) return known;

@@ -10,6 +10,7 @@ import { pdf } from './documents-pdf.ts';
 import { jpegHeader, png } from './documents-pictures.ts';
 import { ppt } from './documents-ppt.ts';
 import { bmp, gif, tiff } from './documents-tiff.ts';
+import { tnef } from './documents-tnef.ts';
 import { docx, paragraph, type ZipPart, zip } from './documents-zip.ts';
 
 export interface HostileFile {
@@ -822,6 +823,18 @@ const strange: HostileFile[] = [
         Array.from({ length: 1000 }, (_, i) => ({ name: `a${i}`, type: 'text/plain', content: 'x' })),
       ),
     outcome: 'limits_exceeded',
+  },
+  {
+    title: 'more attachments than a message has, packed by Outlook',
+    filename: 'winmail.dat',
+    content: () => tnef({ attachments: Array.from({ length: 5000 }, () => ({ data: latin('x') })) }),
+    outcome: 'limits_exceeded',
+  },
+  {
+    title: 'a packed message of noise',
+    filename: 'winmail.dat',
+    content: () => Buffer.concat([tnef({}).subarray(0, 6), noise(50_000)]),
+    outcome: 'corrupt',
   },
   {
     title: 'a virus test in a mail, which is a file of its own',

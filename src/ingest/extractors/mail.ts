@@ -9,7 +9,9 @@ import { ExtractError } from '../extract-error.ts';
 import type { HeldExtractor } from '../extract-file.ts';
 import { markdownOfHtml } from '../html-tree.ts';
 import { mailText } from '../mail-text.ts';
+import { isTnef, readTnef, type Tnef } from '../tnef.ts';
 import { extractMailbox, isMailbox } from './mailbox.ts';
+import { addAttachments, bodyOf as packedBody } from './tnef.ts';
 
 const MAX_NESTING = 40;
 const MAX_HEADER_BYTES = 1024 * 1024;
@@ -22,13 +24,21 @@ export const extractEml: HeldExtractor = async ({ path }, { addFile }) => {
   const bytes = box?.only ?? (await Bun.file(path).bytes());
   const mail = await parse(bytes);
   const { subject, from, to, cc, text, html } = isGarbled(mail) ? await parse(await withCharsets(bytes)) : mail;
+  const attached: string[] = [];
+  let packed = '';
   for (const { filename, mimeType, content, disposition, related } of mail.attachments) {
     const shown = related === true && disposition !== 'attachment' && mimeType.startsWith('image/');
-    if (shown) continue;
     const bytes = typeof content === 'string' ? Buffer.from(content) : new Uint8Array(content);
-    if (bytes.length > 0) addFile(filename ?? nameFor(mimeType), mimeType, bytes);
+    const message = isTnef(bytes) ? unpacked(bytes) : undefined;
+    if (message) {
+      attached.push(...addAttachments(message, { addFile }));
+      packed ||= await packedBody(message);
+      continue;
+    }
+    if (filename) attached.push(filename);
+    if (!shown && bytes.length > 0) addFile(filename ?? nameFor(mimeType), mimeType, bytes);
   }
-  const body = bodyOf(text, html);
+  const body = bodyOf(text, html) || packed;
   if (body === '' && mail.attachments.some(({ mimeType }) => ENCRYPTED.test(mimeType))) {
     throw new ExtractError('encrypted', 'The e-mail is encrypted (S/MIME or PGP) and cannot be read.');
   }
@@ -39,9 +49,18 @@ export const extractEml: HeldExtractor = async ({ path }, { addFile }) => {
     cc: names(cc),
     date: mail.date,
     body,
-    attachments: mail.attachments.flatMap(({ filename }) => filename ?? []),
+    attachments: attached,
   });
 };
+
+/** What Outlook packs together for Outlook (`winmail.dat`); what is broken stays the file that it is. */
+function unpacked(bytes: Uint8Array): Tnef | undefined {
+  try {
+    return readTnef(bytes);
+  } catch {
+    return undefined;
+  }
+}
 
 const ENCRYPTED = /^application\/(?:(?:x-)?pkcs7-mime|pgp-encrypted)$/i;
 

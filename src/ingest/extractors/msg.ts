@@ -6,6 +6,7 @@ import type { HeldExtractor } from '../extract-file.ts';
 import { decodeHtml } from '../html-charset.ts';
 import { markdownOfHtml } from '../html-tree.ts';
 import { mailText } from '../mail-text.ts';
+import { textOfPackedRtf } from '../outlook-rtf.ts';
 
 type Fields = ReturnType<MsgReader['getFileData']>;
 
@@ -38,12 +39,12 @@ export const extractMsg: HeldExtractor = async ({ path }, { addFile }) => {
   });
 };
 
-/** Plain text, else HTML. */
+/** Plain text, else HTML, else what was written as rich text. */
 async function bodyOf(message: Fields): Promise<string> {
   if (message.body?.trim()) return cleanText(message.body);
   if (message.bodyHtml?.trim()) return markdownOfHtml(message.bodyHtml);
   if (message.html) return markdownOfHtml(decodeHtml(message.html));
-  return '';
+  return message.compressedRtf ? textOfPackedRtf(message.compressedRtf) : '';
 }
 
 /** The library throws whatever it trips over. */

@@ -134,6 +134,10 @@ describe('formats of text are told by content, and by name where any text would 
     test(`${filename} of ${mediaType}`, async () => expect(await typeOf(utf8(content), filename)).toBe(mediaType));
   }
 
+  test('a message that Outlook packed by its first bytes', async () => {
+    expect(await typeOf(bytes('\x78\x9f\x3e\x22\x01\0'), 'a.zip')).toBe('application/vnd.ms-tnef');
+  });
+
   test('pictures by their first bytes', async () => {
     const png = bytes('\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0');
     expect(await typeOf(png, 'a.txt')).toBe('image/png');
