@@ -33,6 +33,7 @@ import { createDocumentRoutes } from './http/routes/documents.ts';
 import { createHealthRoutes } from './http/routes/health.ts';
 import { createMeRoutes } from './http/routes/me.ts';
 import { createMemberRoutes } from './http/routes/members.ts';
+import { createMemoryRoutes } from './http/routes/memory.ts';
 import { createMessageRoutes } from './http/routes/messages.ts';
 import { createQuotaRoutes } from './http/routes/quotas.ts';
 import { createSearchRoutes } from './http/routes/search.ts';
@@ -132,6 +133,7 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createSearchRoutes(services))
         .use(createConversationRoutes(services))
         .use(createMessageRoutes(services))
+        .use(createMemoryRoutes(services))
         .use(createChatRoutes({ chat: services.chat, streamTopic }))
         .use(createTurnRoutes({ chat: services.chat, streamTopic }))
         .use(createTicketRoutes(services))

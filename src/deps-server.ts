@@ -27,6 +27,7 @@ import { createOwnedDocuments, createOwnedSources, createOwnedTasks } from './se
 import { createPrincipals } from './services/principals.ts';
 import { createQuotaSettings } from './services/quotas.ts';
 import { createSources } from './services/sources.ts';
+import { createStructuredMemories } from './services/structured-memory.ts';
 import { createTasks } from './services/tasks.ts';
 import { createTickets } from './services/tickets.ts';
 import { createTopicEnds } from './services/topic-ends.ts';
@@ -101,6 +102,7 @@ export function createServerSide({
     members: createMembers({ database, identity, principals, control, tasks, chat, clock, ids, logger }),
     apiKeys,
     settings: createUserSettings({ database, sealer: userSealer }),
+    memory: createStructuredMemories({ database }),
     uploads,
     resumable,
     chunkPreviews: createChunkPreviews({ database, blobs, chunker }),

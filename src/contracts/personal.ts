@@ -21,3 +21,12 @@ export interface UserConfigChange {
   custom_prompt?: string | null;
   language?: string | null;
 }
+
+export const StructuredMemory = Type.Object({
+  key: Type.String(),
+  value: Type.Unknown({ description: 'Any JSON' }),
+  version: Type.Integer({ description: 'Counts the changes; for `If-Match`' }),
+  created_at: Timestamp,
+  updated_at: Timestamp,
+});
+export type StructuredMemory = Static<typeof StructuredMemory>;

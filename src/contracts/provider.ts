@@ -45,6 +45,16 @@ export interface HistoryMessage {
   content: string;
 }
 
+/** What a user has noted. */
+export interface Fact {
+  /** As it was noted, and in words. */
+  key: string;
+  name: string;
+  /** As JSON, and in words. */
+  value: string;
+  text: string;
+}
+
 export interface AnswerRequest {
   question: string;
   /** Earlier messages, oldest first, already cut to the token budget. */
@@ -55,6 +65,8 @@ export interface AnswerRequest {
   customPrompt?: string;
   /** A BCP 47 tag to answer in; absent: the question's language. */
   language?: string;
+  /** What the user has noted, with the share of the question that each holds (0…1), the most first. */
+  facts?: readonly (Fact & { share: number })[];
 }
 
 export type AnswerPart =

@@ -20,6 +20,7 @@ import type {
   SourceItemResource,
   SpaceFailure,
   SpaceResource,
+  StructuredMemory,
   SyncedSource,
   TaskLogLine,
   TaskResource,
@@ -93,6 +94,14 @@ export const userConfig: UserConfig = {
   has_openai_api_key: true,
   openai_api_key_last4: '4f9c',
   updated_at: '2026-07-31T09:30:00.000Z',
+};
+
+export const fact: StructuredMemory = {
+  key: 'home.city',
+  value: 'Beijing',
+  version: 2,
+  created_at: '2026-07-31T09:30:00.000Z',
+  updated_at: '2026-07-31T09:35:00.000Z',
 };
 
 export const resumableUpload: ResumableUpload = {

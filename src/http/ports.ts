@@ -34,6 +34,7 @@ import type {
   SpaceFailure,
   SpaceRequest,
   SpaceResource,
+  StructuredMemory,
   TaskLogLine,
   TaskResource,
   TaskStatus,
@@ -91,6 +92,15 @@ export interface ApiKeysPort {
 export interface UserSettingsPort {
   get(): Promise<UserConfig>;
   set(change: UserConfigChange): Promise<UserConfig>;
+}
+
+export interface StructuredMemoriesPort {
+  list(page: PageRequest): Promise<Page<StructuredMemory>>;
+  get(key: string): Promise<StructuredMemory>;
+  create(fact: { key: string; value: unknown }): Promise<StructuredMemory>;
+  /** `version`: the one that was seen. */
+  replace(key: string, value: unknown, version?: number): Promise<StructuredMemory>;
+  remove(key: string, version?: number): Promise<void>;
 }
 
 export interface UploadRequest {
@@ -241,6 +251,7 @@ export interface ApiServices {
   members: MembersPort;
   apiKeys: ApiKeysPort;
   settings: UserSettingsPort;
+  memory: StructuredMemoriesPort;
   uploads: UploadsPort;
   resumable: ResumableUploadsPort;
   sources: SourcesPort;

@@ -25,6 +25,9 @@ const MOST_SENTENCES = 4;
 const NEAR_BEST = 0.6;
 /** Below this share of the question's weight the passages do not speak of it. */
 const LEAST_COVERAGE = 0.26;
+/** What a user has noted is told where it holds so much of the question. */
+const LEAST_SHARE_OF_FACT = 0.5;
+const MOST_FACTS = 3;
 const NEIGHBOUR_SHARE = 0.4;
 const HEADING_SHARE = 0.4;
 const PASSAGE_SHARE = 0.5;
@@ -38,14 +41,17 @@ const DELTAS_A_TURN = 8;
 const WORDS = {
   en: {
     found: 'Extracted from your documents (no language model configured):',
+    noted: 'You noted:',
     none: 'Your documents say nothing about this. (No language model is configured; answers are extracts from documents.)',
   },
   zh: {
     found: '以下内容摘自您的文档（未配置语言模型）：',
+    noted: '您记下的信息：',
     none: '您的文档中没有找到与此问题相关的内容。（未配置语言模型，回答仅为文档摘录。）',
   },
   ja: {
     found: '文書からの抜粋です（言語モデルは設定されていません）：',
+    noted: 'メモされている内容：',
     none: '文書にはこの質問に関する記述が見つかりませんでした。（言語モデルは設定されていません。）',
   },
 } as const;
@@ -79,8 +85,15 @@ export function composeAnswer(request: AnswerRequest): { text: string; supported
   const language = request.language === undefined ? detectLanguage(request.question) : baseLanguage(request.language);
   const words = language === 'zh' || language === 'ja' ? WORDS[language] : WORDS.en;
   const extracts = extract(request);
-  if (extracts.length === 0) return { text: words.none, supported: false };
-  return { text: `${words.found}\n\n${extracts.map(({ text, n }) => `${text} [${n}]`).join('\n\n')}`, supported: true };
+  const noted = (request.facts ?? []).filter(({ share }) => share >= LEAST_SHARE_OF_FACT).slice(0, MOST_FACTS);
+  const parts: string[] = [];
+  if (noted.length > 0) {
+    parts.push(`${words.noted}\n\n${noted.map(({ name, text }) => `- ${clean(`${name}: ${text}`)}`).join('\n')}`);
+  }
+  if (extracts.length > 0) {
+    parts.push(`${words.found}\n\n${extracts.map(({ text, n }) => `${text} [${n}]`).join('\n\n')}`);
+  }
+  return parts.length > 0 ? { text: parts.join('\n\n'), supported: true } : { text: words.none, supported: false };
 }
 
 interface Candidate {

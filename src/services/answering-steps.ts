@@ -10,7 +10,9 @@ import { createDeltaWriter } from '../realtime/delta-writer.ts';
 import { recentMessages } from '../repositories/conversations.ts';
 import { withStates } from '../repositories/document-texts.ts';
 import { getHits, getNeighbours } from '../repositories/search.ts';
+import { readMemories } from '../repositories/structured-memories.ts';
 import { createAnswerFilter } from '../retrieval/answer-filter.ts';
+import { weighFacts } from '../retrieval/facts.ts';
 import { standaloneQuery } from '../retrieval/follow-up.ts';
 import { packPassages, withNeighbours } from '../retrieval/packing.ts';
 import { recheck, sourceFor, sourcesOf, unsupportedNotice } from '../retrieval/sources.ts';
@@ -56,10 +58,11 @@ function withinBudget(
 }
 
 /** Everything that the answer was given to read: an address that stands there may stand in the answer. */
-function isKnownIn({ begun, passages, history, chat }: Work): (url: string) => boolean {
+function isKnownIn({ begun, passages, history, chat, facts }: Work): (url: string) => boolean {
   const texts = [
     begun.question,
     chat.customPrompt ?? '',
+    ...facts.map(({ text }) => text),
     ...passages.map(({ passage }) => passage.text),
     ...history.map(({ content }) => content),
   ];
@@ -72,9 +75,14 @@ export function createAnsweringSteps(options: AnsweringStepsOptions) {
 
   async function recall(work: Work): Promise<void> {
     const { conversation_id: conversationId, position } = work.begun;
-    const [recent, settings] = await database.read((sql) =>
-      Promise.all([recentMessages(sql, conversationId, { position, limit: MAX_HISTORY }), chats.settings(sql)]),
+    const [recent, settings, noted] = await database.read((sql) =>
+      Promise.all([
+        recentMessages(sql, conversationId, { position, limit: MAX_HISTORY }),
+        chats.settings(sql),
+        readMemories(sql),
+      ]),
     );
+    work.facts = weighFacts(noted, work.begun.question);
     work.chat = await chats.of(settings);
     const { instructions } = work.begun;
     if (instructions !== null) {
@@ -151,6 +159,7 @@ export function createAnsweringSteps(options: AnsweringStepsOptions) {
       {
         question,
         history: work.history,
+        facts: work.facts,
         passages: work.passages.map(({ passage }) => passage),
         ...wishes,
         ...(model !== undefined && { model }),

@@ -4,6 +4,7 @@ import type { HistoryMessage, Passage, Source, Usage } from '../contracts/index.
 import { currentScope } from '../kernel/context.ts';
 import type { DeltaWriter } from '../realtime/delta-writer.ts';
 import type { TurnAttempt } from '../repositories/turns.ts';
+import type { WeighedFact } from '../retrieval/facts.ts';
 import type { CitablePassage } from '../retrieval/sources.ts';
 import type { ChatOfUser } from './chat-of-user.ts';
 
@@ -13,6 +14,8 @@ export interface Work extends ChatAttempt {
   readonly begun: TurnAttempt;
   /** How this user's questions are answered. */
   chat: ChatOfUser;
+  /** What the user has noted. */
+  facts: WeighedFact[];
   history: HistoryMessage[];
   passages: { passage: Passage; citable: CitablePassage }[];
   sources: Source[];
@@ -33,6 +36,7 @@ export function newWork(turnId: string, begun: TurnAttempt, chat: ChatOfUser): W
     turnId,
     begun,
     chat,
+    facts: [],
     history: [],
     passages: [],
     sources: [],

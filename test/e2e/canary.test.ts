@@ -34,6 +34,7 @@ beforeAll(async () => {
   );
   const answer = said.body.items.find(({ role }) => role === 'assistant');
   await owner.call('POST', `/messages/${answer?.id}/feedback`, { rating: 1, comment: CANARY });
+  await owner.call('POST', '/memory/structured', { key: `of-${CANARY}`, value: CANARY });
   const webhook = await owner.call<{ id: string }>('POST', '/webhooks', { url: `https://${CANARY}.example/` });
   const upload = await owner.call('POST', '/uploads/tus', undefined, { 'upload-length': '5' });
   const source = await owner.call<{ id: string }>('POST', '/sources', {
@@ -58,6 +59,7 @@ beforeAll(async () => {
     conversations: chat.body.conversation_id,
     turns: chat.body.turn_id,
     messages: answer?.id ?? '',
+    memory: `of-${CANARY}`,
     // Dead letters are named by their tasks.
     admin: learnt.task_id,
   };
@@ -87,6 +89,8 @@ function bodyFor(path: string): Record<string, unknown> {
   if (path.endsWith('/members')) return { email: 'somebody@example.com', role: 'member' };
   if (path.includes('/members/')) return { role: 'viewer' };
   if (path.endsWith('/api-keys')) return { name: 'mine' };
+  if (path.endsWith('/structured')) return { key: 'mine', value: 'mine' };
+  if (path.includes('/structured/')) return { value: 'mine now' };
   if (path.endsWith('/feedback')) return { rating: -1 };
   if (path.endsWith('/config')) return { custom_prompt: 'mine now' };
   if (path.endsWith('/webhooks')) return { url: 'https://hooks.example/' };
@@ -135,6 +139,8 @@ describe('a stranger', () => {
       `/conversations/${ids['conversations']}/messages`,
     );
     expect(said.body.items.find(({ id }) => id === ids['messages'])?.rating).toBe(1);
+    const fact = await owner.call('GET', `/memory/structured/${ids['memory']}`);
+    expect(fact.body).toMatchObject({ value: CANARY, version: 1 });
     const config = await owner.call('GET', '/users/me/config');
     expect(config.body).toMatchObject({ custom_prompt: CANARY, has_openai_api_key: false });
   }, 60_000);
@@ -252,7 +258,6 @@ describe('nobody at all', () => {
   test('is told 404 with credentials where nothing is built yet', async () => {
     for (const [method, path] of [
       ['GET', '/usage'],
-      ['GET', '/memory/structured'],
       ['POST', '/privacy/erasure'],
     ] as const) {
       const answer = await owner.call<{ code: string }>(method, path, method === 'POST' ? {} : undefined);

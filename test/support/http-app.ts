@@ -65,6 +65,13 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
       list: async () => page(examples.apiKey),
       remove: async () => undefined,
     },
+    memory: {
+      list: async () => page(examples.fact),
+      get: async () => examples.fact,
+      create: async () => examples.fact,
+      replace: async () => examples.fact,
+      remove: async () => undefined,
+    },
     settings: {
       get: async () => examples.userConfig,
       set: async () => examples.userConfig,
@@ -212,6 +219,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     principals: { ...scripted.principals, ...overrides.principals },
     members: scripting('members'),
     apiKeys: scripting('apiKeys'),
+    memory: scripting('memory'),
     settings: scripting('settings'),
     identity: scripting('identity'),
     uploads: scripting('uploads'),

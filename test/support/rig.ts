@@ -49,6 +49,7 @@ import { createQueryVectors } from '../../src/services/search-cache.ts';
 import { createSpaces } from '../../src/services/spaces.ts';
 import { createSpaceBuilder } from '../../src/services/spaces-build.ts';
 import { createShadowReads } from '../../src/services/spaces-shadow.ts';
+import { createStructuredMemories } from '../../src/services/structured-memory.ts';
 import { createTasks } from '../../src/services/tasks.ts';
 import { createTopicSource } from '../../src/services/topics.ts';
 import { createUploads } from '../../src/services/uploads.ts';
@@ -264,6 +265,7 @@ export async function createRig(options: RigOptions = {}) {
     documents,
     tasks: createTasks({ database, announcer, feeder, control, limits }),
     settings: createUserSettings({ database, sealer: userSealer }),
+    memory: createStructuredMemories({ database }),
     conversations: createConversations({ database, ids, control }),
     chat: createChat({ database, hub, announcer, feeder, control, clock, ids }),
 

@@ -34,3 +34,21 @@ export const FeedbackBody = Type.Object(
   },
   { example: { rating: -1, comment: 'It cites the old handbook.' } },
 );
+
+const Value = Type.Unknown({ description: 'Any JSON, of at most 4096 bytes' });
+
+export const FactBody = Type.Object(
+  {
+    key: Type.String({
+      minLength: 1,
+      maxLength: 100,
+      description: 'Letters and digits of any script, and `.` `_` `:` `-` after the first',
+    }),
+    value: Value,
+  },
+  { example: { key: 'home.city', value: 'Beijing' } },
+);
+
+export const FactValueBody = Type.Object({ value: Value }, { example: { value: 'Shanghai' } });
+
+export const KeyParams = Type.Object({ key: Type.String({ minLength: 1 }) });

@@ -6,7 +6,7 @@ import { Elysia } from 'elysia';
 
 const METHODS = 'GET, POST, PUT, PATCH, DELETE';
 const REQUEST_HEADERS =
-  'authorization, content-type, accept, idempotency-key, last-event-id, traceparent, x-request-id, tus-resumable, upload-length, upload-offset, upload-metadata, upload-checksum, x-http-method-override';
+  'authorization, content-type, accept, idempotency-key, if-match, last-event-id, traceparent, x-request-id, tus-resumable, upload-length, upload-offset, upload-metadata, upload-checksum, x-http-method-override';
 const RESPONSE_HEADERS =
   'content-disposition, retry-after, traceparent, x-request-id, location, tus-resumable, tus-version, tus-extension, tus-max-size, tus-checksum-algorithm, upload-length, upload-offset, upload-metadata, upload-expires, idempotency-replayed, dreamhub-document-id, dreamhub-task-id, dreamhub-duplicate';
 const PREFLIGHT_SECONDS = '600';
