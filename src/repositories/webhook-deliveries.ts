@@ -50,9 +50,11 @@ export interface DeliveryClaim {
   perTenant: number;
   /** Tenants that have as many as they may. */
   without: readonly string[];
+  /** What tenants have had of late, in any unit: who has had less comes first. Those that are not named have had nothing. */
+  used: ReadonlyMap<string, number>;
 }
 
-/** Starts attempts at what is due. */
+/** Starts attempts at what is due: of the tenants that have had least, and of those with as much, what is due for longest. */
 export async function claimDeliveries(sql: Sql, claim: DeliveryClaim): Promise<ClaimedDelivery[]> {
   return sql<ClaimedDelivery[]>`
     with due as (
@@ -62,8 +64,10 @@ export async function claimDeliveries(sql: Sql, claim: DeliveryClaim): Promise<C
     ), taken as (
       select d.tenant_id, d.id from webhook_deliveries d
       join due on due.tenant_id = d.tenant_id and due.id = d.id
+      left join unnest(${[...claim.used.keys()]}::uuid[], ${[...claim.used.values()]}::float8[]) u(tenant_id, had)
+        on u.tenant_id = d.tenant_id
       where due.n <= ${claim.perTenant} and d.status = 'pending' and d.next_at <= ${claim.at}
-      order by due.next_at, due.id limit ${claim.limit} for update of d skip locked
+      order by coalesce(u.had, 0), due.next_at, due.id limit ${claim.limit} for update of d skip locked
     )
     update webhook_deliveries d set attempt = attempt + 1,
       next_at = ${claim.at}::timestamptz + ${claim.leaseMs} * interval '1 millisecond'

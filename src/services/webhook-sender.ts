@@ -1,7 +1,8 @@
 /**
  * Sends what is due to webhooks, each event until it is answered with 2xx: at least once. Attempts are spaced by exponential
  * backoff with full jitter, over about half a day, or by what the receiver asks for in `Retry-After` where that is longer; 410
- * ends the webhook. A slow receiver takes its own tenant's slots alone.
+ * ends the webhook. A slow receiver takes its own tenant's slots alone, and slots that are free go to the tenants that have had
+ * least of them in the last minutes: the backlogs of a few whose receivers hang are older than whatever happens to others now.
  *
  * States of a delivery here: claimed (its row says when this attempt counts as lost) → sent → recorded. A process that
  * dies in between leaves it to whoever claims it then; one that stops hands it back uncounted.
@@ -64,6 +65,26 @@ const NOT_OURS_MS = 60_000;
 
 const cannotOpen = (): AppError => new AppError('internal', 'A webhook secret cannot be opened here.');
 
+/** After which what somebody had of the slots counts half. */
+const HALF_LIFE_MS = 60_000;
+
+/** Milliseconds of slots that tenants have had, an attempt a millisecond at least, fading; those of nobody are forgotten. */
+function createShares(clock: Pick<Clock, 'now'>) {
+  const shares = new Map<string, { ms: number; at: number }>();
+  const left = ({ ms, at }: { ms: number; at: number }) => ms * 2 ** (-Math.max(0, clock.now() - at) / HALF_LIFE_MS);
+  return {
+    add(tenantId: string, ms: number): void {
+      const known = shares.get(tenantId);
+      shares.set(tenantId, { ms: (known ? left(known) : 0) + Math.max(1, ms), at: clock.now() });
+    },
+    all(): Map<string, number> {
+      const all = new Map([...shares].map(([tenantId, share]) => [tenantId, left(share)]));
+      for (const [tenantId, ms] of all) if (ms < 1) shares.delete(tenantId);
+      return all;
+    },
+  };
+}
+
 type Answered = AttemptResult & { retryAfterMs: number | undefined };
 
 export function createWebhookSender(options: WebhookSenderOptions): WebhookSender {
@@ -72,6 +93,7 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
   /** Requests that run, by tenant. */
   const running = new Map<string, number>();
   const attempts = new Set<Promise<void>>();
+  const shares = createShares(clock);
   let stopping = new AbortController();
   let prunedAt = Number.NEGATIVE_INFINITY;
 
@@ -146,11 +168,13 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
   function begin(delivery: ClaimedDelivery): Promise<void> {
     const { tenantId, id } = delivery;
     running.set(tenantId, (running.get(tenantId) ?? 0) + 1);
+    const begun = clock.now();
     const done = attempt(delivery, stopping.signal)
       .catch((error: unknown) => {
         logger.error({ err: error, tenant_id: tenantId, delivery: id }, `webhook not recorded: ${messageOf(error)}`);
       })
       .finally(() => {
+        shares.add(tenantId, clock.now() - begun);
         const left = (running.get(tenantId) ?? 1) - 1;
         if (left > 0) running.set(tenantId, left);
         else running.delete(tenantId);
@@ -165,7 +189,7 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
     const limit = concurrency - attempts.size;
     if (limit <= 0) return [];
     const without = [...running].filter(([, count]) => count >= tenantConcurrency).map(([tenantId]) => tenantId);
-    const claim = { at: at(), leaseMs: LEASE_MS, limit, perTenant: tenantConcurrency, without };
+    const claim = { at: at(), leaseMs: LEASE_MS, limit, perTenant: tenantConcurrency, without, used: shares.all() };
     const claimed = await database.system((sql) => claimDeliveries(sql, claim));
     return claimed.map(begin);
   }

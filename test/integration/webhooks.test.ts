@@ -412,6 +412,28 @@ describe('the sender', () => {
     await sender.stop();
   }, 30_000);
 
+  test('of a tenant whose receivers answer comes before the backlogs of those whose do not, however old', async () => {
+    const rig = await start({ concurrency: 4, tenantConcurrency: 2 });
+    const broken = startReceiver();
+    broken.state.answer = () => new Response('', { status: 500 });
+    for (const who of [await rig.newTenant(), await rig.newTenant()]) {
+      await rig.make(who, broken.url);
+      for (let event = 0; event < 6; event++) await rig.happen(who, `old ${event}`);
+    }
+    const well = startReceiver();
+    const who = await rig.newTenant();
+    await rig.make(who, well.url);
+    await rig.happen(who, 'first');
+    for (let round = 0; round < 2; round++) await rig.sender.send();
+    expect(well.received).toHaveLength(1);
+    await rig.happen(who, 'second');
+    await rig.sender.send();
+    expect(well.received).toHaveLength(2);
+    // They have their turns all the same.
+    while ((await rig.sender.send()) > 0) expect(broken.received.length).toBeLessThanOrEqual(12);
+    expect(broken.received).toHaveLength(12);
+  });
+
   test('goes by the database’s clock, however wrong its own is: others’ pauses and attempts stay theirs', async () => {
     const rig = await start();
     const who = await rig.newTenant();
