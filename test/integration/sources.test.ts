@@ -5,122 +5,21 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import hoodiecrow from 'hoodiecrow-imap';
 import postgres from 'postgres';
-import type { SourceProvider, SyncedSource } from '../../src/contracts/index.ts';
+import type { SourceProvider } from '../../src/contracts/index.ts';
 import { createSourceHttp, type SourceHttp } from '../../src/ingest/sources/http.ts';
 import { createSourceProviders } from '../../src/ingest/sources/providers.ts';
-import { type Address, createReach } from '../../src/ingest/sources/reach.ts';
+import { createReach } from '../../src/ingest/sources/reach.ts';
 import { SourceError, SourceUnavailable } from '../../src/ingest/sources/source-error.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
-import { systemIds } from '../../src/kernel/ids.ts';
-import { silentLogger } from '../../src/kernel/logger.ts';
-import { createSealer } from '../../src/kernel/sealing.ts';
-import { createSources } from '../../src/services/sources.ts';
-import { createSyncs, type SyncsOptions } from '../../src/services/sync.ts';
 import { startS3Stub } from '../support/documents-s3.ts';
-import { createRig, type Rig, type RigOptions } from '../support/rig.ts';
+import { closeAll, closers, html, startSite, startSources, UPLOAD_LIMIT } from '../support/source-rig.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
-type Who = { tenantId: string; userId: string };
-
-const closers: (() => Promise<unknown>)[] = [];
-afterAll(async () => {
-  for (let close = closers.pop(); close; close = closers.pop()) await close();
-});
-
-const SECRET = 'a secret of the installation, long enough';
-const UPLOAD_LIMIT = 1_000_000;
-
-interface Options extends RigOptions {
-  allowPrivate?: boolean;
-  resolve?(hostname: string): Promise<Address[]>;
-  folders?: { path: string; tenantId: string | null }[];
-  more?: SourceProvider[];
-}
-
-/** One database for all tests that want nothing special of it: each has tenants of its own. */
-let shared: Promise<Rig> | undefined;
-const rigs = new Set<Rig>();
-
-async function start({ allowPrivate = true, resolve, folders = [], more = [], ...rigOptions }: Options = {}) {
-  const isPlain = Object.keys(rigOptions).length === 0;
-  const making = (isPlain && shared) || createRig(rigOptions);
-  if (isPlain) shared = making;
-  const rig = await making;
-  if (!rigs.has(rig)) closers.push(rig.close);
-  rigs.add(rig);
-  const { database, blobs, documents, uploads } = rig;
-  const made = createSourceProviders({ allowPrivate, clock: systemClock, folders, ...(resolve && { resolve }) });
-  const providers = new Map([...made, ...more.map((one) => [one.kind, one] as const)]);
-  const sealer = createSealer({ secrets: [SECRET], purpose: 'source credentials' });
-  const base = { database, blobs, documents, providers, sealer, maxUploadBytes: UPLOAD_LIMIT };
-  const sources = createSources({ ...base, ids: systemIds });
-  const syncsWith = (over: Partial<SyncsOptions> = {}) =>
-    createSyncs({ ...base, uploads, clock: systemClock, logger: silentLogger, ...over });
-  const syncs = syncsWith();
-  return {
-    ...rig,
-    sources,
-    syncsWith,
-    async make(who: Who, settings: Record<string, unknown> & { kind: string }): Promise<SyncedSource> {
-      return rig.as(who, () => sources.create(settings, 'owner'));
-    },
-    /** Syncs once; answers with what came of it. */
-    async sync(who: Who, { id }: SyncedSource): Promise<SyncedSource> {
-      await rig.as(who, () => sources.sync(id));
-      expect(await syncs.sync()).toBe(1);
-      return rig.as(who, () => sources.get(id));
-    },
-    async itemsOf(who: Who, { id }: SyncedSource, failed = false) {
-      const { items } = await rig.as(who, () => sources.items(id, { limit: 200, failed }));
-      return items;
-    },
-    async documentsOf(who: Who) {
-      const { items } = await rig.as(who, () => documents.list({ limit: 200 }));
-      return items.toSorted((a, b) => ((a.source_item ?? '') < (b.source_item ?? '') ? -1 : 1));
-    },
-    textOf: async (who: Who, id: string) =>
-      rig.as(who, async () => new Response((await documents.content(id)).stream).text()),
-  };
-}
-
-interface Page {
-  body?: string | Uint8Array<ArrayBuffer>;
-  type?: string;
-  etag?: string;
-  status?: number;
-  location?: string;
-}
-
-/** A site whose pages a test changes; it answers conditional requests and notes what it was asked. */
-function startSite(pages: Record<string, Page>) {
-  const asked: string[] = [];
-  const server = Bun.serve({
-    port: 0,
-    hostname: '127.0.0.1',
-    fetch(request) {
-      const { pathname } = new URL(request.url);
-      const page = pages[pathname];
-      if (!page) {
-        asked.push(`404 ${pathname}`);
-        return new Response('no', { status: 404 });
-      }
-      const { body = '', type = 'text/html; charset=utf-8', etag, status = 200, location } = page;
-      const isKnown = etag !== undefined && request.headers.get('if-none-match') === etag;
-      asked.push(`${isKnown ? 304 : status} ${pathname}`);
-      const headers = { 'content-type': type, ...(etag && { etag }), ...(location && { location }) };
-      return new Response(isKnown ? null : body, { status: isKnown ? 304 : status, headers });
-    },
-  });
-  closers.push(() => server.stop(true));
-  return { pages, asked, url: `http://127.0.0.1:${server.port}` };
-}
-
-const html = (title: string, ...links: string[]) =>
-  `<html><head><title>${title}</title></head><body><p>About ${title}.</p>${links.map((link) => `<a href="${link}">${link}</a>`).join('')}</body></html>`;
+afterAll(closeAll);
 
 describe('a site', () => {
   test('is read along its links and sitemap, as robots.txt allows, and asked for changes alone', async () => {
-    const rig = await start();
+    const rig = await startSources();
     const who = await rig.newTenant();
     const site = startSite({
       '/robots.txt': { body: 'User-agent: *\nDisallow: /secret', type: 'text/plain' },
@@ -201,7 +100,7 @@ describe('a site', () => {
   });
 
   test('that cannot be read loses nothing', async () => {
-    const rig = await start();
+    const rig = await startSources();
     const who = await rig.newTenant();
     const site = startSite({ '/': { body: html('Home', '/a') }, '/a': { body: html('A') } });
     const source = await rig.make(who, { kind: 'web', url: `${site.url}/` });
@@ -227,7 +126,7 @@ describe('a site', () => {
       ['mixed.example', ['93.184.216.34', '10.0.0.1']],
     ]);
     const asked: string[] = [];
-    const rig = await start({
+    const rig = await startSources({
       allowPrivate: false,
       resolve: async (host) => {
         asked.push(host);
@@ -262,7 +161,7 @@ describe('a site', () => {
   });
 
   test('is not followed to another site, nor around in circles, nor beyond what was asked for', async () => {
-    const rig = await start();
+    const rig = await startSources();
     const who = await rig.newTenant();
     const other = startSite({ '/': { body: html('Other') } });
     const links = Array.from({ length: 30 }, (_, i) => `/p${i}`);
@@ -291,7 +190,7 @@ describe('a site', () => {
   });
 
   test('may be large and hostile', async () => {
-    const rig = await start();
+    const rig = await startSources();
     const who = await rig.newTenant();
     const bomb = Bun.gzipSync(new Uint8Array(50_000_000));
     const server = Bun.serve({
@@ -318,7 +217,7 @@ describe('mail', () => {
     `From: Ada <ada@example.com>\r\nTo: bob@example.com\r\nSubject: ${subject}\r\nMessage-ID: <${id}@example.com>\r\nDate: Fri, 02 Jan 2026 10:00:00 +0000\r\n\r\nBody of ${subject}.\r\n`;
 
   test('comes from mailboxes over IMAP, each message once, and goes when it is deleted there', async () => {
-    const rig = await start();
+    const rig = await startSources();
     const who = await rig.newTenant();
     const storage = {
       INBOX: { messages: [{ raw: message(1, 'Tea') }, { raw: message(2, 'Coffee') }] },
@@ -365,7 +264,7 @@ describe('mail', () => {
   });
 
   test('comes from an mbox file, sent or at an address', async () => {
-    const rig = await start();
+    const rig = await startSources();
     const who = await rig.newTenant();
     const mbox = (...messages: string[]) =>
       messages.map((one) => `From ada@example.com Fri Jan  2 10:00:00 2026\n${one.replaceAll('\r', '')}\n`).join('');
@@ -395,7 +294,7 @@ describe('mail', () => {
 });
 
 test('a calendar becomes a text for each event, which changes and goes with it', async () => {
-  const rig = await start();
+  const rig = await startSources();
   const who = await rig.newTenant();
   const event = (uid: string, summary: string) =>
     `BEGIN:VEVENT\r\nUID:${uid}\r\nDTSTART;TZID=Europe/Berlin:20260102T100000\r\nDTEND;TZID=Europe/Berlin:20260102T110000\r\nSUMMARY:${summary}\r\nLOCATION:Room 1\r\nATTENDEE;CN=Bob:mailto:bob@example.com\r\nDESCRIPTION:Talk\\nabout it\r\nEND:VEVENT\r\n`;
@@ -427,7 +326,7 @@ test('a calendar becomes a text for each event, which changes and goes with it',
 });
 
 test('a bucket is listed page by page, and its objects are fetched when their ETag changes', async () => {
-  const rig = await start();
+  const rig = await startSources();
   const who = await rig.newTenant();
   const s3 = startS3Stub();
   closers.push(() => s3.stop());
@@ -478,7 +377,7 @@ describe('a folder', () => {
     await writeFile(at('open', '.hidden'), 'h');
     await symlink(at('closed', 'secret.txt'), at('open', 'link.txt'));
     await symlink(at('closed'), at('open', 'linked'));
-    const rig = await start({ folders: [{ path: at('open'), tenantId: null }] });
+    const rig = await startSources({ folders: [{ path: at('open'), tenantId: null }] });
     const who = await rig.newTenant();
     for (const path of [at('closed'), at('open', 'linked'), at('open', '..', 'closed'), '/etc', at('nothing')]) {
       await expect(rig.make(who, { kind: 'folder', path })).rejects.toThrow('does not allow');
@@ -494,12 +393,12 @@ describe('a folder', () => {
     await rm(at('open', 'sub'), { recursive: true });
     expect((await rig.sync(who, source)).counts).toMatchObject({ updated: 1, removed: 1 });
 
-    const none = await start();
+    const none = await startSources();
     await expect(none.make(await none.newTenant(), { kind: 'folder', path: at('open') })).rejects.toThrow(
       'does not allow',
     );
     const owner = await none.newTenant();
-    const theirs = await start({ folders: [{ path: at('open'), tenantId: owner.tenantId }] });
+    const theirs = await startSources({ folders: [{ path: at('open'), tenantId: owner.tenantId }] });
     await expect(theirs.make(await theirs.newTenant(), { kind: 'folder', path: at('open') })).rejects.toThrow('allow');
   });
 });
@@ -547,7 +446,7 @@ test('the provider that the README shows works as printed, in 40 lines', async (
     createFeedProvider(options: { http: SourceHttp }): SourceProvider;
   };
   const http = createSourceHttp({ reach: createReach({ allowPrivate: true }) });
-  const rig = await start({ more: [createFeedProvider({ http })] });
+  const rig = await startSources({ more: [createFeedProvider({ http })] });
   const who = await rig.newTenant();
   const feed = (...items: { id: string; title: string; content_text: string }[]) => JSON.stringify({ items });
   const [one, two] = [
@@ -568,7 +467,7 @@ describe('a sync', () => {
   test('that dies goes on elsewhere where it was, and what was thought dead adds nothing', async () => {
     const { items, state, fetched, provider } = shelf();
     for (let i = 0; i < 6; i++) items.set(`item ${i}`, `text ${i}`);
-    const rig = await start({ more: [provider] });
+    const rig = await startSources({ more: [provider] });
     const who = await rig.newTenant();
     const source = await rig.make(who, { kind: 'shelf' });
     const [frozen, thaw] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
@@ -601,7 +500,7 @@ describe('a sync', () => {
   test('that is stopped is handed back at once', async () => {
     const { items, state, provider } = shelf();
     items.set('a', 'a').set('b', 'b');
-    const rig = await start({ more: [provider] });
+    const rig = await startSources({ more: [provider] });
     const who = await rig.newTenant();
     const source = await rig.make(who, { kind: 'shelf' });
     const began = Promise.withResolvers<void>();
@@ -626,7 +525,7 @@ describe('a sync', () => {
   test('waits for room in the queue rather than losing items', async () => {
     const { items, provider } = shelf();
     items.set('a', 'a').set('b', 'b');
-    const rig = await start({ more: [provider], queueMaxDepth: 1 });
+    const rig = await startSources({ more: [provider], queueMaxDepth: 1 });
     const who = await rig.newTenant();
     const source = await rig.make(who, { kind: 'shelf' });
     // Room comes while it waits: whoever works takes the document that was accepted first.
@@ -645,7 +544,7 @@ describe('a sync', () => {
   test('is private where its source is, and nobody else sees or ends it', async () => {
     const { items, provider } = shelf();
     items.set('a', 'private words');
-    const rig = await start({ more: [provider] });
+    const rig = await startSources({ more: [provider] });
     const alice = await rig.newTenant();
     const bob = await rig.addUser(alice.tenantId);
     const stranger = await rig.newTenant();
@@ -669,7 +568,7 @@ describe('a sync', () => {
   test('that is ended by deleting its source leaves nothing', async () => {
     const { items, state, provider } = shelf();
     items.set('a', 'a').set('b', 'b').set('c', 'c');
-    const rig = await start({ more: [provider] });
+    const rig = await startSources({ more: [provider] });
     const who = await rig.newTenant();
     const source = await rig.make(who, { kind: 'shelf' });
     const [began, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
@@ -706,7 +605,7 @@ describe('a sync', () => {
         };
       },
     };
-    const rig = await start({ more: [fragile] });
+    const rig = await startSources({ more: [fragile] });
     const who = await rig.newTenant();
     const source = await rig.make(who, { kind: 'shelf' });
     await rig.sync(who, source);
@@ -723,7 +622,7 @@ describe('a sync', () => {
   });
 
   test('takes no settings that do not fit', async () => {
-    const rig = await start();
+    const rig = await startSources();
     const who = await rig.newTenant();
     for (const settings of [
       { kind: 'gopher' },
