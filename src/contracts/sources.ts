@@ -92,6 +92,8 @@ export interface SourceRun {
   /** The most bytes of one item. */
   maxBytes: number;
   known(key: string): KnownItem | undefined;
+  /** Of all items that the last sync left. */
+  keys(): Iterable<string>;
   /** The file that was sent to the source; throws `SourceError` where none was. */
   file(): Promise<AsyncIterable<Uint8Array>>;
   signal: AbortSignal;

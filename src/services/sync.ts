@@ -9,6 +9,8 @@
  */
 import type {
   BlobStore,
+  Kept,
+  KnownItem,
   SourceContent,
   SourceItem,
   SourceProvider,
@@ -25,6 +27,7 @@ import { AppError, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Sealer } from '../kernel/sealing.ts';
 import { createLoop, type Service } from '../kernel/service.ts';
+import { isStorable } from '../kernel/text/storable.ts';
 import {
   type ClaimedSource,
   claimSources,
@@ -74,11 +77,24 @@ const MOST_FAILURES_UNASKED = 5;
 const MAX_KEY_BYTES = 2_000;
 const MOST_ITEMS = 100_000;
 const MAX_MESSAGE = 500;
+/** What providers may keep of all items of a source together: it is read as a whole when a sync begins. */
+const MAX_STATE_BYTES = 64 * 1024 * 1024;
 /** How often the same item waits for room in the queue, or for what we stand on. */
 const MOST_WAITS = 100;
 const WAIT_MS = 5_000;
 /** Behind what people wait for. */
 const PRIORITY = '3';
+
+const sizeOf = (state: Kept): number => (state === null ? 0 : Buffer.byteLength(JSON.stringify(state)));
+
+/** What others write, as a database can keep it. */
+const storable = (text: string): string => text.toWellFormed().replaceAll('\0', ' ');
+
+/** For the person who added the source. */
+function messageFor(error: unknown): string {
+  const isTellable = error instanceof SourceError || error instanceof AppError;
+  return storable((isTellable ? error.message : 'Something went wrong on our side.').slice(0, MAX_MESSAGE));
+}
 
 /** Another sync has begun, or the source is gone. */
 class Lost extends Error {}
@@ -97,6 +113,8 @@ export function createSyncs(options: SyncsOptions): Syncs {
     session: SourceSession;
     known: Map<string, StoredItem>;
     counts: SyncCounts;
+    /** Of what is kept of items, in all. */
+    stateBytes: number;
     signal: AbortSignal;
   }
 
@@ -120,19 +138,31 @@ export function createSyncs(options: SyncsOptions): Syncs {
     return blobs.stage(content.body, { maxBytes: maxUploadBytes, signal });
   }
 
+  /** What is kept of an item; nothing where there is no room, and then it is fetched again by the next sync, as if unknown. */
+  function keptOf(sync: Sync, key: string, { fingerprint, state = null }: SourceContent): KnownItem {
+    const before = sizeOf(sync.known.get(key)?.state ?? null);
+    const bytes = sync.stateBytes - before + sizeOf(state);
+    const fits = bytes <= MAX_STATE_BYTES;
+    sync.stateBytes = fits ? bytes : sync.stateBytes - before;
+    return fits ? { fingerprint, state } : { fingerprint: null, state: null };
+  }
+
   async function take(sync: Sync, { key }: SourceItem, content: SourceContent): Promise<void> {
     const { claim, work, known, counts, signal } = sync;
     const staged = await stage(content, signal);
-    const { fingerprint, state = null, metadata = {}, title } = content;
+    const { metadata = {}, title } = content;
+    const { fingerprint, state } = keptOf(sync, key, content);
     const { receipt, created } = await uploads.acceptStaged({
       staged,
       filename: toFilename(content.filename),
       fields: {
         source_type: work.kind,
         visibility: work.visibility,
-        metadata: JSON.stringify(metadata),
+        metadata: JSON.stringify(metadata, (_, value: unknown) =>
+          typeof value === 'string' ? storable(value) : value,
+        ),
         priority: PRIORITY,
-        ...(title !== undefined && { title: title.slice(0, 500).toWellFormed() }),
+        ...(title !== undefined && { title: storable(title.slice(0, 500)) }),
       },
       origin: { item: key, sourceId: claim.id, parentId: null },
       async within(sql, { document_id: documentId }) {
@@ -169,7 +199,7 @@ export function createSyncs(options: SyncsOptions): Syncs {
     sync.counts.failed += 1;
     const isTellable = error instanceof SourceError || error instanceof AppError;
     if (!isTellable) logger.error({ err: error, source: sync.claim.id, key }, `an item failed: ${messageOf(error)}`);
-    const message = (isTellable ? error.message : 'Something went wrong on our side.').slice(0, MAX_MESSAGE);
+    const message = messageFor(error);
     const before = sync.known.get(key);
     // Without a fingerprint the next sync fetches it again; what was taken in before stays.
     const kept = { state: before?.state ?? null, documentId: before?.documentId ?? null };
@@ -181,7 +211,12 @@ export function createSyncs(options: SyncsOptions): Syncs {
     const seen = new Set<string>();
     for await (const item of session.list()) {
       signal.throwIfAborted();
-      if (seen.has(item.key) || Buffer.byteLength(item.key) > MAX_KEY_BYTES) continue;
+      if (seen.has(item.key)) continue;
+      if (item.key === '' || Buffer.byteLength(item.key) > MAX_KEY_BYTES || !isStorable(item.key)) {
+        // It has no name that could be kept, and so no line of its own.
+        counts.failed += 1;
+        continue;
+      }
       if (seen.size >= MOST_ITEMS) throw new SourceUnavailable(`It has more than the ${MOST_ITEMS} items allowed.`);
       const before = known.get(item.key);
       if (before && before.error === null && item.fingerprint !== null && before.fingerprint === item.fingerprint) {
@@ -236,6 +271,7 @@ export function createSyncs(options: SyncsOptions): Syncs {
         // What failed is asked for as if it had never been seen.
         return item?.error === null ? item : item && { fingerprint: null, state: item.state };
       },
+      keys: () => known.keys(),
       file: () => fileOf(claim.id),
       signal,
     };
@@ -243,7 +279,10 @@ export function createSyncs(options: SyncsOptions): Syncs {
     const session = await provider.open(run);
     try {
       if (session.unchanged) counts.unchanged = known.size;
-      else await pullAll({ claim, work, session, known, counts, signal });
+      else {
+        const stateBytes = known.values().reduce((sum, { state }) => sum + sizeOf(state), 0);
+        await pullAll({ claim, work, session, known, counts, stateBytes, signal });
+      }
       await end(claim, work, {
         error: null,
         counts,
@@ -257,14 +296,23 @@ export function createSyncs(options: SyncsOptions): Syncs {
   async function end(
     claim: ClaimedSource,
     { failures: before, intervalMinutes, dueAt }: SyncWork,
-    { error, ...result }: { error: string | null; counts: SyncCounts | null; cursor?: SyncWork['cursor'] },
+    {
+      error,
+      retryAfterMs = 0,
+      ...result
+    }: {
+      error: string | null;
+      counts: SyncCounts | null;
+      cursor?: SyncWork['cursor'];
+      retryAfterMs?: number | undefined;
+    },
   ): Promise<void> {
     const failures = error === null ? 0 : before + 1;
     const intervalMs = intervalMinutes === null ? null : intervalMinutes * 60_000;
     let nextMs = intervalMs;
     if (error !== null && (intervalMs !== null || failures < MOST_FAILURES_UNASKED)) {
       const pauseMs = Math.min(RETRY.baseMs * 2 ** (failures - 1), RETRY.maxMs);
-      nextMs = Math.min(pauseMs, intervalMs ?? pauseMs);
+      nextMs = Math.max(Math.min(pauseMs, intervalMs ?? pauseMs), retryAfterMs);
     }
     await database.tenant((sql) => endSync(sql, claim, { error, failures, nextMs, dueAt, ...result }));
   }
@@ -293,8 +341,8 @@ export function createSyncs(options: SyncsOptions): Syncs {
   async function failed(claim: ClaimedSource, work: SyncWork, error: unknown): Promise<void> {
     const isTellable = error instanceof SourceError || error instanceof AppError;
     logger[isTellable ? 'warn' : 'error']({ err: error, source: claim.id }, `a sync failed: ${messageOf(error)}`);
-    const message = (isTellable ? error.message : 'Something went wrong on our side.').slice(0, MAX_MESSAGE);
-    await end(claim, work, { error: message, counts: null });
+    const retryAfterMs = error instanceof SourceError ? error.retryAfterMs : undefined;
+    await end(claim, work, { error: messageFor(error), counts: null, retryAfterMs });
   }
 
   function begin(claim: ClaimedSource): Promise<void> {

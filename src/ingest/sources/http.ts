@@ -7,7 +7,7 @@ import { request as requestHttps } from 'node:https';
 import type { Readable } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { pinned, type Reach } from './reach.ts';
-import { SourceError } from './source-error.ts';
+import { SourceError, SourceUnavailable } from './source-error.ts';
 
 export const USER_AGENT = 'DreamHub/1';
 
@@ -51,6 +51,8 @@ const PATIENCE_MS = 120_000;
 const MIN_BYTES_PER_SECOND = 4 * 1024;
 const MOST_REDIRECTS = 5;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+const tooLarge = (maxBytes: number) => new SourceError(`It is larger than the ${maxBytes} bytes allowed.`);
 
 function decoded(response: IncomingMessage): Readable {
   const encoding = response.headers['content-encoding']?.trim().toLowerCase() ?? 'identity';
@@ -112,6 +114,11 @@ export function createSourceHttp({
     maxBytes: number,
     signal: AbortSignal,
   ): AsyncGenerator<Uint8Array> {
+    const announced = Number(response.headers['content-length'] ?? 0);
+    if (announced > maxBytes && response.headers['content-encoding'] === undefined) {
+      response.destroy();
+      throw tooLarge(maxBytes);
+    }
     const stream = decoded(response);
     let timer = setTimeout(() => undefined, 0);
     const watch = () => {
@@ -128,7 +135,7 @@ export function createSourceHttp({
         clearTimeout(timer);
         waited += performance.now() - since;
         size += chunk.length;
-        if (size > maxBytes) throw new SourceError(`It is larger than the ${maxBytes} bytes allowed.`);
+        if (size > maxBytes) throw tooLarge(maxBytes);
         if (waited > patienceMs && size < (waited / 1_000) * MIN_BYTES_PER_SECOND) {
           throw new SourceError('The answer comes too slowly.');
         }
@@ -181,9 +188,31 @@ export async function bytesOf(answer: HttpAnswer, maxBytes: number): Promise<Buf
   return Buffer.concat(chunks);
 }
 
+/** Nobody is waited for longer than this, whatever they say. */
+const MAX_RETRY_AFTER_MS = 24 * 3_600_000;
+
+/** When a server that has no time now wants to be asked again: a `Retry-After` in seconds, or a date. */
+export function retryAfterOf(
+  { status, header }: Pick<HttpAnswer, 'status' | 'header'>,
+  now: number,
+): number | undefined {
+  const said = status === 429 || status === 503 ? header('retry-after')?.trim() : undefined;
+  if (said === undefined || said === '') return undefined;
+  const ms = /^\d+$/.test(said) ? Number(said) * 1_000 : Date.parse(said) - now;
+  return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS);
+}
+
 /** What a server says of itself by a status that is no success. */
-export function refusal({ status, url }: Pick<HttpAnswer, 'status' | 'url'>): SourceError {
-  return new SourceError(`${url.host} answered with the status ${status}.`);
+export function refusal(answer: HttpAnswer): SourceError {
+  const { status, url } = answer;
+  const retryAfterMs = retryAfterOf(answer, Date.now());
+  return new SourceError(`${url.host} answered with the status ${status}.`, { retryAfterMs });
+}
+
+/** The same where nothing of the source can be read. */
+export function unavailable(answer: HttpAnswer): SourceUnavailable {
+  const { message, retryAfterMs } = refusal(answer);
+  return new SourceUnavailable(message, { retryAfterMs });
 }
 
 /** What tells whether a thing has changed; null where the server does not say. */

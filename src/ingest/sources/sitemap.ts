@@ -9,6 +9,8 @@ const MAX_BYTES = 50 * 1024 * 1024;
 export interface Sitemap {
   pages: string[];
   sitemaps: string[];
+  /** It could not be read to its end: there may be more than it names. */
+  broken: boolean;
 }
 
 function textOf(bytes: Buffer): string {
@@ -22,7 +24,7 @@ function textOf(bytes: Buffer): string {
 
 /** What could be read of it; a sitemap that ends in the middle names what it named until then. */
 export function readSitemap(bytes: Buffer): Sitemap {
-  const sitemap: Sitemap = { pages: [], sitemaps: [] };
+  const sitemap: Sitemap = { pages: [], sitemaps: [], broken: false };
   const path: string[] = [];
   let text = '';
   // No DTD is read and no entity but XML's own five is known to this parser.
@@ -43,7 +45,9 @@ export function readSitemap(bytes: Buffer): Sitemap {
     const list = parent === 'sitemap' ? sitemap.sitemaps : parent === 'url' ? sitemap.pages : undefined;
     if (list && list.length < MOST_URLS) list.push(text.trim());
   });
-  parser.on('error', () => undefined);
+  parser.on('error', () => {
+    sitemap.broken = true;
+  });
   parser.write(textOf(bytes)).close();
   return sitemap;
 }

@@ -2,6 +2,9 @@
  * Pages of one site: from a first address and its sitemap along the links, breadth first, as robots.txt allows. One request
  * at a time, and no sooner than the site asks for. What has not changed is asked for conditionally and costs no more than
  * that; its links are remembered, so that what lies behind it is found all the same.
+ *
+ * A page: listed → a document, gone, or put aside, because it wants to be known by another address. Once nothing else is
+ * left to be listed, one whose other address led to no document (or back to itself) is listed again and taken as it is.
  */
 import { type Static, Type } from '@sinclair/typebox';
 import robotsParser from 'robots-parser';
@@ -9,7 +12,16 @@ import type { SourceContent, SourceItem, SourceProvider, SourceRun, SourceSessio
 import type { Clock } from '../../kernel/clock.ts';
 import { ExtractError } from '../extract-error.ts';
 import { decodeHtml } from '../html-charset.ts';
-import { bytesOf, conditionOf, type HttpAnswer, refusal, type SourceHttp, USER_AGENT, validatorOf } from './http.ts';
+import {
+  bytesOf,
+  conditionOf,
+  type HttpAnswer,
+  refusal,
+  retryAfterOf,
+  type SourceHttp,
+  USER_AGENT,
+  validatorOf,
+} from './http.ts';
 import { HttpUrl, SmallInteger } from './settings.ts';
 import { readSitemap } from './sitemap.ts';
 import { SourceError, SourceUnavailable } from './source-error.ts';
@@ -30,6 +42,14 @@ const MAX_SITEMAP_BYTES = 10 * 1024 * 1024;
 const MOST_SITEMAPS = 20;
 const MAX_KEY_BYTES = 2_000;
 const MAX_DELAY_SECONDS = 10;
+/** Of addresses that are waiting or were seen. */
+const MAX_FRONTIER_BYTES = 32 * 1024 * 1024;
+/** A site that has no time now is waited for so often for one page, each time and in all so long… */
+const MOST_PAUSES = 3;
+const MAX_PAUSE_MS = 60_000;
+const MAX_PAUSES_MS = 300_000;
+/** …and so many pages in a row may find it so; then it is left alone until the next sync. */
+const MOST_REFUSED = 5;
 const HTML = /^(text\/html|application\/xhtml\+xml)\b/i;
 /** Beside pages: what becomes a document. */
 const FILES =
@@ -44,13 +64,15 @@ interface Frontier {
 function createFrontier(isWanted: (url: URL) => boolean, most: number): Frontier {
   const seen = new Set<string>();
   const waiting: { url: string; depth: number }[] = [];
+  let bytes = 0;
   return {
     add(href, depth) {
-      if (seen.size >= most * 10 || !URL.canParse(href)) return;
+      if (seen.size >= most * 10 || bytes >= MAX_FRONTIER_BYTES || !URL.canParse(href)) return;
       const url = new URL(href);
       url.hash = '';
       if (seen.has(url.href) || Buffer.byteLength(url.href) > MAX_KEY_BYTES || !isWanted(url)) return;
       seen.add(url.href);
+      bytes += url.href.length;
       waiting.push({ url: url.href, depth });
     },
     next: () => waiting.shift(),
@@ -91,6 +113,45 @@ async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }
 
+/** Addresses that pages want to be known by, and whether they led to a document. */
+function createAddresses() {
+  /** Where what stands at an address is settled: a document, one that failed, or none on purpose. */
+  const settled = new Set<string>();
+  const leadsTo = new Map<string, string>();
+  const aside: { url: string; depth: number }[] = [];
+  const insisted = new Set<string>();
+
+  function isSettled(url: string): boolean {
+    const passed = new Set<string>();
+    for (let at: string | undefined = url; at !== undefined && !passed.has(at); at = leadsTo.get(at)) {
+      if (settled.has(at)) return true;
+      passed.add(at);
+    }
+    return false;
+  }
+
+  return {
+    settle: (url: string) => void settled.add(url),
+    redirect: (from: string, to: string) => void leadsTo.set(from, to),
+    /** False where the page is taken under its own address all the same. */
+    putAside(page: { url: string; depth: number }, canonical: string): boolean {
+      if (insisted.has(page.url)) return false;
+      leadsTo.set(page.url, canonical);
+      aside.push(page);
+      return true;
+    },
+    /** A page that would be nowhere. */
+    next(): { url: string; depth: number } | undefined {
+      for (let page = aside.shift(); page; page = aside.shift()) {
+        if (isSettled(page.url)) continue;
+        insisted.add(page.url);
+        return page;
+      }
+      return undefined;
+    },
+  };
+}
+
 export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Clock }): SourceProvider {
   async function open(run: SourceRun): Promise<SourceSession> {
     const settings = { ...DEFAULTS, ...(run.settings as Static<typeof Settings>) };
@@ -104,8 +165,11 @@ export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Cl
       robots.isAllowed(new URL(url.pathname + url.search, home).href, USER_AGENT) !== false;
     const delayMs = Math.min(robots.getCrawlDelay(USER_AGENT) ?? 0, MAX_DELAY_SECONDS) * 1_000;
     const frontier = createFrontier(isWanted, settings.max_pages);
+    const addresses = createAddresses();
     let current = { url: home.href, depth: 0 };
     let fetched = 0;
+    let pausesLeftMs = MAX_PAUSES_MS;
+    let refused = 0;
 
     const follow = (links: readonly string[]) => {
       if (current.depth >= settings.depth) return;
@@ -122,20 +186,45 @@ export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Cl
     async function* list(): AsyncGenerator<SourceItem> {
       frontier.add(home.href, 0);
       if (!isWanted(home)) throw new SourceError(`The site's robots.txt does not allow ${home.pathname} to be read.`);
-      if (settings.sitemap)
-        for (const url of await sitemapUrls(home, robots.getSitemaps(), signal)) frontier.add(url, 1);
+      let isWhole = true;
+      if (settings.sitemap) {
+        const found = await sitemapUrls(home, robots.getSitemaps(), signal);
+        for (const url of found.urls) frontier.add(url, 1);
+        isWhole = found.isWhole;
+      }
       for (let listed = 0; listed < settings.max_pages; listed++) {
-        const next = frontier.next();
+        let next = frontier.next();
+        if (!next && !isWhole) {
+          // What a sitemap that cannot be read may have named is not gone for that: each page is asked itself.
+          isWhole = true;
+          for (const key of run.keys()) frontier.add(key, settings.depth);
+          next = frontier.next();
+        }
+        next ??= addresses.next();
         if (!next) return;
         current = next;
         yield { key: next.url, fingerprint: null };
       }
     }
 
+    /** Waits where the site asks for it, so long as it does not take too long. */
+    async function getPatiently(request: Parameters<SourceHttp['get']>[0]): Promise<HttpAnswer> {
+      for (let pauses = 0; ; pauses++) {
+        const answer = await http.get(request);
+        const pauseMs = retryAfterOf(answer, clock.now());
+        if (pauseMs === undefined || pauses >= MOST_PAUSES || pauseMs > Math.min(MAX_PAUSE_MS, pausesLeftMs)) {
+          return answer;
+        }
+        answer.discard();
+        pausesLeftMs -= pauseMs;
+        await clock.sleep(pauseMs, signal);
+      }
+    }
+
     async function fetch({ key }: SourceItem): Promise<SourceContent | 'unchanged' | 'gone'> {
       if (fetched++ > 0 && delayMs > 0) await clock.sleep(delayMs, signal);
       const known = run.known(key);
-      const answer = await http.get({
+      const answer = await getPatiently({
         url: key,
         headers: {
           accept: 'text/html, application/xhtml+xml, application/pdf, */*;q=0.5',
@@ -146,6 +235,7 @@ export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Cl
           if (!isWanted(url)) throw new Elsewhere(url);
         },
       });
+      refused = answer.status === 429 || answer.status === 503 ? refused + 1 : 0;
       return answered(key, answer);
     }
 
@@ -153,6 +243,7 @@ export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Cl
       const { status } = answer;
       if (status === 304) {
         answer.discard();
+        addresses.settle(key);
         followKnown(key);
         return 'unchanged';
       }
@@ -164,6 +255,7 @@ export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Cl
       // Read where it is: the address that it leads to is an item of its own.
       if (answer.url.href !== key) {
         answer.discard();
+        addresses.redirect(key, answer.url.href);
         frontier.add(answer.url.href, current.depth);
         return 'gone';
       }
@@ -174,6 +266,7 @@ export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Cl
           answer.discard();
           return 'gone';
         }
+        addresses.settle(key);
         return {
           body: answer.body(run.maxBytes),
           filename: filenameOf(answer.url, false),
@@ -185,10 +278,12 @@ export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Cl
       const text = decoded(bytes, type);
       const page = readPage(text ?? bytes.toString('utf8'), answer.url);
       follow(page.links);
-      if (page.canonical !== null && page.canonical !== key && isWanted(new URL(page.canonical))) {
-        frontier.add(page.canonical, current.depth);
-        return 'gone';
+      const { canonical } = page;
+      if (canonical !== null && canonical !== key && isWanted(new URL(canonical))) {
+        frontier.add(canonical, current.depth);
+        if (addresses.putAside(current, canonical)) return 'gone';
       }
+      addresses.settle(key);
       if (!page.index || /\b(?:noindex|none)\b/i.test(answer.header('x-robots-tag') ?? '')) return 'gone';
       return {
         // What the page is written in may be known to its server alone: then it is kept as Unicode, with a mark.
@@ -209,8 +304,12 @@ export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Cl
         } catch (error) {
           if (signal.aborted || !(error instanceof SourceError)) throw error;
           // The first page stands for the site: without it nothing is known of what is gone.
-          if (item.key === home.href) throw new SourceUnavailable(error.message, { cause: error });
+          const { message, retryAfterMs } = error;
+          if (item.key === home.href || refused >= MOST_REFUSED) {
+            throw new SourceUnavailable(message, { cause: error, retryAfterMs });
+          }
           if (error instanceof Elsewhere) return 'gone';
+          addresses.settle(item.key);
           followKnown(item.key);
           throw error;
         }
@@ -232,9 +331,15 @@ export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Cl
     return robotsParser(url, text);
   }
 
-  async function sitemapUrls(home: URL, named: readonly string[], signal: AbortSignal): Promise<string[]> {
+  /** `isWhole` is false where one could not be read, for whatever reason but that there is none. */
+  async function sitemapUrls(
+    home: URL,
+    named: readonly string[],
+    signal: AbortSignal,
+  ): Promise<{ urls: string[]; isWhole: boolean }> {
     const waiting = [...(named.length > 0 ? named : [new URL('/sitemap.xml', home).href])];
     const urls: string[] = [];
+    let isWhole = true;
     for (let read = 0; read < MOST_SITEMAPS; read++) {
       const url = waiting.shift();
       if (url === undefined) break;
@@ -243,17 +348,20 @@ export function createWebProvider({ http, clock }: { http: SourceHttp; clock: Cl
         const answer = await http.get({ url, signal });
         if (answer.status !== 200) {
           answer.discard();
+          if (answer.status !== 404 && answer.status !== 410) isWhole = false;
           continue;
         }
-        const { pages, sitemaps } = readSitemap(await bytesOf(answer, MAX_SITEMAP_BYTES));
+        const { pages, sitemaps, broken } = readSitemap(await bytesOf(answer, MAX_SITEMAP_BYTES));
+        if (broken) isWhole = false;
         urls.push(...pages);
         waiting.push(...sitemaps);
       } catch (error) {
         // A hint, and the links are there without it.
         if (signal.aborted || !(error instanceof SourceError)) throw error;
+        isWhole = false;
       }
     }
-    return urls;
+    return { urls, isWhole };
   }
 
   return { kind: 'web', settings: Settings, secrets: [], open };

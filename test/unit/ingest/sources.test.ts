@@ -51,6 +51,7 @@ async function sync(
     cursor: null,
     maxBytes: 10_000_000,
     known: () => undefined,
+    keys: () => [],
     file: async () => new Blob([file ?? '']).stream() as unknown as AsyncIterable<Uint8Array>,
     signal: AbortSignal.timeout(60_000),
   };
