@@ -4,8 +4,9 @@ import { setImmediate } from 'node:timers/promises';
 import { type Static, Type } from '@sinclair/typebox';
 import ical, { type ParameterValue, type VEvent } from 'node-ical';
 import type { SourceContent, SourceItem, SourceProvider, SourceRun } from '../../contracts/index.ts';
-import { bytesOf, conditionOf, refusal, type SourceHttp, validatorOf } from './http.ts';
-import { SourceError, SourceUnavailable } from './source-error.ts';
+import { isStorable } from '../../kernel/text/storable.ts';
+import { bytesOf, conditionOf, type SourceHttp, unavailable, validatorOf } from './http.ts';
+import { SourceError } from './source-error.ts';
 
 const Settings = Type.Object({
   url: Type.Optional(Type.String({ pattern: '^(https?|webcal)://', maxLength: 2_000, description: 'Of the calendar' })),
@@ -198,7 +199,7 @@ export function createCalendarProvider({ http }: { http: SourceHttp }): SourcePr
     }
     if (answer.status !== 200) {
       answer.discard();
-      throw new SourceUnavailable(refusal(answer).message);
+      throw unavailable(answer);
     }
     return { text: (await bytesOf(answer, MAX_CALENDAR_BYTES)).toString('utf8'), validator: validatorOf(answer) };
   }
@@ -223,8 +224,10 @@ export function createCalendarProvider({ http }: { http: SourceHttp }): SourcePr
       if (!found) return { ...nothing, unchanged: true, cursor: () => validator };
       const texts = new Map<string, Entry>();
       let count = 0;
-      for (const [uid, one] of await eventsOf(found.text)) {
-        const key = Buffer.byteLength(uid) <= MAX_KEY_BYTES ? uid : createHash('sha256').update(uid).digest('hex');
+      // NUL stands in no text that could be read.
+      for (const [uid, one] of await eventsOf(found.text.replaceAll('\0', ''))) {
+        const isName = uid !== '' && Buffer.byteLength(uid) <= MAX_KEY_BYTES && isStorable(uid);
+        const key = isName ? uid : createHash('sha256').update(uid).digest('hex');
         texts.set(key, entryOf(one));
         if (++count % EVENTS_AT_ONCE === 0) await setImmediate();
       }

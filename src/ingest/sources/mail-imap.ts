@@ -94,7 +94,9 @@ export async function openImap(
       for (const mailbox of mailboxes) {
         const uids = await ask(async () => {
           const { uidValidity } = await select(mailbox);
-          const found = (await client.search({ all: true }, { uid: true })) || [];
+          const found = await client.search({ all: true }, { uid: true });
+          // A refusal: whoever took it for an empty mailbox would remove all that came from it.
+          if (!found) throw new SourceUnavailable(`The mail server does not list what is in ${mailbox}.`);
           return found.map((uid) => `${uidValidity}/${uid}/${mailbox}`);
         });
         for (const key of uids) yield { key, fingerprint: 'sent' };
@@ -110,8 +112,9 @@ export async function openImap(
         if (!about) return undefined;
         if ((about.size ?? 0) > run.maxBytes)
           throw new SourceError(`It is larger than the ${run.maxBytes} bytes allowed.`);
-        const { content } = await client.download(uid, undefined, { uid: true, maxBytes: run.maxBytes });
-        return { about, content };
+        // One byte more than there may be: a message whose size the server understates is refused, not cut.
+        const { content } = await client.download(uid, undefined, { uid: true, maxBytes: run.maxBytes + 1 });
+        return content && { about, content };
       });
       if (!message) return 'gone';
       const { subject, from, date } = message.about.envelope ?? {};

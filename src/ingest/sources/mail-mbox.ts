@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { mboxReader } from 'mbox-reader';
 import type { SourceContent, SourceItem, SourceSession } from '../../contracts/index.ts';
+import { isStorable } from '../../kernel/text/storable.ts';
 import { separated } from '../mbox-separators.ts';
 import { SourceError } from './source-error.ts';
 
@@ -23,7 +24,7 @@ export function openMbox(body: AsyncIterable<Uint8Array>, maxBytes: number): Sou
       for await (const { content, headers } of mboxReader(Readable.from(separated(body, maxBytes)))) {
         const hash = createHash('sha256').update(content).digest('hex');
         const name = headers.get('message-id')?.[0] ?? hash;
-        const known = Buffer.byteLength(name) < MAX_KEY_BYTES - 20 && name.isWellFormed() ? name : hash;
+        const known = name !== '' && Buffer.byteLength(name) < MAX_KEY_BYTES - 20 && isStorable(name) ? name : hash;
         const times = (seen.get(known) ?? 0) + 1;
         seen.set(known, times);
         if (seen.size > MOST_MESSAGES) throw new SourceError(`The file has more than ${MOST_MESSAGES} messages.`);

@@ -1,12 +1,12 @@
 /** Mail: from mailboxes over IMAP, or from an mbox file by its address or as it was sent to the source. */
 import { type Static, Type } from '@sinclair/typebox';
 import type { SourceProvider } from '../../contracts/index.ts';
-import { conditionOf, refusal, type SourceHttp, validatorOf } from './http.ts';
+import { conditionOf, type SourceHttp, unavailable, validatorOf } from './http.ts';
 import { ImapSettings, openImap } from './mail-imap.ts';
 import { openMbox } from './mail-mbox.ts';
 import type { Reach } from './reach.ts';
 import { HttpUrl } from './settings.ts';
-import { SourceError, SourceUnavailable } from './source-error.ts';
+import { SourceError } from './source-error.ts';
 
 const Settings = Type.Object({
   ...ImapSettings,
@@ -50,7 +50,7 @@ export function createMailProvider({ http, reach, allowPlain }: MailOptions): So
       }
       if (answer.status !== 200) {
         answer.discard();
-        throw new SourceUnavailable(refusal(answer).message);
+        throw unavailable(answer);
       }
       return { ...openMbox(answer.body(MAX_MBOX_BYTES), run.maxBytes), cursor: () => validatorOf(answer) };
     },
