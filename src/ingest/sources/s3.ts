@@ -3,7 +3,7 @@ import { type Static, Type } from '@sinclair/typebox';
 import { AwsClient } from 'aws4fetch';
 import { SaxesParser } from 'saxes';
 import type { SourceItem, SourceProvider, SourceRun, SourceSession } from '../../contracts/index.ts';
-import { bytesOf, type HttpAnswer, refusal, type SourceHttp } from './http.ts';
+import { bytesOf, type HttpAnswer, refusal, type SourceHttp, unavailable } from './http.ts';
 import { HttpUrl } from './settings.ts';
 import { SourceError, SourceUnavailable } from './source-error.ts';
 
@@ -24,13 +24,20 @@ interface Listing {
   next: string | null;
 }
 
-/** An answer of `ListObjectsV2`. */
+/** Names come encoded as in a form where the server says so: XML has no way to write some of them. */
+const decodedKey = (key: string): string => decodeURIComponent(key.replaceAll('+', ' '));
+
+/** An answer of `ListObjectsV2`. What is none names nothing, and would have all objects removed. */
 function readListing(xml: string): Listing {
   const listing: Listing = { objects: [], next: null };
+  const unreadable = (cause?: unknown) => new SourceUnavailable('The list of objects cannot be read.', { cause });
+  let root: string | undefined;
+  let isEncoded = false;
   let fields: Record<string, string> = {};
   let text = '';
   const parser = new SaxesParser();
   parser.on('opentag', ({ name }) => {
+    root ??= name;
     if (name === 'Contents') fields = {};
     text = '';
   });
@@ -40,15 +47,22 @@ function readListing(xml: string): Listing {
   parser.on('closetag', ({ name }) => {
     if (name === 'Key' || name === 'ETag' || name === 'Size') fields[name] = text;
     if (name === 'NextContinuationToken') listing.next = text;
+    if (name === 'EncodingType') isEncoded = text === 'url';
     if (name !== 'Contents') return;
     const { Key: key = '', ETag: etag = '', Size: size = '0' } = fields;
     listing.objects.push({ key, etag, size: Number(size) });
   });
   parser.on('error', (cause) => {
-    throw new SourceUnavailable('The list of objects cannot be read.', { cause });
+    throw unreadable(cause);
   });
   parser.write(xml).close();
-  return listing;
+  if (root !== 'ListBucketResult') throw unreadable();
+  if (!isEncoded) return listing;
+  try {
+    return { ...listing, objects: listing.objects.map((object) => ({ ...object, key: decodedKey(object.key) })) };
+  } catch (cause) {
+    throw unreadable(cause);
+  }
 }
 
 export function createS3Provider({ http }: { http: SourceHttp }): SourceProvider {
@@ -79,12 +93,12 @@ export function createS3Provider({ http }: { http: SourceHttp }): SourceProvider
     }
 
     async function page(token: string | null): Promise<Listing> {
-      const query = new URLSearchParams({ 'list-type': '2', 'max-keys': '1000', prefix });
+      const query = new URLSearchParams({ 'list-type': '2', 'max-keys': '1000', 'encoding-type': 'url', prefix });
       if (token !== null) query.set('continuation-token', token);
       const answer = await get(`${base}/?${query.toString().replaceAll('+', '%20')}`);
       if (answer.status !== 200) {
         answer.discard();
-        throw new SourceUnavailable(refusal(answer).message);
+        throw unavailable(answer);
       }
       return readListing((await bytesOf(answer, MAX_LIST_BYTES)).toString('utf8'));
     }
@@ -102,6 +116,10 @@ export function createS3Provider({ http }: { http: SourceHttp }): SourceProvider
       },
 
       async fetch({ key, fingerprint }) {
+        // An address would lose these parts and name another object.
+        if (key.split('/').some((part) => part === '.' || part === '..')) {
+          throw new SourceError('An object whose name has "." or ".." between slashes cannot be asked for.');
+        }
         const answer = await get(`${base}/${key.split('/').map(encodeURIComponent).join('/')}`);
         if (answer.status === 404) {
           answer.discard();
