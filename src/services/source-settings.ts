@@ -3,7 +3,7 @@ import { Value } from '@sinclair/typebox/value';
 import type { NewSource, SourceProvider } from '../contracts/index.ts';
 import { SourceUnavailable } from '../ingest/sources/source-error.ts';
 import { currentScope } from '../kernel/context.ts';
-import { AppError } from '../kernel/errors.ts';
+import { AppError, type FieldError } from '../kernel/errors.ts';
 import type { Sealer } from '../kernel/sealing.ts';
 
 const COMMON = new Set(['kind', 'name', 'visibility', 'interval_minutes']);
@@ -13,12 +13,27 @@ export function parseSettings(provider: SourceProvider, request: NewSource): Rec
   const settings = Object.fromEntries(Object.entries(request).filter(([name]) => !COMMON.has(name)));
   const schema = { ...provider.settings, additionalProperties: false };
   const errors = [...Value.Errors(schema, settings)].slice(0, 20).map(({ path, message }) => ({ path, message }));
+  if (errors.length === 0) errors.push(...badAddresses(provider, settings));
   if (errors.length > 0) {
     throw new AppError('invalid_request', `These are no settings of a source of the kind ${provider.kind}.`, {
       errors,
     });
   }
   return settings;
+}
+
+/** Addresses are shown to whoever sees the source, so none may hold a password; one that is none could never be synced. */
+function badAddresses(provider: SourceProvider, settings: Record<string, unknown>): FieldError[] {
+  return Object.entries(provider.settings.properties).flatMap(([name, { pattern }]): FieldError[] => {
+    const value = settings[name];
+    if (typeof value !== 'string' || typeof pattern !== 'string' || !pattern.includes('://')) return [];
+    const path = `/${name}`;
+    // Only these have a host: with another scheme nothing of it would be looked at.
+    const address = value.replace(/^webcal:/i, 'https:');
+    if (!URL.canParse(address)) return [{ path, message: 'an address that can be called is needed' }];
+    const { username, password } = new URL(address);
+    return username === '' && password === '' ? [] : [{ path, message: 'an address must not hold credentials' }];
+  });
 }
 
 /** What a sealed text belongs to: in no other row can it be opened. */
