@@ -97,6 +97,17 @@ export function createSources(options: SourcesOptions): Sources {
     }
   }
 
+  /** False where documents came meanwhile: a sync that somebody asked for had begun since it was fenced. */
+  async function deleteEmpty(id: string): Promise<boolean> {
+    return database.tenant(async (sql) => {
+      // Whoever is adding a document holds the source until it is there; what comes later finds another number.
+      if (!(await fenceSource(sql, id))) return true;
+      if ((await listSourceDocuments(sql, id, 1)).length > 0) return false;
+      await deleteSource(sql, id);
+      return true;
+    });
+  }
+
   return {
     async create(request, role) {
       const provider = providerOf(request.kind);
@@ -149,15 +160,22 @@ export function createSources(options: SourcesOptions): Sources {
       }
       const staged = await blobs.stage(body ?? new Blob([]).stream(), { maxBytes: maxUploadBytes, signal });
       await blobs.promote(staged, sourceFileKey(id));
-      return sync(id);
+      try {
+        return await sync(id);
+      } catch (error) {
+        // Deleted meanwhile: nobody would ever remove the file.
+        if (error instanceof AppError && error.kind === 'not_found') await blobs.remove(sourceFileKey(id));
+        throw error;
+      }
     },
 
     async remove(id) {
       // From now on no sync adds anything; what one was about to add has been added or is refused.
       if (!(await database.tenant((sql) => fenceSource(sql, id)))) throw notFound();
-      await removeDocuments(id);
-      await blobs.remove(sourceFileKey(id));
-      await database.tenant((sql) => deleteSource(sql, id));
+      do {
+        await removeDocuments(id);
+        await blobs.remove(sourceFileKey(id));
+      } while (!(await deleteEmpty(id)));
     },
   };
 }
