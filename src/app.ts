@@ -24,6 +24,7 @@ import { urlPlugin } from './http/plugins/url.ts';
 import type { ApiServices, HealthPort, MetricsPort } from './http/ports.ts';
 import { createAdminRoutes } from './http/routes/admin.ts';
 import { createAdminSpacesRoutes } from './http/routes/admin-spaces.ts';
+import { createAdminStatsRoutes } from './http/routes/admin-stats.ts';
 import { createApiKeyRoutes } from './http/routes/api-keys.ts';
 import { createAuthRoutes } from './http/routes/auth.ts';
 import { createChatRoutes } from './http/routes/chat.ts';
@@ -141,6 +142,7 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createUsageRoutes(services))
         .use(createAdminRoutes(services))
         .use(createAdminSpacesRoutes(services))
+        .use(createAdminStatsRoutes(services))
         .use(createWebhookRoutes(services))
         .use(createSourceRoutes(services)),
     )

@@ -27,6 +27,7 @@ import { createOwnedDocuments, createOwnedSources, createOwnedTasks } from './se
 import { createPrincipals } from './services/principals.ts';
 import { createQuotaSettings } from './services/quotas.ts';
 import { createSources } from './services/sources.ts';
+import { createStatistics } from './services/statistics.ts';
 import { createStructuredMemories } from './services/structured-memory.ts';
 import { createTasks } from './services/tasks.ts';
 import { createTickets } from './services/tickets.ts';
@@ -116,6 +117,7 @@ export function createServerSide({
     administration: createAdministration({ database, tasks, limits }),
     quotas: createQuotaSettings({ database, limits }),
     usage: createUsages({ database, clock }),
+    statistics: createStatistics({ database, clock }),
     spaces,
     webhooks: createWebhooks({ database, requests, sealer: webhookSealer(env.encryptionKeys), ids }),
     asking: createAsking({ chat, reading: createTurnReading({ hub, chat }) }),

@@ -22,6 +22,7 @@ import { createKeptTextsSweep } from './services/kept-texts.ts';
 import { createLexicalCompactor } from './services/lexical-compactor.ts';
 import { createOutboxRelay } from './services/outbox-relay.ts';
 import { createSpaceBuilder } from './services/spaces-build.ts';
+import { createStatisticsSweep } from './services/statistics.ts';
 import { createSyncs } from './services/sync.ts';
 import { createUploads } from './services/uploads.ts';
 import { createUsageRollUp } from './services/usage-rollup.ts';
@@ -171,6 +172,7 @@ export function createWorkerSide(
     createQueueStats({ database, metrics, clock, logger }),
     createCounterCheck({ database, metrics, clock, logger }),
     createUsageRollUp({ database, clock, logger }),
+    createStatisticsSweep({ database, clock, logger }),
     createLexicalCompactor({
       turns,
       database,

@@ -18,6 +18,7 @@ export * from './resources.ts';
 export * from './search.ts';
 export * from './sources.ts';
 export * from './spaces.ts';
+export * from './statistics.ts';
 export * from './tokens.ts';
 export * from './upload-sessions.ts';
 export * from './usage.ts';

@@ -86,6 +86,8 @@ export const ACCESS: Readonly<Record<string, Capability>> = {
   'GET /admin/queue': 'manage',
   'GET /admin/dead-letters': 'manage',
   'POST /admin/dead-letters/:id/replay': 'manage',
+  'GET /admin/stats/tasks': 'manage',
+  'GET /admin/stats/growth': 'manage',
   'GET /admin/spaces': 'manage',
   'GET /admin/spaces/:id/failures': 'manage',
   // To the operator alone, which the route says: a tenant's administrators hear that there is no such thing.

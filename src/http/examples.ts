@@ -1,5 +1,6 @@
 /** One small world that all examples of the documentation tell of. */
 import type {
+  GrowthStatistics,
   ApiKeyResource,
   ChunkPreview,
   ChunkResource,
@@ -24,6 +25,7 @@ import type {
   SyncedSource,
   TaskLogLine,
   TaskResource,
+  TaskStatistics,
   TurnReceipt,
   TurnResource,
   UploadReceipt,
@@ -379,6 +381,33 @@ export const usageReport: UsageReport = {
   scope: 'tenant',
   groups: [{ day: '2026-03-02', ...spent }],
   totals: { ...spent, storage_bytes: 73_400_320 },
+};
+
+const counts = {
+  accepted: 130,
+  succeeded: 121,
+  failed: 2,
+  dead: 1,
+  cancelled: 4,
+  failure_rate: 0.024,
+  seconds: { median: 3.9, p95: 21.4 },
+  stages: { queued: { median: 0.8, p95: 9.6 }, running: { median: 2.7, p95: 14.2 } },
+};
+
+export const taskStatistics: TaskStatistics = {
+  bucket: 'hour',
+  buckets: [{ start: '2026-03-02T09:00:00.000Z', ...counts }],
+  totals: counts,
+};
+
+const growth = { documents: 121, chunks: 4_830, bytes: 73_400_320, users: 2, conversations: 17 };
+
+export const growthStatistics: GrowthStatistics = {
+  from: '2026-03-02',
+  to: '2026-03-02',
+  days: [{ day: '2026-03-02', ...growth }],
+  totals: growth,
+  top_tenants: null,
 };
 
 export const webhook: WebhookResource = {

@@ -49,6 +49,7 @@ import type {
 } from '../contracts/index.ts';
 import type { ApiKeyRequest } from '../services/api-keys.ts';
 import type { Asking } from '../services/asking.ts';
+import type { Statistics } from '../services/statistics.ts';
 import type { ChatMessage as AskedMessage } from '../services/chat.ts';
 import type { Embedding } from '../services/embedding.ts';
 import type { Erasures } from '../services/erasures.ts';
@@ -119,6 +120,8 @@ export interface UploadsPort {
 export type ResumableUploadsPort = ResumableUploads;
 export type SourcesPort = OwnedSources;
 export type UsagePort = Usages;
+/** Called by the operator without a scope. */
+export type StatisticsPort = Statistics;
 
 export interface DocumentQuery extends PageRequest {
   status?: DocumentStatus;
@@ -265,6 +268,7 @@ export interface ApiServices {
   administration: AdministrationPort;
   quotas: QuotasPort;
   usage: UsagePort;
+  statistics: StatisticsPort;
   spaces: SpacesPort;
   webhooks: WebhooksPort;
   models: ModelCatalogue;

@@ -52,6 +52,7 @@ const PROVED_BY: Readonly<Record<string, readonly string[] | 'composition'>> = {
   'src/services/sync.ts': ['source-syncs'],
   'src/services/spaces-build.ts': ['space-builder'],
   'src/services/tus-sweep.ts': ['upload-sweep'],
+  'src/services/statistics.ts': ['statistics'],
   'src/services/usage-rollup.ts': ['usage-roll-up'],
   'src/services/vector-tiers.ts': ['vector-tiers'],
   'src/services/webhook-sender.ts': ['webhook-sender'],

@@ -163,6 +163,7 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
       deliveries: async () => page(examples.delivery),
     },
     usage: { report: async () => examples.usageReport },
+    statistics: { tasks: async () => examples.taskStatistics, growth: async () => examples.growthStatistics },
     quotas: {
       get: async () => examples.quotas,
       set: async () => examples.quotas,
@@ -235,6 +236,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     administration: scripting('administration'),
     quotas: scripting('quotas'),
     usage: scripting('usage'),
+    statistics: scripting('statistics'),
     spaces: scripting('spaces'),
     webhooks: scripting('webhooks'),
     models: scripting('models'),
