@@ -8,6 +8,9 @@ export const XLSX = `${OOXML}.spreadsheetml.sheet`;
 export const ODT = `${ODF}.text`;
 export const ODS = `${ODF}.spreadsheet`;
 export const ODP = `${ODF}.presentation`;
+export const FODT = `${ODF}.text-flat-xml`;
+export const FODS = `${ODF}.spreadsheet-flat-xml`;
+export const FODP = `${ODF}.presentation-flat-xml`;
 export const EPUB = 'application/epub+zip';
 export const DOC = 'application/msword';
 export const PPT = 'application/vnd.ms-powerpoint';
@@ -37,6 +40,6 @@ export const PICTURES = ['image/png', 'image/jpeg', 'image/webp'] as const;
 
 export const READABLE: ReadonlySet<string> = new Set([
   ...[PLAIN, MARKDOWN, HTML, CSV, TSV, JSON_TYPE, JSON_LINES, NOTEBOOK, XML, SRT, VTT],
-  ...[PDF, DOCX, PPTX, XLSX, ODT, ODS, ODP, EPUB, RTF, DOC, XLS, XLSB, PPT, EML, MSG, TNEF],
+  ...[PDF, DOCX, PPTX, XLSX, ODT, ODS, ODP, FODT, FODS, FODP, EPUB, RTF, DOC, XLS, XLSB, PPT, EML, MSG, TNEF],
   ...[...PICTURES, BMP, TIFF, GIF],
 ]);

@@ -10,6 +10,7 @@ import { AppError } from '../kernel/errors.ts';
 import { isCfb, readCfbNames } from './cfb-directory.ts';
 import { decode, detectCharset } from './charset.ts';
 import * as type from './media-types.ts';
+import { flatKind } from './odf-flat.ts';
 import { isTnef } from './tnef.ts';
 import { hasTrailingZip, readZipDirectory, zipNamesInHead } from './zip-directory.ts';
 import { unpackZip } from './zip-limits.ts';
@@ -27,6 +28,8 @@ interface Finding {
 }
 
 const HEAD_BYTES = 64 * 1024;
+/** The first element of a flat OpenDocument names some forty namespaces before it says what it is. */
+const MAX_ROOT_CHARS = 32 * 1024;
 /** Readers look for a PDF's header this far into the file (ISO 32000-1, implementation note 13). */
 const PDF_HEADER_WITHIN = 1024;
 
@@ -225,6 +228,7 @@ function textFinding(content: string, filename: string): Finding {
   if (SOURCE_CODE.has(extension)) return { mediaType: type.PLAIN, label: 'source code' };
   if (/^(?:<!doctype svg|<svg[\s>])/i.test(start)) return { mediaType: 'image/svg+xml', label: 'an SVG image' };
   if (/^(?:<!doctype\s+html|<html[\s>])/i.test(start)) return { mediaType: type.HTML, label: 'a web page' };
+  if (start.startsWith('<office:document')) return flatFinding(flatKind(content.slice(0, MAX_ROOT_CHARS)));
   if (/^(?:\ufeff)?\s*<\?xml\s|^\s*<(?:rss|feed|rdf:rdf)[\s>]/i.test(content.slice(0, 200))) {
     return { mediaType: type.XML, label: 'XML data' };
   }
@@ -350,6 +354,20 @@ function openDocumentFinding(said: string | undefined, filename: string): Findin
       return { mediaType: type.ODP, label: 'an OpenDocument presentation' };
     default:
       return { mediaType: 'application/zip', label: 'an OpenDocument drawing, formula or database' };
+  }
+}
+
+/** The same in one XML document. */
+function flatFinding(said: string | undefined): Finding {
+  switch (said) {
+    case 'text':
+      return { mediaType: type.FODT, label: 'a flat OpenDocument text' };
+    case 'spreadsheet':
+      return { mediaType: type.FODS, label: 'a flat OpenDocument spreadsheet' };
+    case 'presentation':
+      return { mediaType: type.FODP, label: 'a flat OpenDocument presentation' };
+    default:
+      return { mediaType: type.XML, label: 'XML data' };
   }
 }
 

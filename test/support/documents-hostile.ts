@@ -6,6 +6,7 @@ import { deflateSync, gzipSync } from 'node:zlib';
 import { storedZip } from '../../src/ingest/zip-write.ts';
 import { cfb, doc, workbook } from './documents-cfb.ts';
 import { eml } from './documents-mail.ts';
+import { flatOpenDocument } from './documents-office.ts';
 import { pdf } from './documents-pdf.ts';
 import { jpegHeader, png } from './documents-pictures.ts';
 import { ppt } from './documents-ppt.ts';
@@ -306,6 +307,18 @@ const entities: HostileFile[] = [
     outcome: 'corrupt',
   },
   {
+    title: 'laughs in a flat OpenDocument text',
+    filename: 'a.fodt',
+    content: () => flatOpenDocument('text', '<text:p>&j;</text:p>', { prolog: LAUGHS }),
+    outcome: 'corrupt',
+  },
+  {
+    title: 'a file in a flat spreadsheet',
+    filename: 'a.fods',
+    content: () => flatOpenDocument('spreadsheet', '<table:table/>', { prolog: XXE }),
+    outcome: 'corrupt',
+  },
+  {
     title: 'laughs in an e-book',
     filename: 'a.epub',
     content: () =>
@@ -374,6 +387,19 @@ const nesting: HostileFile[] = [
         'text',
         `<office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><office:body><office:text><text:p>${nested('<text:span>', '</text:span>', 100_000)}</text:p></office:text></office:body></office:document-content>`,
       ),
+    outcome: 'limits_exceeded',
+  },
+  {
+    title: 'a flat OpenDocument text of 100,000 nested spans',
+    filename: 'a.fodt',
+    content: () =>
+      flatOpenDocument('text', `<text:p>${nested('<text:span>', '</text:span>', 100_000, 'deep')}</text:p>`),
+    outcome: 'limits_exceeded',
+  },
+  {
+    title: 'a flat OpenDocument text of 70 MB of pictures',
+    filename: 'a.fodt',
+    content: () => flatOpenDocument('text', `<office:binary-data>${'QUFB'.repeat(17 * MIB + 1)}</office:binary-data>`),
     outcome: 'limits_exceeded',
   },
   {
@@ -553,6 +579,15 @@ const disguised: HostileFile[] = [
     title: 'macros in an OpenDocument text',
     filename: 'a.odt',
     content: () => odf('text', '<x/>', { 'Basic/Standard/Module1.xml': 'x' }),
+    outcome: 'unsupported_media_type',
+  },
+  {
+    title: 'macros in a flat OpenDocument text',
+    filename: 'a.fodt',
+    content: () =>
+      flatOpenDocument('text', '<text:p>x</text:p>', {
+        extra: '<office:scripts><o:module xmlns:o="x"><o:source-code>Sub x</o:source-code></o:module></office:scripts>',
+      }),
     outcome: 'unsupported_media_type',
   },
   {

@@ -78,6 +78,17 @@ export function openDocument(kind: 'text' | 'presentation', body: string, title 
   return storedZip(new Map(Object.entries(parts).map(([name, data]) => [name, Buffer.from(data)])));
 }
 
+/** The same in one XML document; `extra` stands between the metadata and the body. */
+export function flatOpenDocument(
+  kind: 'text' | 'presentation' | 'spreadsheet' | 'graphics',
+  body: string,
+  { title = '', extra = '', prolog = '' } = {},
+): string {
+  const namespaces = ['office', 'text', 'table', 'script'].map((name) => `xmlns:${name}="${ODF}:${name}:1.0"`);
+  const drawing = `xmlns:draw="${ODF}:drawing:1.0" xmlns:dc="http://purl.org/dc/elements/1.1/"`;
+  return `<?xml version="1.0" encoding="UTF-8"?>\n${prolog}<office:document ${namespaces.join(' ')} ${drawing} office:version="1.3" office:mimetype="application/vnd.oasis.opendocument.${kind}"><office:meta><dc:title>${title}</dc:title></office:meta>${extra}<office:body><office:${kind}>${body}</office:${kind}></office:body></office:document>`;
+}
+
 /** Chapters in the order in which they are read; in the file they lie the other way round. */
 export function epub(title: string, chapters: readonly string[]): Uint8Array {
   const items = chapters.map(
