@@ -71,7 +71,7 @@ export function createUploadRoutes({ uploads }: { uploads: UploadsPort }) {
         tag: 'documents',
         summary: 'Upload a document',
         description:
-          'Text, Markdown, HTML, PDF or DOCX. It is accepted at once and made searchable in the background: follow `task:{task_id}` over the WebSocket, or ask for the task.',
+          'Text, Markdown, HTML, PDF, office documents of today and before 2007, e-books, mails, tables, scans (TIFF, PNG, JPEG …) and more; the type is decided by the bytes. It is accepted at once and made searchable in the background: follow `task:{task_id}` over the WebSocket, or ask for the task.',
         requestBody: MULTIPART,
         answers: {
           202: { description: 'Accepted', schema: UploadReceipt, example: receipt },
