@@ -50,6 +50,10 @@ const VECTOR_WEIGHT = 0.4;
 const WORDLESS_WEIGHT = 0.8;
 /** OpenAI's limit; a longer text is cut, which a chunk never is. */
 const MAX_INPUT_TOKENS = 8_000;
+/** OpenAI's limit of one request is 300,000, by its own count; a batch of the longest chunks would have half a million. */
+const MAX_REQUEST_TOKENS = 200_000;
+const MAX_BATCH = 128;
+const TOO_LARGE = '413';
 
 export function createOpenAiEmbeddings(options: OpenAiEmbeddingOptions): OpenAiEmbeddings {
   const { model, clock, logger, observer = {}, random = Math.random, timeoutMs = 60_000 } = options;
@@ -57,7 +61,8 @@ export function createOpenAiEmbeddings(options: OpenAiEmbeddingOptions): OpenAiE
   const pool = createKeyPool({ keys: options.apiKeys, clock });
   const clientOf = createOpenAiClients({ baseUrl: options.baseUrl });
   let dimensions = options.dimensions ?? KNOWN_DIMENSIONS[model] ?? 0;
-  const maxBatch = 128;
+  /** Texts of one request: fewer once the server has said that so many are too many. */
+  let most = MAX_BATCH;
 
   async function request(lease: KeyLease, input: string[], estimate: number, signal: AbortSignal): Promise<Embeddings> {
     const deadline = createDeadline(clock, signal, timeoutMs);
@@ -80,27 +85,62 @@ export function createOpenAiEmbeddings(options: OpenAiEmbeddingOptions): OpenAiE
     }
   }
 
+  function ask(input: string[], tokens: number, signal: AbortSignal): Promise<Embeddings> {
+    const need = { model, tokens };
+    return attempt({ pool, clock, random, logger, observer, operation: 'embeddings', need, policy, signal }, (lease) =>
+      request(lease, input, tokens, signal),
+    );
+  }
+
+  /** The first texts from a place on that one request may have, and their tokens. */
+  function nextRequest(input: readonly string[], from: number): { part: string[]; tokens: number } {
+    const part: string[] = [];
+    let tokens = 0;
+    for (const text of input.slice(from, from + most)) {
+      const own = estimateTokens(text);
+      if (part.length > 0 && tokens + own > MAX_REQUEST_TOKENS) break;
+      part.push(text);
+      tokens += own;
+    }
+    return { part, tokens };
+  }
+
+  /** By one request, or by several one after the other where one would be too large. */
+  async function askAll(input: readonly string[], signal: AbortSignal): Promise<Embeddings> {
+    const vectors: Float32Array[] = [];
+    let tokens = 0;
+    while (vectors.length < input.length) {
+      const next = nextRequest(input, vectors.length);
+      try {
+        const answer = await ask(next.part, next.tokens, signal);
+        vectors.push(...answer.vectors);
+        tokens += answer.tokens;
+      } catch (error) {
+        if (next.part.length === 1 || !isTooLarge(error)) throw error;
+        most = Math.min(most, Math.ceil(next.part.length / 2));
+        logger.warn({ texts: next.part.length, most }, 'the provider takes fewer texts at once');
+      }
+    }
+    return { vectors, tokens };
+  }
+
   const provider: OpenAiEmbeddings = {
     provider: 'openai',
     model,
     get dimensions() {
       return dimensions;
     },
-    maxBatch,
+    get maxBatch() {
+      return most;
+    },
     vectorWeight: VECTOR_WEIGHT,
     wordlessWeight: WORDLESS_WEIGHT,
     async embed(texts, { signal = new AbortController().signal, purpose }) {
       if (texts.length === 0) return { vectors: [], tokens: 0 };
-      if (texts.length > maxBatch)
-        throw new AppError('internal', `At most ${maxBatch} texts are embedded in one call.`);
+      if (texts.length > MAX_BATCH)
+        throw new AppError('internal', `At most ${MAX_BATCH} texts are embedded in one call.`);
       const input = texts.map((text) => prepareInput(text, options.prefixes?.[purpose] ?? prefixFor(model, purpose)));
-      const tokens = input.reduce((sum, text) => sum + estimateTokens(text), 0);
-      const need = { model, tokens };
-      const result = await away(() =>
-        attempt({ pool, clock, random, logger, observer, operation: 'embeddings', need, policy, signal }, (lease) =>
-          request(lease, input, tokens, signal),
-        ),
-      );
+      const result = await away(() => askAll(input, signal));
       observer.tokens?.({ kind: 'embedding', model, count: result.tokens });
       return result;
     },
@@ -110,6 +150,9 @@ export function createOpenAiEmbeddings(options: OpenAiEmbeddingOptions): OpenAiE
   };
   return provider;
 }
+
+const isTooLarge = (error: unknown) =>
+  error instanceof AppError && error.cause instanceof ProviderFailure && error.cause.status === TOO_LARGE;
 
 /** Servers refuse empty input and half a surrogate pair, and some models want to be told what a text is for. */
 function prepareInput(text: string, prefix: string): string {

@@ -34,7 +34,9 @@ export type Fault =
   | { type: 'reversed' }
   | { type: 'zeros' }
   | { type: 'floats' }
-  | { type: 'broken-base64' };
+  | { type: 'broken-base64' }
+  /** Embeddings: 413 for a request of more texts, as servers with a small batch answer. */
+  | { type: 'most-texts'; texts: number };
 
 export interface FakeRequest {
   readonly route: FakeRoute;
@@ -179,6 +181,12 @@ export function startFakeOpenAi({
           data: MODELS.map((id) => ({ id, object: 'model', created: 0, owned_by: 'fake' })),
         }),
       );
+    if (fault?.type === 'most-texts') {
+      const { input } = record.body;
+      if (Array.isArray(input) && input.length > fault.texts)
+        return finish(limited(errorResponse({ type: 'status', status: 413 })));
+      record.fault = undefined;
+    }
     if (route === 'embeddings') return finish(limited(embed(record.body, fault)));
     const text = reply(record.body);
     if (record.body['stream'] !== true) return finish(limited(Response.json(completion(record.body, text))));

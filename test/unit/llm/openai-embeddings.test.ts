@@ -172,6 +172,30 @@ describe('embeddings from an OpenAI-compatible server', () => {
     expect(fake.requests).toHaveLength(1);
   });
 
+  test('asks a server that takes few texts at once several times, and remembers how few', async () => {
+    const texts = Array.from({ length: 128 }, (_, number) => `text ${number}`);
+    fake.always('embeddings', { type: 'most-texts', texts: 40 });
+    const provider = create();
+    const { vectors, tokens } = await embed(provider, texts);
+    expect(vectors).toEqual((await embed(create({ apiKeys: ['k2'] }), texts)).vectors);
+    expect(tokens).toBeGreaterThan(127);
+    const own = fake.requests.filter(({ key }) => key === 'k1');
+    expect(own.map(({ body }) => (body['input'] as string[]).length)).toEqual([128, 64, 32, 32, 32, 32]);
+    expect(provider.maxBatch).toBe(32);
+    fake.always('embeddings', { type: 'most-texts', texts: 0 });
+    expect(await failureOf(embed(provider, ['one']))).toMatchObject({ kind: 'invalid_request' });
+  });
+
+  test('sends no more tokens at once than a request may have', async () => {
+    const texts = Array.from({ length: 100 }, (_, number) => `${number} ${'word '.repeat(3_900)}`);
+    const { vectors } = await embed(create(), texts);
+    expect(vectors).toHaveLength(100);
+    const sizes = fake.requests.map(({ body }) => (body['input'] as string[]).length);
+    expect(sizes.length).toBeGreaterThan(1);
+    expect(Math.max(...sizes) * 3_900).toBeLessThan(250_000);
+    expect(fake.requests.flatMap(({ body }) => body['input'] as string[])).toEqual(texts);
+  });
+
   test('ends a request that hangs, and tries again', async () => {
     const clock = createManualClock();
     fake.next('embeddings', { type: 'hang' });
