@@ -11,3 +11,14 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 export function isUuid(value: string): boolean {
   return UUID.test(value);
 }
+
+/**
+ * An id that sorts behind all of `others`: `id` where it does, else one right behind the last of them. Clocks of several
+ * processes differ, so of two ids the later one need not be the greater.
+ */
+export function laterThan(id: string, others: readonly string[]): string {
+  const last = others.toSorted().at(-1) ?? '';
+  if (id > last) return id;
+  const next = (BigInt(`0x${last.replaceAll('-', '')}`) + 1n).toString(16).padStart(32, '0');
+  return next.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}

@@ -5,7 +5,7 @@ import type { Database, Sql } from '../db/database.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { currentScope } from '../kernel/context.ts';
 import { AppError } from '../kernel/errors.ts';
-import type { Ids } from '../kernel/ids.ts';
+import { type Ids, laterThan } from '../kernel/ids.ts';
 import { truncate } from '../kernel/text/normalise.ts';
 import { traceparentOf } from '../kernel/trace.ts';
 import type { Feeder } from '../queue/feeder.ts';
@@ -115,13 +115,16 @@ export function createChat({ database, hub, announcer, feeder, control, clock, i
     if (turn === undefined) throw noConversation();
     // What came between is seen now that nothing more can come.
     if (ifBusy === 'interrupt') stopped.push(...(await cancelUnfinished(sql, conversationId, { skipLocked: true })));
-    if (ifBusy === 'reject' && (await unfinishedTurns(sql, conversationId)).length > 0) {
+    const unfinished = message.conversationId === undefined ? [] : await unfinishedTurns(sql, conversationId);
+    if (ifBusy === 'reject' && unfinished.length > 0) {
       throw new AppError('conflict', 'Another turn of the conversation is unfinished.');
     }
 
     await recordCancelled(sql, stopped);
 
-    const receipt = { turn_id: ids.uuid(), message_id: ids.uuid(), conversation_id: conversationId };
+    // Turns are answered in the order of their ids, and whoever took the one before may have had another clock.
+    const turnId = laterThan(ids.uuid(), unfinished);
+    const receipt = { turn_id: turnId, message_id: ids.uuid(), conversation_id: conversationId };
     await insertMessage(sql, {
       id: receipt.message_id,
       conversationId,
