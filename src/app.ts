@@ -9,9 +9,7 @@ import { type AnyElysia, Elysia } from 'elysia';
 import type { Hub } from './contracts/index.ts';
 import type { StreamTopic } from './http/chat-answers.ts';
 import { registerKinds } from './http/kinds.ts';
-import { createOpenAiCompletions } from './http/openai/chat-completions.ts';
-import { createOpenAiEmbeddings } from './http/openai/embeddings.ts';
-import { createOpenAiModels } from './http/openai/models.ts';
+import { createOpenAiRoutes } from './http/openai/routes.ts';
 import { accessLogPlugin } from './http/plugins/access-log.ts';
 import { authPlugin } from './http/plugins/auth.ts';
 import { bodyLimitPlugin } from './http/plugins/body-limit.ts';
@@ -146,11 +144,6 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createWebhookRoutes(services))
         .use(createSourceRoutes(services)),
     )
-    .group('/v1', (api) =>
-      api
-        .use(createOpenAiModels(services))
-        .use(createOpenAiEmbeddings(services))
-        .use(createOpenAiCompletions({ ...services, clock })),
-    );
+    .use(createOpenAiRoutes({ ...services, clock }));
   return deps.outside.reduce((all, routes) => all.use(routes), app as AnyElysia);
 }

@@ -39,6 +39,7 @@ import { createUploadSweep } from './services/tus-sweep.ts';
 import { createUploads } from './services/uploads.ts';
 import { createUsages } from './services/usage.ts';
 import { createUserSettings } from './services/user-settings.ts';
+import { createVectorStores } from './services/vector-stores.ts';
 import { createWebhookRequests } from './services/webhook-request.ts';
 import { createWebhooks } from './services/webhooks.ts';
 import { createWsRoute } from './ws/route.ts';
@@ -121,6 +122,7 @@ export function createServerSide({
     spaces,
     webhooks: createWebhooks({ database, requests, sealer: webhookSealer(env.encryptionKeys), ids }),
     asking: createAsking({ chat, reading: createTurnReading({ hub, chat }) }),
+    vectorStores: createVectorStores({ database, search, ids }),
     models: createModelCatalogue({ chat: chatProvider, spaces }),
     embedding: createEmbedding({ spaces }),
   };

@@ -22,5 +22,6 @@ export * from './statistics.ts';
 export * from './tokens.ts';
 export * from './upload-sessions.ts';
 export * from './usage.ts';
+export * from './vector-stores.ts';
 export * from './webhooks.ts';
 export * from './wire.ts';

@@ -10,6 +10,8 @@ export interface SearchFilter {
   document_ids?: string[];
   source_type?: string;
   metadata?: MetadataFilter;
+  /** In any of these vector stores; `attributes`: as they are in the store. */
+  stores?: { ids: string[]; attributes?: MetadataFilter };
 }
 
 export type SearchMode = 'hybrid' | 'vector' | 'text';

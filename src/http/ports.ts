@@ -59,6 +59,7 @@ import type { OwnedSources } from '../services/ownership.ts';
 import type { Statistics } from '../services/statistics.ts';
 import type { ResumableUploads } from '../services/tus.ts';
 import type { Usages } from '../services/usage.ts';
+import type { VectorStores } from '../services/vector-stores.ts';
 
 /** Called without a scope, but for the last two: it is where credentials come from. */
 export interface IdentityPort {
@@ -110,6 +111,8 @@ export interface UploadRequest {
   /** With its boundary. */
   contentType: string;
   signal: AbortSignal;
+  /** Makes our fields of a form that has others. */
+  adapt?(fields: Record<string, string>): Record<string, string>;
 }
 
 export interface UploadsPort {
@@ -273,5 +276,6 @@ export interface ApiServices {
   webhooks: WebhooksPort;
   models: ModelCatalogue;
   asking: Asking;
+  vectorStores: VectorStores;
   embedding: Embedding;
 }

@@ -49,8 +49,8 @@ const MAX_EF_SEARCH = 1_000;
 /** Documents whose chunks are counted to see whether a tenant is a small one. */
 const SOME_DOCUMENTS = 50;
 
-export const hasFilter = ({ document_ids, source_type, metadata }: SearchFilter) =>
-  document_ids !== undefined || source_type !== undefined || metadata !== undefined;
+export const hasFilter = ({ document_ids, source_type, metadata, stores }: SearchFilter) =>
+  document_ids !== undefined || source_type !== undefined || metadata !== undefined || stores !== undefined;
 
 /** A number in the statement's own text. */
 function literal(sql: Sql, value: number) {

@@ -52,6 +52,7 @@ export interface Uploads {
     body: ReadableStream<Uint8Array> | Uint8Array | null;
     contentType: string;
     signal: AbortSignal;
+    adapt?: StagedUpload['adapt'];
   }): Promise<{ receipt: UploadReceipt; created: boolean }>;
   /** The same for bytes that came by another way. They are promoted or discarded, however this ends. */
   acceptStaged(upload: StagedUpload): Promise<{ receipt: UploadReceipt; created: boolean }>;
@@ -62,6 +63,8 @@ export interface StagedUpload {
   filename: string;
   /** A form's fields, checked here. */
   fields: Record<string, string>;
+  /** Makes our fields of a form that has others; what it throws refuses the upload. */
+  adapt?: ((fields: Record<string, string>) => Record<string, string>) | undefined;
   /** Of a source or a parent; default: what the fields say. */
   origin?: DocumentOrigin;
   /** Runs in the accepting transaction: what must be there if the document is, and only then. */
@@ -250,6 +253,7 @@ export function createUploads(options: UploadsOptions): Uploads {
     staged,
     filename,
     fields: raw,
+    adapt = (fields) => fields,
     origin,
     within: alsoWrite,
   }: StagedUpload): Promise<{ receipt: UploadReceipt; created: boolean }> {
@@ -257,7 +261,7 @@ export function createUploads(options: UploadsOptions): Uploads {
     let promoted = false;
     let kept = false;
     try {
-      const fields = parseUploadFields(raw);
+      const fields = parseUploadFields(adapt(raw));
       const { metadata } = fields;
       const title = fields.title ?? titleFrom(filename);
       const { mediaType } = await sniff(staged, filename);
@@ -293,7 +297,7 @@ export function createUploads(options: UploadsOptions): Uploads {
   }
 
   return {
-    async accept({ body, contentType, signal }) {
+    async accept({ body, contentType, signal, adapt }) {
       options.turns?.expect();
       const upload = await readUpload(body, contentType, {
         maxBytes: options.maxUploadBytes,
@@ -301,7 +305,7 @@ export function createUploads(options: UploadsOptions): Uploads {
         onFile: (stream) => blobs.stage(stream, { maxBytes: options.maxUploadBytes, signal }),
         discard: (staged) => blobs.discard(staged),
       });
-      return acceptStaged({ staged: upload.file, filename: upload.filename, fields: upload.fields });
+      return acceptStaged({ staged: upload.file, filename: upload.filename, fields: upload.fields, adapt });
     },
     acceptStaged,
   };

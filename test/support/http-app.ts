@@ -44,6 +44,35 @@ export const json = (value: unknown) => ({
 
 const page = <T>(item: T) => ({ items: [item], next_cursor: null });
 
+const at = new Date(0);
+const vectorStore = {
+  id: examples.documentId,
+  owner_id: examples.me.user.id,
+  name: 'Handbooks',
+  metadata: {},
+  size: 5,
+  files: { working: 0, ready: 1, failed: 0 },
+  created_at: at,
+  last_active_at: at,
+};
+const vectorStoreFile = {
+  store_id: vectorStore.id,
+  document_id: examples.documentId,
+  filename: 'handbook.pdf',
+  size: 5,
+  status: 'ready' as const,
+  error: null,
+  attributes: {},
+  batch_id: null,
+  created_at: at,
+};
+const vectorStoreBatch = {
+  id: vectorStore.id,
+  store_id: vectorStore.id,
+  files: vectorStore.files,
+  created_at: at,
+};
+
 async function drain(stream: ReadableStream<Uint8Array> | Uint8Array | null): Promise<number> {
   if (stream instanceof Uint8Array) return stream.byteLength;
   let size = 0;
@@ -173,6 +202,22 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
       get: async (id) => ({ id, owner: 'builtin' }),
       answering: (requested) => requested,
     },
+    vectorStores: {
+      create: async () => vectorStore,
+      get: async () => vectorStore,
+      list: async () => [vectorStore],
+      change: async () => vectorStore,
+      remove: async () => undefined,
+      add: async () => vectorStoreFile,
+      addBatch: async () => vectorStoreBatch,
+      batch: async () => vectorStoreBatch,
+      file: async () => vectorStoreFile,
+      files: async () => [vectorStoreFile],
+      describe: async () => vectorStoreFile,
+      take: async () => undefined,
+      search: async () => [],
+      assertThere: async () => undefined,
+    },
     asking: {
       ask: async () => ({
         turnId: examples.turn.id,
@@ -241,6 +286,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     webhooks: scripting('webhooks'),
     models: scripting('models'),
     asking: scripting('asking'),
+    vectorStores: scripting('vectorStores'),
     embedding: scripting('embedding'),
   };
   const token = (role: Role = principal.role) => tokens.sign({ ...principal, role }, 900);

@@ -1,19 +1,23 @@
 /** How rows of ours are called by clients of OpenAI's API: a prefix that says what it is, and the row's own id. */
-import { AppError } from '../../kernel/errors.ts';
-import { isUuid } from '../../kernel/ids.ts';
+import { type TSchema, Type } from '@sinclair/typebox';
 
-type Prefix = 'file' | 'chatcmpl';
+const UUID = '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}';
+const UUID_CHARS = 36;
 
-const FILE: Prefix = 'file';
-
-export const toFileId = (documentId: string) => `${FILE}-${documentId}`;
+export const toFileId = (documentId: string) => `file-${documentId}`;
+export const toStoreId = (storeId: string) => `vs_${storeId}`;
+export const toBatchId = (batchId: string) => `vsfb_${batchId}`;
 export const toCompletionId = (turnId: string) => `chatcmpl-${turnId}`;
 
-/** The row that an id names, with its prefix or bare. Throws `not_found` for what names none. */
-function rowOf(prefix: Prefix, id: string): string {
-  const bare = id.startsWith(`${prefix}-`) ? id.slice(prefix.length + 1) : id;
-  if (!isUuid(bare)) throw new AppError('not_found', `There is no such ${prefix}.`);
-  return bare.toLowerCase();
-}
+/** With its prefix, or bare, as the rest of the API has it. */
+const idSchema = (prefix: string) => Type.String({ pattern: `^(${prefix})?${UUID}$` });
 
-export const documentOf = (fileId: string) => rowOf(FILE, fileId);
+export const FileId = idSchema('file-');
+export const StoreId = idSchema('vs_');
+export const BatchId = idSchema('vsfb_');
+
+/** The row that an id names which fits its schema. */
+export const rowOf = (id: string) => id.slice(-UUID_CHARS).toLowerCase();
+
+/** An id in a path that cannot name a row names none: `not_found`. */
+export const params = <T extends Record<string, TSchema>>(schemas: T) => Type.Object(schemas);

@@ -13,10 +13,13 @@ export const MAX_JSON_BYTES = 1_048_576;
 const MULTIPART_OVERHEAD_BYTES = 1_048_576;
 
 const UPLOAD_PATH = '/api/v1/upload';
+/** Of OpenAI's API. */
+const FILES_PATH = '/v1/files';
 const SOURCE_FILE = /^\/api\/v1\/sources\/[^/]+\/file$/;
 
 /** Whether a whole file is sent to this path, in one request: it is read as the stream that it is. */
-export const takesFile = (path: string): boolean => path === UPLOAD_PATH || SOURCE_FILE.test(path);
+export const takesFile = (path: string): boolean =>
+  path === UPLOAD_PATH || path === FILES_PATH || SOURCE_FILE.test(path);
 
 export function bodyLimitPlugin({ maxUploadBytes }: { maxUploadBytes: number }) {
   return new Elysia({ name: 'body-limit' }).onRequest(({ request }) => {

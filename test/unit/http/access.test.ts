@@ -48,11 +48,11 @@ async function statusOf({ method, path }: { method: string; path: string }, bear
 
 /** What the contract lets each role do, said once more and by hand: reading, asking, changing what is known, running. */
 const READS =
-  /^(GET \/(me$|documents|tasks|sources|usage$|v1\/models)|POST \/(v1\/embeddings$|search|chunking\/preview|ws\/tickets|auth\/logout)|OPTIONS )/;
+  /^(GET \/(me$|documents|tasks|sources|usage$|v1\/(models|files|vector_stores))|POST \/(v1\/embeddings$|v1\/vector_stores\/:id\/search$|search|chunking\/preview|ws\/tickets|auth\/logout)|OPTIONS )/;
 const CHATS = /^\w+ \/(v1\/chat\/completions$|conversations|turns|messages|memory|chat)/;
 const OWN = /^(\w+ \/api-keys|\w+ \/users\/me\/config|DELETE \/members\/:id|\w+ \/privacy)/;
 const WRITES =
-  /^(DELETE \/documents|POST \/upload|\w+ \/uploads\/tus(\/:id)?$|POST \/tasks|(POST|PUT|DELETE) \/sources)/;
+  /^((POST|DELETE) \/v1\/(files|vector_stores)|DELETE \/documents|POST \/upload|\w+ \/uploads\/tus(\/:id)?$|POST \/tasks|(POST|PUT|DELETE) \/sources)/;
 const RUNS = /^(\w+ \/(webhooks|quotas|admin)|(GET|POST|PATCH) \/members)/;
 
 function expected(name: string, role: Role): boolean {
@@ -84,7 +84,7 @@ describe('each route', () => {
     );
     const scopes = reaching.flat();
     if (route.name === 'POST /auth/logout') expect(scopes).toEqual([]);
-    else if (/ \/(me|ws\/tickets|v1\/models(\/:model)?)$|^OPTIONS/.test(route.name))
+    else if (/ \/(me|ws\/tickets|privacy\/erasure\/:id|v1\/models(\/:model)?)$|^OPTIONS/.test(route.name))
       expect(scopes).toEqual([...SCOPES]);
     else expect(scopes).toHaveLength(1);
     const [scope] = scopes;
