@@ -34,6 +34,7 @@ import { createMeRoutes } from './http/routes/me.ts';
 import { createMemberRoutes } from './http/routes/members.ts';
 import { createMemoryRoutes } from './http/routes/memory.ts';
 import { createMessageRoutes } from './http/routes/messages.ts';
+import { createPrivacyRoutes } from './http/routes/privacy.ts';
 import { createQuotaRoutes } from './http/routes/quotas.ts';
 import { createSearchRoutes } from './http/routes/search.ts';
 import { createSourceRoutes } from './http/routes/sources.ts';
@@ -136,6 +137,7 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createChatRoutes({ chat: services.chat, streamTopic }))
         .use(createTurnRoutes({ chat: services.chat, streamTopic }))
         .use(createTicketRoutes(services))
+        .use(createPrivacyRoutes(services))
         .use(createQuotaRoutes(services))
         .use(createUsageRoutes(services))
         .use(createAdminRoutes(services))

@@ -18,6 +18,7 @@ import { createChat } from './services/chat.ts';
 import { createChunkPreviews } from './services/chunk-previews.ts';
 import { createConversations } from './services/conversations.ts';
 import { createEmbedding } from './services/embedding.ts';
+import { createErasures } from './services/erasures.ts';
 import { createIdempotency, createIdempotencySweep } from './services/idempotency.ts';
 import { createIdentity } from './services/identity.ts';
 import { createMembers } from './services/members.ts';
@@ -95,11 +96,12 @@ export function createServerSide({
   const resumable = createResumableUploads({ database, blobs, uploads, clock, ids, maxUploadBytes });
   const chat = createChat({ database, hub, announcer, feeder, control, clock, ids });
   const tickets = createTickets({ clients, keys, clock });
+  const erasures = createErasures({ database, tokens, identity, control, principals, clock, ids, logger });
   const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });
   const tasks = createTasks({ database, announcer, feeder, control, limits });
   const sources = createSources({ database, blobs, documents, ids, maxUploadBytes, ...pulling });
   const services = {
-    principals,
+    principals: { ...principals, witness: erasures.witness },
     identity,
     members: createMembers({ database, identity, principals, control, tasks, chat, clock, ids, logger }),
     apiKeys,
@@ -115,6 +117,7 @@ export function createServerSide({
     conversations: createConversations({ database, ids, control }),
     chat,
     tickets,
+    erasures,
     administration: createAdministration({ database, tasks, limits }),
     quotas: createQuotaSettings({ database, limits }),
     usage: createUsages({ database, clock }),

@@ -163,6 +163,10 @@ export async function createShared(env: Environment) {
     if (ended.kind === 'session' || !ended.erased) return;
     for (const kept of [search, residents, embed]) kept?.forget();
   });
+  control.onEnded((ended) => {
+    if (ended.kind === 'session' || !ended.erased) return;
+    for (const kept of [search, residents, embed]) kept?.forget();
+  });
   const health = createHealth({ database, clients, blobs });
 
   const { encryptionKeys } = env;

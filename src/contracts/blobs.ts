@@ -23,6 +23,10 @@ export interface BlobStore {
   /** A local file with the blob's bytes, for parsers that need one; `release` it afterwards. */
   asFile(key: string): Promise<{ path: string; release(): Promise<void> }>;
   remove(key: string): Promise<void>;
+  /** Removes the blob of this key and all blobs below it; resolves to how many there were. */
+  clear(folder: string): Promise<number>;
+  /** Keys of all blobs, in any order; not of what is staged. */
+  list(): AsyncIterable<string>;
   /** Throws `unavailable` when the store cannot be written. */
   check(): Promise<void>;
 }

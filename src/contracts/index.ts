@@ -11,6 +11,7 @@ export * from './malware.ts';
 export * from './members.ts';
 export * from './personal.ts';
 export * from './principal.ts';
+export * from './privacy.ts';
 export * from './provider.ts';
 export * from './realtime.ts';
 export * from './rerank.ts';

@@ -77,6 +77,12 @@ export const ACCESS: Readonly<Record<string, Capability>> = {
   'GET /members': 'manage',
   'PATCH /members/:id': 'manage',
 
+  // Everybody may go; that only an owner takes the tenant along, the service says.
+  'POST /privacy/erasure': 'account',
+  'GET /privacy/erasure/:id': 'any',
+  'GET /admin/erasures': 'manage',
+  'GET /admin/erasures/:id': 'manage',
+
   'GET /quotas': 'manage',
   'PUT /quotas': 'manage',
   'POST /webhooks': 'manage',

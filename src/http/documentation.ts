@@ -23,6 +23,7 @@ export interface Description {
     | 'conversations'
     | 'chat'
     | 'realtime'
+    | 'privacy'
     | 'administration'
     | 'webhooks'
     | 'operations';

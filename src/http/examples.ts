@@ -7,6 +7,7 @@ import type {
   ConversationResource,
   DeadLetter,
   DocumentResource,
+  ErasureResource,
   Me,
   MemberResource,
   MessageResource,
@@ -49,6 +50,27 @@ const QUOTE = 'Employees are entitled to 25 days of paid leave a year.';
 export const me: Me = {
   user: { id: USER, email: 'ada@example.com', role: 'owner' },
   tenant: { id: TENANT, name: 'Analytical Engines' },
+};
+
+export const erasure: ErasureResource = {
+  id: '01985f30-7d10-7a55-8c3e-1f2a3b4c5d01',
+  scope: 'user',
+  whole_tenant: false,
+  status: 'queued',
+  requested_at: '2026-11-21T16:00:00.000Z',
+  deadline: '2026-11-24T16:00:00.000Z',
+  finished_at: null,
+  settled_at: null,
+  attempts: 0,
+  deleted: {},
+};
+
+export const doneErasure: ErasureResource = {
+  ...erasure,
+  status: 'done',
+  finished_at: '2026-11-21T16:00:02.000Z',
+  attempts: 1,
+  deleted: { documents: 3, chunks: 120, conversations: 7, accounts: 1, blobs: 9, redis: 22 },
 };
 
 export const session: Session = {

@@ -53,6 +53,7 @@ import type { Statistics } from '../services/statistics.ts';
 import type { ChatMessage as AskedMessage } from '../services/chat.ts';
 import type { Embedding } from '../services/embedding.ts';
 import type { Erasures } from '../services/erasures.ts';
+import type { Erasures } from '../services/erasures.ts';
 import type { Credentials, Origin, Registration } from '../services/identity.ts';
 import type { ModelCatalogue } from '../services/model-catalogue.ts';
 import type { OwnedSources } from '../services/ownership.ts';
@@ -76,6 +77,8 @@ export interface PrincipalsPort {
   prove(bearer: string): Promise<Principal | null>;
   /** As it is now: its role may have changed. */
   confirm(principal: Principal): Promise<Principal | null>;
+  /** Whose access token reads this report of an erasure, although its user is gone. */
+  witness(bearer: string, id: string): Promise<Principal | null>;
 }
 
 export interface MembersPort {
@@ -212,6 +215,9 @@ export interface AdministrationPort {
   replay(reach: Reach, id: string, traceId: string): Promise<TaskResource>;
 }
 
+/** `list` and `find` are called in no scope for the operator. */
+export type ErasuresPort = Omit<Erasures, 'witness'>;
+
 export interface SpacesPort {
   list(reach: Reach, page: PageRequest): Promise<Page<SpaceResource>>;
   failures(id: number, reach: Reach, page: PageRequest): Promise<Page<SpaceFailure>>;
@@ -268,6 +274,7 @@ export interface ApiServices {
   conversations: ConversationsPort;
   chat: ChatPort;
   tickets: TicketsPort;
+  erasures: ErasuresPort;
   administration: AdministrationPort;
   quotas: QuotasPort;
   usage: UsagePort;

@@ -4,6 +4,8 @@ export interface Lru<K, V> {
   get(key: K): V | undefined;
   /** `size` in any unit, the same for all; what is larger than the whole is not kept. */
   set(key: K, value: V, size?: number): void;
+  /** Forgets everything. */
+  clear(): void;
   readonly size: number;
 }
 
@@ -33,6 +35,10 @@ export function createLru<K, V>(capacity: number): Lru<K, V> {
         if (used <= capacity) break;
         remove(oldest);
       }
+    },
+    clear() {
+      entries.clear();
+      used = 0;
     },
     get size() {
       return used;

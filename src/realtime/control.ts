@@ -13,11 +13,11 @@ import type { RedisClients } from '../redis/clients.ts';
 import type { Keys } from '../redis/keys.ts';
 import { createSubscriber } from '../redis/subscriber.ts';
 
-/** Whose sockets are to close. */
+/** Whose sockets are to close; `erased`: and of whom nothing is to stay in memory. */
 export type Ended =
   | { kind: 'session'; tenantId: string; id: string }
-  | { kind: 'user'; tenantId: string; id: string }
-  | { kind: 'tenant'; tenantId: string };
+  | { kind: 'user'; tenantId: string; id: string; erased?: boolean }
+  | { kind: 'tenant'; tenantId: string; erased?: boolean };
 
 /** The order is about this session. */
 export function endsSession(ended: Ended, { tenantId, userId, sessionId }: Principal): boolean {
@@ -37,9 +37,9 @@ export interface Control {
   /** Logout: closes the session's sockets everywhere. Mark it as revoked first, so that it opens no other. */
   endSession(sessionId: string): Promise<void>;
   /** A role or a key changed: closes the sockets that the user has now. */
-  endUser(userId: string): Promise<void>;
+  endUser(userId: string, why?: 'erased'): Promise<void>;
   /** Closes the sockets that the tenant has now. */
-  endTenant(): Promise<void>;
+  endTenant(why?: 'erased'): Promise<void>;
   publishCancel(kind: 'turn' | 'task', id: string): Promise<void>;
   onEnded(listener: (ended: Ended) => void): () => void;
   onCancel(listener: (cancelled: Cancelled) => void): () => void;
@@ -102,8 +102,10 @@ export function createControl({ clients, keys, clock, logger }: ControlOptions):
     },
     stop: () => subscriber.stop(),
     endSession: async (id) => end({ kind: 'session', tenantId: currentScope().tenantId, id }),
-    endUser: async (id) => end({ kind: 'user', tenantId: currentScope().tenantId, id }),
-    endTenant: async () => end({ kind: 'tenant', tenantId: currentScope().tenantId }),
+    endUser: async (id, why) =>
+      end({ kind: 'user', tenantId: currentScope().tenantId, id, ...(why && { erased: true }) }),
+    endTenant: async (why) =>
+      end({ kind: 'tenant', tenantId: currentScope().tenantId, ...(why && { erased: true }) }),
     publishCancel: async (kind, id) =>
       publish({ order: 'cancelled', cancelled: { kind, tenantId: currentScope().tenantId, id } }),
     onEnded: (listener) => listen(ended, listener),

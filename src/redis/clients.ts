@@ -49,6 +49,8 @@ export interface RedisClients {
    * can be used from now on: they have no queue for what comes before they know its servers.
    */
   info(): Promise<string[]>;
+  /** Keys that fit a glob pattern, some at a time, of each server that holds data; one may come twice. */
+  walk(pattern: string): AsyncIterable<string[]>;
   /** Throws `unavailable` when Redis, or one server of the cluster, does not answer within `timeoutMs` or only reads. */
   check(timeoutMs: number): Promise<void>;
   close(): Promise<void>;
@@ -65,6 +67,8 @@ const REFUSES_WRITES = /\bREADONLY\b/;
 const IS_REPLICA = /^role:slave/m;
 /** A cluster that does not exist yet, or is being elected, may take a while at the start. */
 const CLUSTER_START_MS = 15_000;
+/** Keys that a server looks at for one step of a walk: well below a millisecond. */
+const WALKED_AT_ONCE = 1_000;
 
 /** Reply shapes are RESP2's, which the scripts are written for. */
 type Options = Omit<RedisOptions, 'replyMapping'>;
@@ -215,6 +219,15 @@ export function createRedisClients({
     async info() {
       if (address.kind === 'cluster') await Promise.all([producer, own].map((client) => whenReady(client, clock)));
       return Promise.all((await masters()).map((master) => master.info()));
+    },
+    async *walk(pattern) {
+      for (const master of await masters()) {
+        for (let cursor = '0', first = true; first || cursor !== '0'; first = false) {
+          const [next, names] = await master.scan(cursor, 'MATCH', pattern, 'COUNT', WALKED_AT_ONCE);
+          cursor = next;
+          if (names.length > 0) yield names;
+        }
+      }
     },
     async check(timeoutMs) {
       const asked = masters().then((all) => Promise.all(all.map((master) => master.info('replication'))));

@@ -24,6 +24,8 @@ export interface Keys {
   logMeta(tenantId: string, topic: string): string;
   /** Stream of what happened in the tenant, for consumers outside DreamHub. */
   domainEvents(tenantId: string): string;
+  /** Pattern of all keys that are one tenant's alone. */
+  everyOf(tenantId: string): string;
   /** Pub/sub channel: batches of events of the partition's topics. */
   events(partition: number): string;
   /** Pub/sub channel: cancellations and session ends of the partition's tenants, for workers and hubs. */
@@ -68,6 +70,7 @@ export function createKeys({ prefix = 'dh', partitions }: { prefix?: string; par
     log: (tenantId, topic) => `${own(tenantId)}:log:${tenantId}:${topic}`,
     logMeta: (tenantId, topic) => `${own(tenantId)}:meta:${tenantId}:${topic}`,
     domainEvents: (tenantId) => `${own(tenantId)}:events:${tenantId}`,
+    everyOf: (tenantId) => `${own(tenantId)}:*:${tenantId}*`,
     events: (partition) => `${tag(partition)}:events`,
     control: (partition) => `${tag(partition)}:control`,
     ticket: (hash) => `${prefix}:ticket:${hash}`,

@@ -29,6 +29,16 @@ export async function lockRoles(sql: Sql, userIds: readonly string[]): Promise<M
   return new Map(rows.map(({ user_id, role }) => [user_id, role]));
 }
 
+/** Everybody who is a member; `locked`: who stays so until the transaction ends. */
+export async function listRoles(
+  sql: Sql,
+  { locked }: { locked: boolean } = { locked: false },
+): Promise<{ id: string; role: Role }[]> {
+  return sql<{ id: string; role: Role }[]>`
+    select user_id as id, role from memberships where tenant_id = current_setting('app.tenant_id')::uuid
+    order by user_id ${locked ? sql`for update` : sql``}`;
+}
+
 /** Fails with `isLastOwner` where it was the last owner's. */
 export async function updateRole(sql: Sql, userId: string, role: Role): Promise<void> {
   await sql`

@@ -42,6 +42,8 @@ export interface ScanKernel {
    * have been asked about since. `vectors` never changes. False, and nothing written, where they are too many.
    */
   keptProducts(vectors: Uint8Array, query: Float32Array, out: Float32Array): boolean;
+  /** Overwrites all that was looked at. */
+  forget(): void;
   /** The query's values as the database reads their text form (`toHalfvec`), padded with zeros to whole rows. */
   halves(query: Float32Array): Float32Array;
 }
@@ -153,6 +155,10 @@ export function createScanKernel(): ScanKernel | undefined {
       run.dots(at, padded, query.length, QUERY_AT, OUT_AT);
       out.set(new Float32Array(memory.buffer, OUT_AT, out.length));
       return true;
+    },
+    forget() {
+      for (const place of places) place.rows = undefined;
+      bytes.fill(0);
     },
     halves(query) {
       const padded = Math.ceil((query.length * 2) / ROW_UNIT) * (ROW_UNIT / 2);

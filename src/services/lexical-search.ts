@@ -49,6 +49,8 @@ export interface LexicalAnswer {
 export interface LexicalSearch {
   /** Runs in the given transaction. */
   find(sql: Sql, query: LexicalQuery): Promise<LexicalAnswer>;
+  /** Somebody was erased: nothing of anybody is kept any more. */
+  forget(): void;
 }
 
 /** Postings of one search: some 20 ms of reading and scoring. Terms beyond are so common that they tell little. */
@@ -209,7 +211,13 @@ export function createLexicalSearch({ metrics }: { metrics: Metrics }): LexicalS
     return { hits: weighEvidence(terms, found, idf).slice(0, limit), met };
   }
 
-  return { find };
+  return {
+    find,
+    forget() {
+      segments.clear();
+      chunks.clear();
+    },
+  };
 }
 
 function corpusOf(

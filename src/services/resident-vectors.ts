@@ -60,6 +60,8 @@ export interface ResidentVectors {
   searched(spaceId: number, about: { chunks: number; dimensions: number }): void;
   /** Waits for what is being read. */
   idle(): Promise<void>;
+  /** Somebody was erased: nothing of anybody is kept any more. */
+  forget(): void;
   /** Bytes that are kept. */
   readonly size: number;
 }
@@ -271,6 +273,12 @@ export function createResidentVectors(options: ResidentVectorsOptions): Resident
 
     async idle() {
       await Promise.allSettled(reading.values());
+    },
+
+    forget() {
+      parts.clear();
+      left.clear();
+      kernel.forget();
     },
 
     get size() {

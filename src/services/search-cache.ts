@@ -30,6 +30,8 @@ export interface Found {
 export interface ResultCache {
   /** The kept answer to this request, or a new one, which is kept where nothing is missing from it. */
   through(request: SearchRequest & { space: { id: number } }, make: () => Promise<Found>): Promise<Found>;
+  /** Somebody was erased: nothing of anybody is kept any more. */
+  forget(): void;
 }
 
 const digest = (...parts: readonly unknown[]): string =>
@@ -46,6 +48,7 @@ export function createResultCache({
 }): ResultCache {
   const kept = createLru<string, Found & { generation: number; until: number }>(KEPT_RESULTS);
   return {
+    forget: kept.clear,
     async through(request, make) {
       const { tenantId, userId } = currentScope();
       const key = digest(
@@ -82,7 +85,7 @@ interface Buyer {
 /** Buys a question's vector once a tenant and space, for as long as it is asked often enough. */
 export function createQueryVectors({ metrics }: { metrics: Metrics }) {
   const kept = createLru<string, Float32Array>(KEPT_VECTORS);
-  return async ({ id, embeddings }: Buyer, query: string, signal?: AbortSignal): Promise<Float32Array | undefined> => {
+  const embed = async ({ id, embeddings }: Buyer, query: string, signal?: AbortSignal) => {
     const key = digest(currentScope().tenantId, id, query);
     const known = kept.get(key);
     metrics.cacheRequests.inc({ cache: 'embeddings', result: known ? 'hit' : 'miss' });
@@ -92,4 +95,6 @@ export function createQueryVectors({ metrics }: { metrics: Metrics }) {
     if (vector) kept.set(key, vector, vector.length);
     return vector;
   };
+  /** `forget`: somebody was erased. */
+  return Object.assign(embed, { forget: kept.clear });
 }

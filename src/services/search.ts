@@ -28,6 +28,8 @@ export interface Search {
   ): Promise<{ results: SearchResult[]; took_ms: number; degraded?: Degradation[] }>;
   /** The same with each hit's headings, for answers. */
   hits(request: SearchRequest, signal?: AbortSignal): Promise<SearchHit[]>;
+  /** Somebody was erased: nothing of anybody is kept in memory any more. */
+  forget(): void;
 }
 
 export interface SearchOptions {
@@ -195,6 +197,11 @@ export function createSearch(options: SearchOptions): Search {
 
   return {
     hits: async (request, signal) => [...(await answer(request, signal)).found],
+    forget() {
+      lexical.forget();
+      cache.forget();
+    },
+
     async search(request, signal) {
       const started = performance.now();
       const { found, degraded } = await answer(request, signal);

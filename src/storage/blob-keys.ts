@@ -25,6 +25,18 @@ export function sourceFileKey(sourceId: string): string {
   return `sources/${currentScope().tenantId}/${sourceId}`;
 }
 
+/** Texts of all versions of a document. */
+export const textsFolder = (documentId: string): string => `texts/${currentScope().tenantId}/${documentId}`;
+
+/** Parts of a resumable upload. */
+export const uploadFolder = (uploadId: string): string => `uploads/${currentScope().tenantId}/${uploadId}`;
+
+/** Where blobs are: a new kind of them is a folder here, so that it goes with its tenant and into backups. */
+export const BLOB_FOLDERS = ['originals', 'texts', 'uploads', 'sources'] as const;
+
+/** All that is the tenant's. */
+export const tenantFolders = (): string[] => BLOB_FOLDERS.map((folder) => `${folder}/${currentScope().tenantId}`);
+
 const KEY = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)+$/;
 
 /**

@@ -2,8 +2,8 @@
  * Blobs as files under one folder: `root/staging` for what is not decided yet, `root/blobs/<key>` for the rest. Both are
  * on one file system, so that promoting is a rename: a reader sees the old blob or the new one, never half of one.
  */
-import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join, relative, sep } from 'node:path';
 import type { BlobStore } from '../contracts/index.ts';
 import { type Clock, systemClock } from '../kernel/clock.ts';
 import { type Ids, systemIds } from '../kernel/ids.ts';
@@ -108,6 +108,19 @@ export function createDiskBlobStore({
       await rm(pathOf(key), { force: true });
     },
 
+    async clear(folder) {
+      const path = pathOf(folder);
+      let count = 0;
+      for await (const _ of filesBelow(path)) count += 1;
+      await rm(path, { force: true, recursive: true });
+      return count;
+    },
+
+    async *list() {
+      const top = join(root, 'blobs');
+      for await (const path of filesBelow(top)) yield relative(top, path).split(sep).join('/');
+    },
+
     async check() {
       try {
         const probe = await staging.freshPath();
@@ -126,6 +139,14 @@ export function createDiskBlobStore({
 /** Where it cannot be removed either, the sweep does it; the caller is told of what came before. */
 async function forget(path: string): Promise<void> {
   await rm(path, { force: true }).catch(() => undefined);
+}
+
+/** The file itself, or the files in a folder and those in it; one that goes meanwhile is passed over. */
+async function* filesBelow(path: string): AsyncGenerator<string> {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isFile()) yield path;
+  if (!found?.isDirectory()) return;
+  for (const name of await readdir(path).catch(() => [] as string[])) yield* filesBelow(join(path, name));
 }
 
 /** fsync of a file or a folder. */

@@ -8,7 +8,7 @@ import { S3Client } from 'bun';
 import { type Clock, systemClock } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
 import { type Ids, systemIds } from '../kernel/ids.ts';
-import { assertBlobKey } from './blob-keys.ts';
+import { assertBlobKey, BLOB_FOLDERS } from './blob-keys.ts';
 import type { SweepableBlobStore } from './disk-blob-store.ts';
 import { readFileStream } from './file-stream.ts';
 import { createStaging } from './staging.ts';
@@ -60,6 +60,20 @@ export function createS3BlobStore({
       return (await objectOf(key).stat()).size;
     } catch (error) {
       throw toS3Error(error);
+    }
+  }
+
+  /** Names of objects that begin so, a page at a time; each page is read before its objects may be deleted. */
+  async function* objectsBelow(beginning: string): AsyncGenerator<string> {
+    for (let token: string | undefined, more = true; more; ) {
+      const page = await client
+        .list({ prefix: beginning, ...(token !== undefined && { continuationToken: token }) })
+        .catch((error: unknown) => {
+          throw toS3Error(error);
+        });
+      for (const { key } of page.contents ?? []) yield key;
+      token = page.nextContinuationToken;
+      more = token !== undefined;
     }
   }
 
@@ -125,6 +139,24 @@ export function createS3BlobStore({
         await objectOf(key).delete();
       } catch (error) {
         if (codeOf(error) !== 'NoSuchKey') throw toS3Error(error);
+      }
+    },
+
+    async clear(folder) {
+      const { name = '' } = objectOf(folder);
+      let count = 0;
+      for await (const key of objectsBelow(name)) {
+        if (key !== name && !key.startsWith(`${name}/`)) continue;
+        await client.file(key).delete();
+        count += 1;
+      }
+      return count;
+    },
+
+    async *list() {
+      // Others may keep what is theirs in the same bucket, and a check its probe.
+      for (const folder of BLOB_FOLDERS) {
+        for await (const key of objectsBelow(`${prefix}${folder}/`)) yield key.slice(prefix.length);
       }
     },
 

@@ -135,6 +135,18 @@ export function describeBlobStore(name: string, open: () => Promise<BlobStoreFix
       expect(await kindOf(store.size(key))).toBe('not_found');
     });
 
+    test('lists what is there, and clears a folder or one blob without its neighbours', async () => {
+      const keys = ['texts/t1/d1/v1', 'texts/t1/d1/v2', 'texts/t1/d10/v1', 'originals/t1/d1', 'originals/t10/d1'];
+      for (const one of keys) await store.put(one, one);
+      await store.discard(await store.stage(slices(pattern(10), 10), limits));
+      expect((await Array.fromAsync(store.list())).toSorted()).toEqual(keys.toSorted());
+      expect(await store.clear('texts/t1/d1')).toBe(2);
+      expect(await store.clear('originals/t1/d1')).toBe(1);
+      expect(await store.clear('uploads/t1')).toBe(0);
+      expect((await Array.fromAsync(store.list())).toSorted()).toEqual(['originals/t10/d1', 'texts/t1/d10/v1']);
+      expect(await kindOf(store.clear('../t1'))).toBe('internal');
+    });
+
     test('refuses keys that could climb out of their folder', async () => {
       for (const bad of [
         '../etc/passwd',

@@ -45,6 +45,7 @@ const PROVED_BY: Readonly<Record<string, readonly string[] | 'composition'>> = {
   'src/realtime/hub.ts': ['hub'],
   'src/redis/subscriber.ts': ['subscriber'],
   'src/services/counter-check.ts': ['counter-check'],
+  'src/services/erasing.ts': ['erasing'],
   'src/services/idempotency.ts': ['idempotency-sweep'],
   'src/services/kept-texts.ts': ['kept-texts-sweep'],
   'src/services/lexical-compactor.ts': ['lexical-compactor'],

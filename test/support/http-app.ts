@@ -82,7 +82,7 @@ async function drain(stream: ReadableStream<Uint8Array> | Uint8Array | null): Pr
 
 function scriptedServices(tokens: AccessTokens): ApiServices {
   return {
-    principals: { prove: (bearer) => tokens.verify(bearer), confirm: async (who) => who },
+    principals: { prove: (bearer) => tokens.verify(bearer), confirm: async (who) => who, witness: async () => null },
     members: {
       invite: async () => examples.newMember,
       list: async () => page(examples.member),
@@ -172,6 +172,12 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
       turn: async () => examples.turn,
     },
     tickets: { issue: async () => ({ ticket: 'ticket', expires_in: 30 }) },
+    erasures: {
+      order: async () => examples.erasure,
+      get: async () => examples.doneErasure,
+      list: async () => page(examples.doneErasure),
+      find: async () => examples.doneErasure,
+    },
     administration: {
       queue: async () => examples.queueState,
       deadLetters: async () => page(examples.deadLetter),
@@ -278,6 +284,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     conversations: scripting('conversations'),
     chat: scripting('chat'),
     tickets: scripting('tickets'),
+    erasures: scripting('erasures'),
     administration: scripting('administration'),
     quotas: scripting('quotas'),
     usage: scripting('usage'),

@@ -17,7 +17,11 @@ import { principalOf, stateOf } from '../request-state.ts';
 
 export interface AuthOptions {
   /** Of an access token or an API key; null for what is not valid, or no longer. */
-  principals: { prove(bearer: string): Promise<Principal | null> };
+  principals: {
+    prove(bearer: string): Promise<Principal | null>;
+    /** Who may read this report of an erasure although it was of them; null for everybody else. */
+    witness(bearer: string, id: string): Promise<Principal | null>;
+  };
   /** Whether a token is the operator's. */
   isOperator(token: string): boolean;
 }
@@ -39,6 +43,9 @@ function isOpenToOperator(path: string): boolean {
   return path.startsWith('/api/v1/admin/');
 }
 
+/** The one thing that an access token is good for once its user is gone. */
+const REPORT = /^\/api\/v1\/privacy\/erasure\/([0-9a-f-]{36})$/;
+
 const BEARER = /^Bearer +([\w.~+/-]+=*) *$/i;
 
 export function authPlugin({ principals, isOperator }: AuthOptions) {
@@ -54,7 +61,11 @@ export function authPlugin({ principals, isOperator }: AuthOptions) {
       state.operator = true;
       return;
     }
-    const principal = token === undefined ? null : await principals.prove(token);
+    const report = request.method === 'GET' ? REPORT.exec(state.path)?.[1] : undefined;
+    const principal =
+      token === undefined
+        ? null
+        : ((await principals.prove(token)) ?? (report === undefined ? null : await principals.witness(token, report)));
     if (!principal) {
       state.refusal = new AppError('unauthenticated', 'The credentials are not valid, or no longer.');
       return;
