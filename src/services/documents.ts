@@ -14,6 +14,7 @@ import type { Control } from '../realtime/control.ts';
 import { listChunks } from '../repositories/chunks.ts';
 import { isTextKept } from '../repositories/document-texts.ts';
 import {
+  countChanges,
   type DeletedDocument,
   deleteDocument,
   getDocument,
@@ -107,7 +108,10 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
       await appendOutbox(sql, 'document.deleted', { document_id: member, title: row.title });
     }
     const bytes = unfinished.reduce((sum, task) => sum + task.size, 0);
-    if (unfinished.length > 0) await dischargeTasks(sql, unfinished.length, bytes);
+    if (unfinished.length > 0) {
+      await countChanges(sql);
+      await dischargeTasks(sql, unfinished.length, bytes);
+    }
     return { tasks: unfinished, deleted };
   }
 

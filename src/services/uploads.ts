@@ -19,6 +19,7 @@ import { within } from '../kernel/within.ts';
 import type { Feeder } from '../queue/feeder.ts';
 import type { Control } from '../realtime/control.ts';
 import type { QueueLimits } from '../repositories/admission.ts';
+import { countChanges } from '../repositories/documents.ts';
 import {
   acceptUpload,
   type DocumentOrigin,
@@ -164,14 +165,17 @@ export function createUploads(options: UploadsOptions): Uploads {
         sql,
         superseded.map((task) => task.id),
       );
-      const freed = superseded.reduce((sum, task) => sum + task.size, 0);
-      await dischargeTasks(sql, superseded.length, freed);
     }
-    if (!(await admitTask(sql, bytes.size, options.limits))) throw await refusalOf(sql, bytes.size, options.limits);
     const taskId = ids.uuid();
     const version = await startNewVersion(sql, id, taskId);
     if (version === undefined) throw new Overtaken();
     const unseen = await reviseDocument(sql, id, { ...bytes, version });
+    await countChanges(sql);
+    if (superseded.length > 0) {
+      const freed = superseded.reduce((sum, task) => sum + task.size, 0);
+      await dischargeTasks(sql, superseded.length, freed);
+    }
+    if (!(await admitTask(sql, bytes.size, options.limits))) throw await refusalOf(sql, bytes.size, options.limits);
     await insertTask(sql, {
       id: taskId,
       documentId: id,
