@@ -200,6 +200,14 @@ export function createResumableUploads(options: ResumableUploadsOptions): Resuma
       : new AppError('malformed', 'The bytes are not what the checksum says.', { status: CHECKSUM_MISMATCH });
   }
 
+  /** Whoever sends more than was announced, without having said so, is not told that all is there: a file cut short is another. */
+  async function assertOver(segments: Segments, last: StagedBlob): Promise<void> {
+    for await (const _more of segments.take(1)) {
+      await blobs.discard(last);
+      throw new AppError('payload_too_large', 'These are more bytes than the upload was announced with.');
+    }
+  }
+
   async function appendSegments(session: UploadSession, writer: number, appended: Appended, segments: Segments) {
     const { checksum } = appended;
     let { received } = session;
@@ -209,7 +217,10 @@ export function createResumableUploads(options: ResumableUploadsOptions): Resuma
         ? await takeVerified(segments, left, checksum)
         : await blobs.stage(segments.take(Math.min(left, segmentBytes)), { maxBytes: segmentBytes });
       if (staged.size === 0) return blobs.discard(staged);
-      if (staged.size === left) return finish(session, writer, staged);
+      if (staged.size === left) {
+        await assertOver(segments, staged);
+        return finish(session, writer, staged);
+      }
       await record(session.id, { start: received, size: staged.size, writer }, staged);
       received += staged.size;
       if (checksum) return;

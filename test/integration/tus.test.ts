@@ -304,6 +304,18 @@ describe('an upload', () => {
     expect((await head(url)).headers.get('upload-offset')).toBe('0');
   });
 
+  test('that brings more than was announced, without saying how much, is not taken for whole', async () => {
+    const rig = await start();
+    const { endpoint } = startNode(rig);
+    const { create, send, head } = await by(await rig.newTenant(), endpoint);
+    const { url } = await create(10);
+    const chunked = (text: string) => new Blob([text]).stream();
+    expect((await send(url, 0, chunked('0123456789 and more'))).status).toBe(413);
+    expect((await head(url)).headers.get('upload-offset')).toBe('0');
+    expect((await send(url, 0, chunked('0123456789'))).status).toBe(204);
+    expect((await head(url)).headers.get('upload-offset')).toBe('10');
+  });
+
   test.each([
     ['too large', 10_000_001, { filename: 'a.txt' }, 413],
     ['empty', 0, { filename: 'a.txt' }, 422],
