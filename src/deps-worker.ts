@@ -23,6 +23,7 @@ import { createIngestion } from './services/ingestion.ts';
 import { createKeptTextsSweep } from './services/kept-texts.ts';
 import { createLexicalCompactor } from './services/lexical-compactor.ts';
 import { createOutboxRelay } from './services/outbox-relay.ts';
+import { createQuotaStats } from './services/quota-stats.ts';
 import { createSpaceBuilder } from './services/spaces-build.ts';
 import { createStatisticsSweep } from './services/statistics.ts';
 import { createSyncs } from './services/sync.ts';
@@ -173,6 +174,7 @@ export function createWorkerSide(
     }),
     createQueueStats({ database, metrics, clock, logger }),
     createCounterCheck({ database, metrics, clock, logger }),
+    createQuotaStats({ database, limits: accepting.limits, metrics, clock, logger }),
     createUsageRollUp({ database, clock, logger }),
     createStatisticsSweep({ database, clock, logger }),
     createLexicalCompactor({

@@ -119,7 +119,7 @@ export function createMetrics() {
     }),
     quotaUsedPct: new Gauge({
       name: name('quota_used_pct'),
-      help: 'Share of an allowance that is used, 0 to 100. Of a key: of the requests or tokens that the provider lets it have, as its last answer said.',
+      help: 'Share of an allowance that is used, 0 to 100. Of a key: of the requests or tokens that the provider lets it have, as its last answer said. Of a tenant: of what bounds it, what is nearest to its end.',
       labelNames: ['scope', 'name'],
       registers,
     }),

@@ -56,6 +56,20 @@ export async function listBusyTenants(sql: Sql, limits: QueueLimits, most: numbe
     where l.outstanding > 0 order by l.outstanding desc, l.tenant_id limit ${most}`;
 }
 
+export interface UsedShare {
+  tenantId: string;
+  /** Of what the tenant may have, 0…1, or above where its limit was lowered meanwhile. */
+  share: number;
+}
+
+/** Tenants that have used something of what they may, those nearest to an end first. */
+export async function listUsedShares(sql: Sql, limits: QueueLimits, most: number): Promise<UsedShare[]> {
+  return sql<UsedShare[]>`
+    select tenant_id as "tenantId", greatest(outstanding::float8 / ${limitOf(sql, limits)},
+      outstanding_bytes::float8 / ${byteLimitOf(sql, limits)}) as share
+    from tenant_load where outstanding > 0 order by share desc, tenant_id limit ${most}`;
+}
+
 type DeadLetterRow = Omit<DeadLetter, 'created_at' | 'died_at' | 'reason'> & {
   created_at: Date;
   finished_at: Date | null;

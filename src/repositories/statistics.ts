@@ -49,9 +49,11 @@ export async function readProgress(sql: Sql, name: Progress): Promise<Date> {
   return row?.until ?? EVER;
 }
 
-/** As `readProgress`, for who goes on with it: undefined while another one does. */
+/** As `readProgress`, for who goes on with it: undefined while another one does. Nothing was before the first tenant. */
 export async function takeProgress(sql: Sql, name: Progress): Promise<Date | undefined> {
-  await sql`insert into statistics_progress (name, until) values (${name}, ${EVER}) on conflict do nothing`;
+  await sql`
+    insert into statistics_progress (name, until)
+    select ${name}, date_trunc('day', coalesce(min(created_at), now()), 'UTC') from tenants on conflict do nothing`;
   const [row] = await sql<{ until: Date }[]>`
     select until from statistics_progress where name = ${name} for update skip locked`;
   return row?.until;
@@ -75,7 +77,7 @@ const taskMeasures = (sql: Sql, span: Span, grain: StatisticsBucket, reach: Reac
   group by 1, 2, 3
   union all
   select t.tenant_id, date_trunc(${grain}, t.finished_at, 'UTC'), m.measure,
-    floor(ln(greatest(1, 1000 * extract(epoch from m.lasted))) / ln(${DURATION_STEP}::numeric))::int, count(*)
+    floor(ln(greatest(1, 1000 * extract(epoch from m.lasted)::float8)) / ln(${DURATION_STEP}::float8))::int, count(*)
   from tasks t cross join lateral (values ('queued', t.started_at - t.created_at),
     ('running', t.finished_at - t.started_at), ('total', t.finished_at - t.created_at)) as m(measure, lasted)
   where t.finished_at >= ${span.from} and t.finished_at < ${span.to} and t.status = 'succeeded' and m.lasted is not null

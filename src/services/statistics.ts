@@ -53,6 +53,8 @@ const DEFAULT_DAYS = 30;
 const TOP_TENANTS = 20;
 /** Longer than any transaction: what ended in an hour is committed by then. */
 const SETTLED_MS = 15 * 60_000;
+/** The most of one transaction: whole days. */
+const STEP_MS = 7 * DAY_MS;
 const KEEP_HOURS_MS = (MAX_HOURS + 48) * HOUR_MS;
 
 const COUNTS = ['accepted', 'succeeded', 'failed', 'dead', 'cancelled'] as const;
@@ -252,12 +254,16 @@ export function createStatisticsSweep(options: StatisticsSweepOptions): Statisti
   const { database, clock, logger, everyMs = 300_000 } = options;
 
   async function advance(name: Progress, until: Date, add: (sql: Sql, span: Span) => Promise<void>): Promise<void> {
-    await database.system(async (sql) => {
-      const from = await takeProgress(sql, name);
-      if (from === undefined || from >= until) return;
-      await add(sql, { from, to: until });
-      await setProgress(sql, name, until);
-    });
+    const step = () =>
+      database.system(async (sql) => {
+        const from = await takeProgress(sql, name);
+        if (from === undefined || from >= until) return false;
+        const to = earlier(until, new Date(from.getTime() + STEP_MS));
+        await add(sql, { from, to });
+        await setProgress(sql, name, to);
+        return true;
+      });
+    while (await step());
   }
 
   async function sweep(): Promise<void> {

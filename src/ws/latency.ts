@@ -2,7 +2,7 @@ import type { HubEvent } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 
-/** One delta in so many is timed. */
+/** One delta in so many is timed, the first one too. */
 const SAMPLE = 32;
 
 /** Observes how long after it was written a delta is sent. */
@@ -17,7 +17,7 @@ export function createLatencySampler({
   return ({ type, json }) => {
     if (type !== 'turn.delta') return;
     deltas += 1;
-    if (deltas % SAMPLE !== 0) return;
+    if (deltas % SAMPLE !== 1) return;
     const at = json.indexOf('"ts":"') + '"ts":"'.length;
     const written = Date.parse(json.slice(at, json.indexOf('"', at)));
     if (!Number.isNaN(written)) metrics.tokenLatencyMs.observe(Math.max(0, clock.now() - written));

@@ -53,6 +53,7 @@ const PROVED_BY: Readonly<Record<string, readonly string[] | 'composition'>> = {
   'src/services/sync.ts': ['source-syncs'],
   'src/services/spaces-build.ts': ['space-builder'],
   'src/services/tus-sweep.ts': ['upload-sweep'],
+  'src/services/quota-stats.ts': ['quota-stats'],
   'src/services/statistics.ts': ['statistics'],
   'src/services/usage-rollup.ts': ['usage-roll-up'],
   'src/services/vector-tiers.ts': ['vector-tiers'],

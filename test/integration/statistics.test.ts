@@ -32,6 +32,7 @@ async function start(now = NOW) {
     const at = Date.parse(created);
     const [document, task] = [Bun.randomUUIDv7('hex', at), Bun.randomUUIDv7('hex', at)];
     const { tenantId, userId } = who;
+    await admin`update tenants set created_at = '2026-01-01T00:00:00Z'`;
     await admin`
       insert into documents (tenant_id, id, owner_id, visibility, title, filename, media_type, size, sha256, source_type,
         chunks, created_at)
