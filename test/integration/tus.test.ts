@@ -309,7 +309,14 @@ describe('an upload', () => {
     const { endpoint } = startNode(rig);
     const { create, send, head } = await by(await rig.newTenant(), endpoint);
     const { url } = await create(10);
-    const chunked = (text: string) => new Blob([text]).stream();
+    const chunked = (text: string) =>
+      new ReadableStream({
+        async pull(controller) {
+          await Promise.resolve();
+          controller.enqueue(Buffer.from(text));
+          controller.close();
+        },
+      });
     expect((await send(url, 0, chunked('0123456789 and more'))).status).toBe(413);
     expect((await head(url)).headers.get('upload-offset')).toBe('0');
     expect((await send(url, 0, chunked('0123456789'))).status).toBe(204);
