@@ -30,6 +30,7 @@ import { createChunkingRoutes } from './http/routes/chunking.ts';
 import { createConversationRoutes } from './http/routes/conversations.ts';
 import { createDocumentRoutes } from './http/routes/documents.ts';
 import { createHealthRoutes } from './http/routes/health.ts';
+import { createMcpRoutes } from './http/routes/mcp.ts';
 import { createMeRoutes } from './http/routes/me.ts';
 import { createMemberRoutes } from './http/routes/members.ts';
 import { createMemoryRoutes } from './http/routes/memory.ts';
@@ -68,6 +69,8 @@ export interface AppDeps extends BaseAppDeps {
   clock: Clock;
   allowedOrigins: readonly string[];
   maxUploadBytes: number;
+  /** Of DreamHub, as clients are told it. */
+  version: string;
   /** Routes outside `/api/v1`: the console, Swagger, the WebSocket. */
   outside: readonly AnyElysia[];
   /** Of Bun's sockets; Elysia takes them from the root instance alone. */
@@ -146,6 +149,7 @@ export function createApp(deps: AppDeps): AnyElysia {
         .use(createWebhookRoutes(services))
         .use(createSourceRoutes(services)),
     )
-    .use(createOpenAiRoutes({ ...services, clock }));
+    .use(createOpenAiRoutes({ ...services, clock }))
+    .use(createMcpRoutes({ ...services, version: deps.version, logger: deps.logger }));
   return deps.outside.reduce((all, routes) => all.use(routes), app as AnyElysia);
 }

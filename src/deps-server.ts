@@ -21,6 +21,7 @@ import { createEmbedding } from './services/embedding.ts';
 import { createErasures } from './services/erasures.ts';
 import { createIdempotency, createIdempotencySweep } from './services/idempotency.ts';
 import { createIdentity } from './services/identity.ts';
+import { createKnowledge } from './services/knowledge.ts';
 import { createMembers } from './services/members.ts';
 import { createModelCatalogue } from './services/model-catalogue.ts';
 import { createOperatorCheck } from './services/operator.ts';
@@ -125,6 +126,7 @@ export function createServerSide({
     spaces,
     webhooks: createWebhooks({ database, requests, sealer: webhookSealer(env.encryptionKeys), ids }),
     asking: createAsking({ chat, reading: createTurnReading({ hub, chat }) }),
+    knowledge: createKnowledge({ search, documents: createOwnedDocuments({ database, documents }) }),
     vectorStores: createVectorStores({ database, search, ids }),
     models: createModelCatalogue({ chat: chatProvider, spaces }),
     embedding: createEmbedding({ spaces }),
@@ -185,6 +187,7 @@ export function createServerSide({
         clock,
         allowedOrigins: config.allowedOrigins,
         maxUploadBytes,
+        version: env.version,
         outside: [
           createConsoleRoutes({ demo: env.demo, version: env.version }),
           createSwaggerRoutes({ version: env.version }),

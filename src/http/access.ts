@@ -8,7 +8,7 @@ import { assertMay, type Capability } from '../services/access.ts';
 
 const PREFIX = '/api/v1';
 /** The other ways in, which stand in the table with the whole of their address. */
-const OTHERS = /^\/v1\//;
+const OTHERS = /^\/(v1\/|mcp\/?$)/;
 
 export const ACCESS: Readonly<Record<string, Capability>> = {
   'GET /me': 'any',
@@ -102,6 +102,10 @@ export const ACCESS: Readonly<Record<string, Capability>> = {
   'POST /admin/spaces/:id/rollback': 'manage',
   'POST /admin/spaces/:id/retire': 'manage',
   'PUT /admin/tenants/:id/quotas': 'manage',
+
+  // The Model Context Protocol.
+  'POST /mcp': 'read',
+  'GET /mcp': 'read',
 
   // As clients of OpenAI's API call it: a client that may do anything may ask which models there are.
   'GET /v1/models': 'any',

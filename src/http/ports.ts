@@ -55,6 +55,7 @@ import type { Embedding } from '../services/embedding.ts';
 import type { Erasures } from '../services/erasures.ts';
 import type { Erasures } from '../services/erasures.ts';
 import type { Credentials, Origin, Registration } from '../services/identity.ts';
+import type { Knowledge } from '../services/knowledge.ts';
 import type { ModelCatalogue } from '../services/model-catalogue.ts';
 import type { OwnedSources } from '../services/ownership.ts';
 import type { Statistics } from '../services/statistics.ts';
@@ -284,5 +285,6 @@ export interface ApiServices {
   models: ModelCatalogue;
   asking: Asking;
   vectorStores: VectorStores;
+  knowledge: Knowledge;
   embedding: Embedding;
 }

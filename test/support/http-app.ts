@@ -208,6 +208,10 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
       get: async (id) => ({ id, owner: 'builtin' }),
       answering: (requested) => requested,
     },
+    knowledge: {
+      find: async () => [],
+      read: async () => ({ document: examples.document, text: '', whole: true, origin: undefined }),
+    },
     vectorStores: {
       create: async () => vectorStore,
       get: async () => vectorStore,
@@ -294,6 +298,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     models: scripting('models'),
     asking: scripting('asking'),
     vectorStores: scripting('vectorStores'),
+    knowledge: scripting('knowledge'),
     embedding: scripting('embedding'),
   };
   const token = (role: Role = principal.role) => tokens.sign({ ...principal, role }, 900);
@@ -312,6 +317,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     logger,
     allowedOrigins: ['https://friend.example'],
     maxUploadBytes: 3_000_000,
+    version: '0',
     outside: [],
     ...deps,
   });

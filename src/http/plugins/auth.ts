@@ -33,8 +33,10 @@ const OPEN_ROUTES: ReadonlySet<string> = new Set([
   'POST /api/v1/auth/refresh',
 ]);
 
+const MCP_PATH = '/mcp';
+
 function needsCredentials(method: string, path: string): boolean {
-  if (isOpenAiPath(path)) return true;
+  if (isOpenAiPath(path) || path === MCP_PATH || path.startsWith(`${MCP_PATH}/`)) return true;
   return (path === '/api' || path.startsWith('/api/')) && !OPEN_ROUTES.has(`${method} ${path}`);
 }
 

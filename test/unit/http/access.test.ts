@@ -29,7 +29,7 @@ const document = (await (await app.handle(new Request('http://localhost/swagger/
   paths: Record<string, Record<string, unknown>>;
 };
 const routes = Object.entries(document.paths).flatMap(([path, methods]) =>
-  /^\/(api\/)?v1\//.test(path)
+  /^\/((api\/)?v1\/|mcp$)/.test(path)
     ? Object.keys(methods).map((method) => ({
         method: method.toUpperCase(),
         path,
@@ -48,7 +48,7 @@ async function statusOf({ method, path }: { method: string; path: string }, bear
 
 /** What the contract lets each role do, said once more and by hand: reading, asking, changing what is known, running. */
 const READS =
-  /^(GET \/(me$|documents|tasks|sources|usage$|v1\/(models|files|vector_stores))|POST \/(v1\/embeddings$|v1\/vector_stores\/:id\/search$|search|chunking\/preview|ws\/tickets|auth\/logout)|OPTIONS )/;
+  /^(GET \/(me$|documents|tasks|sources|usage$|v1\/(models|files|vector_stores))|POST \/(mcp$|v1\/embeddings$|v1\/vector_stores\/:id\/search$|search|chunking\/preview|ws\/tickets|auth\/logout)|OPTIONS )/;
 const CHATS = /^\w+ \/(v1\/chat\/completions$|conversations|turns|messages|memory|chat)/;
 const OWN = /^(\w+ \/api-keys|\w+ \/users\/me\/config|DELETE \/members\/:id|\w+ \/privacy)/;
 const WRITES =
