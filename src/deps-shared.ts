@@ -29,6 +29,7 @@ import type { QueueLimits } from './repositories/admission.ts';
 import { listSpaces } from './repositories/spaces.ts';
 import { type Announcer, createAnnouncer } from './services/announcer.ts';
 import { createChatsOfUsers } from './services/chat-of-user.ts';
+import { createSummaries } from './services/conversation-summaries.ts';
 import { createDocuments } from './services/documents.ts';
 import { createHealth } from './services/health.ts';
 import { createMalwareGate } from './services/malware.ts';
@@ -170,6 +171,7 @@ export async function createShared(env: Environment) {
   const health = createHealth({ database, clients, blobs });
 
   const { encryptionKeys } = env;
+  const meter = createUsageMeter({ prices: createPrices(config.modelPrices) });
   const userSealer =
     encryptionKeys.length > 0 ? createSealer({ secrets: encryptionKeys, purpose: 'user settings' }) : undefined;
   const chats = createChatsOfUsers({
@@ -220,6 +222,7 @@ export async function createShared(env: Environment) {
     userSealer,
     chatProvider,
     chats,
+    summaries: createSummaries({ database, chats, meter, clock, ids }),
     /** What sources need, those who make them and those who sync them alike. */
     pulling,
     spaces,
@@ -233,7 +236,7 @@ export async function createShared(env: Environment) {
     chunker,
     pipeline,
     health,
-    meter: createUsageMeter({ prices: createPrices(config.modelPrices) }),
+    meter,
     limits,
     /** What accepts uploads, those of people and those of sources alike. */
     accepting,

@@ -13,11 +13,9 @@ import { createDomainEventStream } from './queue/domain-event-stream.ts';
 import { createReconciler } from './queue/reconciler.ts';
 import { createQueueStats } from './queue/stats.ts';
 import { createForgetting } from './redis/forget.ts';
-import { createForgetting } from './redis/forget.ts';
 import { createAnswering } from './services/answering.ts';
 import { createCounterCheck } from './services/counter-check.ts';
 import { createEmbeddedFiles } from './services/embedded-files.ts';
-import { createErasing } from './services/erasing.ts';
 import { createErasing } from './services/erasing.ts';
 import { createIngestion } from './services/ingestion.ts';
 import { createKeptTextsSweep } from './services/kept-texts.ts';
@@ -51,6 +49,7 @@ export function createWorkerSide(
   {
     env,
     chats,
+    summaries,
     pulling,
     spaces,
     keys,
@@ -101,6 +100,7 @@ export function createWorkerSide(
     database,
     search,
     chats,
+    summaries,
     publisher,
     announcer,
     clock,
@@ -189,7 +189,6 @@ export function createWorkerSide(
     createVectorTiers({ database, clock, ids, random, logger }),
     builder,
     createKeptTextsSweep({ database, blobs, clock, logger }),
-    createErasing({ database, blobs, forgetting: createForgetting({ clients, keys }), control, clock, logger }),
     createErasing({ database, blobs, forgetting: createForgetting({ clients, keys }), control, clock, logger }),
     createSyncs({
       database,

@@ -30,3 +30,14 @@ export const StructuredMemory = Type.Object({
   updated_at: Timestamp,
 });
 export type StructuredMemory = Static<typeof StructuredMemory>;
+
+export const ConversationSummary = Type.Object({
+  summary: Nullable(Type.String({ description: 'Null where nothing was said yet' })),
+  up_to_message_id: Nullable(Type.String({ format: 'uuid', description: 'The last message that is in it' })),
+  message_count: Type.Integer({ description: 'Messages that are in it' }),
+  messages_since: Type.Integer({
+    description: 'Messages that are not: unanswered ones, and what could not be added now',
+  }),
+  updated_at: Nullable(Timestamp),
+});
+export type ConversationSummary = Static<typeof ConversationSummary>;

@@ -67,6 +67,28 @@ export interface AnswerRequest {
   language?: string;
   /** What the user has noted, with the share of the question that each holds (0…1), the most first. */
   facts?: readonly (Fact & { share: number })[];
+  /** What was said before `history`. */
+  summary?: string;
+}
+
+export interface SummaryRequest {
+  /** What was said before, summarised; null: nothing was. */
+  earlier: string | null;
+  /** What was said since, oldest first, cut to what the model can read. */
+  messages: readonly HistoryMessage[];
+  model?: string;
+  /** A BCP 47 tag to write in; absent: the conversation's language. */
+  language?: string;
+}
+
+export interface Summary {
+  text: string;
+  /** Which model wrote it. */
+  model: string;
+  promptTokens: number;
+  completionTokens: number;
+  /** The provider did not say how many, so we counted. */
+  counted: boolean;
 }
 
 export type AnswerPart =
@@ -86,6 +108,8 @@ export interface ChatProvider {
    * hanging stream throws `provider_unavailable`. Aborting the signal ends the provider's request at once.
    */
   answer(request: AnswerRequest, signal: AbortSignal): AsyncIterable<AnswerPart>;
+  /** The summary of all of a conversation so far; never an empty one. Fails as `answer` does. */
+  summarise(request: SummaryRequest, signal: AbortSignal): Promise<Summary>;
   /** Tokens that a text takes in this model, near enough to budget with. */
   countTokens(text: string): number;
 }

@@ -54,6 +54,7 @@ export const ACCESS: Readonly<Record<string, Capability>> = {
   'PATCH /conversations/:id': 'chat',
   'DELETE /conversations/:id': 'chat',
   'GET /conversations/:id/messages': 'chat',
+  'GET /conversations/:id/summary': 'chat',
   'POST /conversations/:id/messages': 'chat',
   'POST /messages/:id/feedback': 'chat',
   'GET /memory/structured': 'chat',

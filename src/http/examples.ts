@@ -5,6 +5,7 @@ import type {
   ChunkPreview,
   ChunkResource,
   ConversationResource,
+  ConversationSummary,
   DeadLetter,
   DocumentResource,
   ErasureResource,
@@ -118,6 +119,14 @@ export const userConfig: UserConfig = {
   has_openai_api_key: true,
   openai_api_key_last4: '4f9c',
   updated_at: '2026-07-31T09:30:00.000Z',
+};
+
+export const conversationSummary: ConversationSummary = {
+  summary: 'The user asked how much paid leave there is: 25 days a year, by the staff handbook.',
+  up_to_message_id: ANSWER,
+  message_count: 2,
+  messages_since: 0,
+  updated_at: '2026-07-31T09:40:00.000Z',
 };
 
 export const fact: StructuredMemory = {

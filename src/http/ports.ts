@@ -8,6 +8,7 @@ import type {
   ChunkPreviewRequest,
   ChunkResource,
   ConversationResource,
+  ConversationSummary,
   DeadLetter,
   Degradation,
   DocumentResource,
@@ -49,10 +50,8 @@ import type {
 } from '../contracts/index.ts';
 import type { ApiKeyRequest } from '../services/api-keys.ts';
 import type { Asking } from '../services/asking.ts';
-import type { Statistics } from '../services/statistics.ts';
 import type { ChatMessage as AskedMessage } from '../services/chat.ts';
 import type { Embedding } from '../services/embedding.ts';
-import type { Erasures } from '../services/erasures.ts';
 import type { Erasures } from '../services/erasures.ts';
 import type { Credentials, Origin, Registration } from '../services/identity.ts';
 import type { Knowledge } from '../services/knowledge.ts';
@@ -181,6 +180,7 @@ export interface ConversationsPort {
   rename(id: string, title: string): Promise<ConversationResource>;
   remove(id: string): Promise<void>;
   messages(id: string, page: PageRequest): Promise<Page<MessageResource>>;
+  summary(id: string): Promise<ConversationSummary>;
   rate(messageId: string, feedback: { rating: 1 | -1; comment?: string }): Promise<void>;
 }
 

@@ -4,21 +4,23 @@
  * that it, its neighbours (less) or its headings (less) hold, a little for its passage's rank, and for a number or date where one
  * is asked for. Deterministic.
  */
-import type { AnswerPart, AnswerRequest, ChatProvider, Passage } from '../contracts/index.ts';
+import type { AnswerPart, AnswerRequest, ChatProvider, HistoryMessage, Passage } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { CITATION_FORM } from '../kernel/text/citation-form.ts';
 import { baseLanguage, detectLanguage } from '../kernel/text/language.ts';
 import { analyse } from '../kernel/text/lexemes.ts';
-import { stripInvisible } from '../kernel/text/normalise.ts';
+import { stripInvisible, truncate } from '../kernel/text/normalise.ts';
 import { queryLexemes } from '../kernel/text/query.ts';
 import { sentences } from '../kernel/text/sentences.ts';
 import { estimateTokens } from '../kernel/text/tokens.ts';
+import { extractSummary } from './builtin-summary.ts';
 
 export interface BuiltinChatOptions {
   /** Streams at a model's pace, for demonstrations and tests of slow streams; absent: as fast as it is read. */
   pace?: { tokensPerSecond: number; clock: Clock };
 }
 
+const MODEL = 'dreamhub-extractive';
 const CONTEXT_TOKENS = 16_384;
 const MOST_SENTENCES = 4;
 /** A sentence joins the answer when it earns so much of what the best one does. */
@@ -56,12 +58,20 @@ const WORDS = {
   },
 } as const;
 
+const BOILERPLATE: ReadonlySet<string> = new Set(Object.values(WORDS).flatMap((words) => Object.values(words)));
+
 export function createBuiltinChat({ pace }: BuiltinChatOptions = {}): ChatProvider {
   return {
     provider: 'builtin',
-    model: 'dreamhub-extractive',
+    model: MODEL,
     contextTokens: CONTEXT_TOKENS,
     countTokens: estimateTokens,
+    async summarise(request, signal) {
+      signal.throwIfAborted();
+      const text = extractSummary(request, BOILERPLATE) || firstWords(request.messages);
+      const read = request.messages.reduce((sum, { content }) => sum + estimateTokens(content), 0);
+      return { text, model: MODEL, promptTokens: read, completionTokens: estimateTokens(text), counted: true };
+    },
     async *answer(request, signal): AsyncGenerator<AnswerPart> {
       const { text, supported } = composeAnswer(request);
       if (!supported) yield { type: 'unsupported' };
@@ -218,6 +228,10 @@ function hintOf(question: string): RegExp | undefined {
   }
   return undefined;
 }
+
+/** Of a conversation without a word in it. */
+const firstWords = (messages: readonly HistoryMessage[]): string =>
+  truncate(messages.map(({ content }) => content.trim()).find(Boolean) ?? '…', MAX_SENTENCE);
 
 /** Words with the space before them; a few characters at a time where there are no spaces. Joined they are the text. */
 function deltasOf(text: string): string[] {

@@ -5,6 +5,7 @@
 import type { ChatCompletionChunk } from 'openai/resources/chat/completions';
 import type { AnswerPart, AnswerRequest, ChatProvider } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
+import { AppError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { estimateTokens } from '../kernel/text/tokens.ts';
 import { type AttemptOptions, type AttemptPolicy, answered, attempt, report } from './attempts.ts';
@@ -14,6 +15,7 @@ import type { ProviderObserver } from './observer.ts';
 import { createDeadline, createOpenAiClients, type Deadline } from './openai-client.ts';
 import { buildPrompt, type PromptMessage } from './prompt.ts';
 import { classify, malformed, ProviderFailure, toAppError } from './provider-failure.ts';
+import { buildSummaryPrompt } from './summary-prompt.ts';
 
 export interface OpenAiChatOptions {
   baseUrl?: string | undefined;
@@ -147,6 +149,52 @@ export function createOpenAiChat(options: OpenAiChatOptions): ChatProvider {
     }
   }
 
+  /** What the model writes after these messages, and at last what that took. */
+  async function* complete(
+    messages: PromptMessage[],
+    used: string,
+    signal: AbortSignal,
+  ): AsyncGenerator<Exclude<AnswerPart, { type: 'unsupported' }>> {
+    const facts = factsOf(used);
+    const tokens = messages.reduce((sum, { content }) => sum + estimateTokens(content), 0);
+    const need = { model: used, tokens };
+    const attempts: AttemptOptions = {
+      pool,
+      clock,
+      random,
+      logger,
+      observer,
+      operation: 'chat',
+      need,
+      policy,
+      signal,
+    };
+    const opened = await attempt(attempts, (lease) => open(lease, used, messages, signal));
+    const started = clock.now();
+    let answer = '';
+    try {
+      for (let text: string | undefined = opened.first; text; text = await nextText(opened)) {
+        answer += text;
+        yield { type: 'delta', text };
+        signal.throwIfAborted();
+      }
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      const failure = classify(opened.deadline.signal.aborted ? opened.deadline.signal.reason : error, clock.now());
+      report(attempts, opened.lease, failure, clock.now() - started);
+      throw toAppError(failure);
+    } finally {
+      opened.deadline.end();
+    }
+    const promptTokens = opened.progress.promptTokens ?? tokens;
+    const completionTokens = opened.progress.completionTokens ?? estimateTokens(answer);
+    observer.tokens?.({ kind: 'prompt', model: used, count: promptTokens });
+    observer.tokens?.({ kind: 'completion', model: used, count: completionTokens });
+    const cost = facts.cost(promptTokens, completionTokens);
+    const isSaid = opened.progress.promptTokens !== undefined;
+    yield { type: 'usage', promptTokens, completionTokens, cost, ...(!isSaid && { counted: true }) };
+  }
+
   return {
     provider: 'openai',
     model,
@@ -154,50 +202,30 @@ export function createOpenAiChat(options: OpenAiChatOptions): ChatProvider {
     countTokens: estimateTokens,
     async *answer(request: AnswerRequest, signal: AbortSignal): AsyncGenerator<AnswerPart> {
       const used = request.model ?? model;
-      const facts = factsOf(used);
-      const context = used === model ? contextTokens : facts.contextTokens;
+      const context = used === model ? contextTokens : factsOf(used).contextTokens;
       const messages = buildPrompt(request, {
         budgetTokens: context - Math.min(ANSWER_TOKENS, context / 4),
         countTokens: estimateTokens,
         nonce,
       });
-      const tokens = messages.reduce((sum, { content }) => sum + estimateTokens(content), 0);
-      const need = { model: used, tokens };
-      const attempts: AttemptOptions = {
-        pool,
-        clock,
-        random,
-        logger,
-        observer,
-        operation: 'chat',
-        need,
-        policy,
-        signal,
-      };
-      const opened = await attempt(attempts, (lease) => open(lease, used, messages, signal));
-      const started = clock.now();
-      let answer = '';
-      try {
-        for (let text: string | undefined = opened.first; text; text = await nextText(opened)) {
-          answer += text;
-          yield { type: 'delta', text };
-          signal.throwIfAborted();
-        }
-      } catch (error) {
-        if (signal.aborted) throw signal.reason;
-        const failure = classify(opened.deadline.signal.aborted ? opened.deadline.signal.reason : error, clock.now());
-        report(attempts, opened.lease, failure, clock.now() - started);
-        throw toAppError(failure);
-      } finally {
-        opened.deadline.end();
+      yield* complete(messages, used, signal);
+    },
+    async summarise(request, signal) {
+      const used = request.model ?? model;
+      const summary = { text: '', model: used, promptTokens: 0, completionTokens: 0, counted: false };
+      for await (const part of complete(buildSummaryPrompt(request, nonce), used, signal)) {
+        if (part.type === 'delta') summary.text += part.text;
+        else Object.assign(summary, countsOf(part));
       }
-      const promptTokens = opened.progress.promptTokens ?? tokens;
-      const completionTokens = opened.progress.completionTokens ?? estimateTokens(answer);
-      observer.tokens?.({ kind: 'prompt', model: used, count: promptTokens });
-      observer.tokens?.({ kind: 'completion', model: used, count: completionTokens });
-      const cost = facts.cost(promptTokens, completionTokens);
-      const isSaid = opened.progress.promptTokens !== undefined;
-      yield { type: 'usage', promptTokens, completionTokens, cost, ...(!isSaid && { counted: true }) };
+      summary.text = summary.text.trim();
+      if (summary.text === '') throw new AppError('provider_unavailable', 'The model gave no summary.');
+      return summary;
     },
   };
 }
+
+const countsOf = ({ promptTokens, completionTokens, counted = false }: Extract<AnswerPart, { type: 'usage' }>) => ({
+  promptTokens,
+  completionTokens,
+  counted,
+});

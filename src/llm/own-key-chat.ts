@@ -38,6 +38,13 @@ export function createOwnKeyChat({ baseUrl, model, key, clock, logger, observer 
         throw ofOwnKey(error);
       }
     },
+    async summarise(request, signal) {
+      try {
+        return await provider.summarise(request, signal);
+      } catch (error) {
+        throw ofOwnKey(error);
+      }
+    },
   };
 }
 

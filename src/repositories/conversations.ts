@@ -156,14 +156,22 @@ export async function rateMessage(sql: Sql, id: string, feedback: Feedback): Pro
   return row?.role;
 }
 
+export interface RecentMessage {
+  role: 'user' | 'assistant';
+  content: string;
+  position: number;
+  /** Null of what a client brought along. */
+  turn_id: string | null;
+}
+
 /** The last messages before a position, newest first. */
 export async function recentMessages(
   sql: Sql,
   conversationId: string,
   before: { position: number; limit: number },
-): Promise<{ role: 'user' | 'assistant'; content: string }[]> {
-  return sql<{ role: 'user' | 'assistant'; content: string }[]>`
-    select role, content from messages
+): Promise<RecentMessage[]> {
+  return sql<RecentMessage[]>`
+    select role, content, position, turn_id from messages
     where tenant_id = current_setting('app.tenant_id')::uuid and conversation_id = ${conversationId}
       and position < ${before.position}
     order by position desc limit ${before.limit}`;

@@ -2,12 +2,13 @@
 import type { EventOf, EventPublisher, HistoryMessage } from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
 import type { Clock } from '../kernel/clock.ts';
-import { AppError } from '../kernel/errors.ts';
+import { AppError, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { baseLanguage, detectLanguage } from '../kernel/text/language.ts';
 import { createDeltaWriter } from '../realtime/delta-writer.ts';
-import { recentMessages } from '../repositories/conversations.ts';
+import { getSummary, type KeptSummary } from '../repositories/conversation-summaries.ts';
+import { type RecentMessage, recentMessages } from '../repositories/conversations.ts';
 import { withStates } from '../repositories/document-texts.ts';
 import { getHits, getNeighbours } from '../repositories/search.ts';
 import { readMemories } from '../repositories/structured-memories.ts';
@@ -19,12 +20,14 @@ import { recheck, sourceFor, sourcesOf, unsupportedNotice } from '../retrieval/s
 import type { Announcer } from './announcer.ts';
 import { textOf, topicOf, type Work } from './answering-work.ts';
 import type { ChatsOfUsers } from './chat-of-user.ts';
+import type { Summaries } from './conversation-summaries.ts';
 import type { Search } from './search.ts';
 
 export interface AnsweringStepsOptions {
   database: Database;
   search: Pick<Search, 'hits'>;
   chats: ChatsOfUsers;
+  summaries: Pick<Summaries, 'extend'>;
   publisher: EventPublisher;
   announcer: Announcer;
   clock: Clock;
@@ -33,6 +36,10 @@ export interface AnsweringStepsOptions {
 }
 
 const MAX_HISTORY = 40;
+/** A summary is brought up to these latest messages, so that it serves until the history is full again. */
+const LATEST = 10;
+/** Longer nobody waits for a summary: the answer does without what was said so long ago. */
+const SUMMARY_MS = 20_000;
 /** Shares of the model's context: what is left is the answer's and the instructions'. */
 const HISTORY_SHARE = 0.2;
 const PASSAGE_SHARE = 0.45;
@@ -41,20 +48,18 @@ const PASSAGES = 8;
 /** So many of the best passages are read with the chunks around them. */
 const WITH_NEIGHBOURS = 3;
 
-/** The newest messages that fit the budget, oldest first. */
-function withinBudget(
+/** How many of the newest messages fit the budget. */
+function fitting(
   newestFirst: readonly HistoryMessage[],
   budgetTokens: number,
   countTokens: (text: string) => number,
-): HistoryMessage[] {
-  const kept: HistoryMessage[] = [];
+): number {
   let left = budgetTokens;
-  for (const message of newestFirst) {
-    left -= countTokens(message.content);
-    if (left < 0) break;
-    kept.push(message);
-  }
-  return kept.reverse();
+  const cut = newestFirst.findIndex(({ content }) => {
+    left -= countTokens(content);
+    return left < 0;
+  });
+  return Math.min(cut === -1 ? newestFirst.length : cut, MAX_HISTORY);
 }
 
 /** Everything that the answer was given to read: an address that stands there may stand in the answer. */
@@ -73,11 +78,44 @@ function isKnownIn({ begun, passages, history, chat, facts }: Work): (url: strin
 export function createAnsweringSteps(options: AnsweringStepsOptions) {
   const { database, chats, publisher, announcer, clock, logger, metrics } = options;
 
-  async function recall(work: Work): Promise<void> {
+  /**
+   * What was said before the history, for as long as it is any; null where the history is all. A summary that does not reach
+   * the history yet is brought on, at once for many turns; where that fails, the answer does with what there is.
+   */
+  async function recallEarlier(
+    work: Work,
+    { recent, held, kept }: { recent: readonly RecentMessage[]; held: number; kept: KeptSummary | undefined },
+    signal: AbortSignal,
+  ): Promise<string | null> {
+    const leftOut = recent[held];
+    // A client that brings along what was said decides itself what an answer is to know of it.
+    if (!leftOut || leftOut.turn_id === null) return null;
+    if (kept && kept.up_to_position >= leftOut.position) return kept.summary;
+    const before = recent[Math.min(held, LATEST) - 1]?.position ?? work.begun.position;
+    const limit = new AbortController();
+    const cancel = clock.after(SUMMARY_MS, () => limit.abort(new Error('the summary took too long')));
+    try {
+      const { conversation_id: id } = work.begun;
+      const extended = await options.summaries.extend(id, before, work.chat, AbortSignal.any([signal, limit.signal]));
+      return extended?.summary ?? null;
+    } catch (error) {
+      signal.throwIfAborted();
+      logger.warn(
+        { err: error, turn_id: work.turnId },
+        `answered without all that was said before: ${messageOf(error)}`,
+      );
+      return kept?.summary ?? null;
+    } finally {
+      cancel();
+    }
+  }
+
+  async function recall(work: Work, signal: AbortSignal): Promise<void> {
     const { conversation_id: conversationId, position } = work.begun;
-    const [recent, settings, noted] = await database.read((sql) =>
+    const [recent, kept, settings, noted] = await database.read((sql) =>
       Promise.all([
-        recentMessages(sql, conversationId, { position, limit: MAX_HISTORY }),
+        recentMessages(sql, conversationId, { position, limit: MAX_HISTORY + 1 }),
+        getSummary(sql, conversationId),
         chats.settings(sql),
         readMemories(sql),
       ]),
@@ -90,7 +128,12 @@ export function createAnsweringSteps(options: AnsweringStepsOptions) {
       work.chat = { ...work.chat, customPrompt: wishes.join('\n\n') };
     }
     const { provider } = work.chat;
-    work.history = withinBudget(recent, provider.contextTokens * HISTORY_SHARE, (text) => provider.countTokens(text));
+    const held = fitting(recent, provider.contextTokens * HISTORY_SHARE, (text) => provider.countTokens(text));
+    work.history = recent
+      .slice(0, held)
+      .reverse()
+      .map(({ role, content }) => ({ role, content }));
+    work.earlier = await recallEarlier(work, { recent, held, kept }, signal);
   }
 
   async function retrieve(work: Work, signal: AbortSignal): Promise<void> {
@@ -160,6 +203,7 @@ export function createAnsweringSteps(options: AnsweringStepsOptions) {
         question,
         history: work.history,
         facts: work.facts,
+        ...(work.earlier !== null && { summary: work.earlier }),
         passages: work.passages.map(({ passage }) => passage),
         ...wishes,
         ...(model !== undefined && { model }),

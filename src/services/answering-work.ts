@@ -17,6 +17,8 @@ export interface Work extends ChatAttempt {
   /** What the user has noted. */
   facts: WeighedFact[];
   history: HistoryMessage[];
+  /** What was said before the history, summarised. */
+  earlier: string | null;
   passages: { passage: Passage; citable: CitablePassage }[];
   sources: Source[];
   writer: DeltaWriter | undefined;
@@ -38,6 +40,7 @@ export function newWork(turnId: string, begun: TurnAttempt, chat: ChatOfUser): W
     chat,
     facts: [],
     history: [],
+    earlier: null,
     passages: [],
     sources: [],
     writer: undefined,

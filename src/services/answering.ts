@@ -60,7 +60,7 @@ export function createAnswering(options: AnsweringOptions) {
         const renew = () => database.tenant((sql) => renewLease(sql, keyOf(work), leaseMs));
         return keepLease({ renew, leaseMs, clock, logger, signal });
       }),
-      recall: effect(({ attempt }) => recall(workOf(attempt))),
+      recall: effect(({ attempt }, signal) => recall(workOf(attempt), signal)),
       retrieve: effect(({ attempt }, signal) => retrieve(workOf(attempt), signal)),
       generate: effect(({ attempt }, signal) => generate(workOf(attempt), signal)),
       checkCitations: effect(({ attempt }) => checkCitations(workOf(attempt))),

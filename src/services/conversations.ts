@@ -1,5 +1,11 @@
 /** Conversations and what was said in them. */
-import type { ConversationResource, MessageResource, Page, PageRequest } from '../contracts/index.ts';
+import type {
+  ConversationResource,
+  ConversationSummary,
+  MessageResource,
+  Page,
+  PageRequest,
+} from '../contracts/index.ts';
 import type { Database } from '../db/database.ts';
 import { AppError } from '../kernel/errors.ts';
 import type { Ids } from '../kernel/ids.ts';
@@ -14,6 +20,7 @@ import {
   renameConversation,
 } from '../repositories/conversations.ts';
 import { unfinishedTurns } from '../repositories/turns.ts';
+import type { Summaries } from './conversation-summaries.ts';
 import { idCursor, numberCursor, toPage } from './paging.ts';
 
 export interface Conversations {
@@ -25,6 +32,7 @@ export interface Conversations {
   remove(id: string): Promise<void>;
   /** In the order of the conversation. */
   messages(id: string, page: PageRequest): Promise<Page<MessageResource>>;
+  summary(id: string): Promise<ConversationSummary>;
   /** Of an answer; in the place of what was said of it before. */
   rate(messageId: string, feedback: { rating: 1 | -1; comment?: string }): Promise<void>;
 }
@@ -33,12 +41,15 @@ export interface ConversationsOptions {
   database: Database;
   ids: Ids;
   control: Pick<Control, 'publishCancel'>;
+  summaries: Pick<Summaries, 'get'>;
 }
 
 export const noConversation = () => new AppError('not_found', 'There is no such conversation.');
 
-export function createConversations({ database, ids, control }: ConversationsOptions): Conversations {
+export function createConversations({ database, ids, control, summaries }: ConversationsOptions): Conversations {
   return {
+    summary: (id) => summaries.get(id),
+
     create: ({ title }) => database.tenant((sql) => insertConversation(sql, ids.uuid(), title?.trim() || null)),
 
     async list({ limit, cursor }) {

@@ -88,6 +88,26 @@ export function describeChatProvider(name: string, create: () => Promise<ChatPro
       expect(seen).toBe(2);
     });
 
+    test('summarises what was said, and says what that took', async () => {
+      const provider = await create();
+      const messages = [
+        { role: 'user' as const, content: 'When did the harbour of Aldmoor open?' },
+        { role: 'assistant' as const, content: 'It opened in 1921 [1].' },
+      ];
+      for (const earlier of [null, '- Q: Who built the mills?']) {
+        const summary = await provider.summarise({ earlier, messages }, never);
+        expect(summary.text.trim()).toBe(summary.text);
+        expect(summary.text.length).toBeGreaterThan(10);
+        expect(summary).toMatchObject({ promptTokens: expect.any(Number), completionTokens: expect.any(Number) });
+        expect(citedNumbers(summary.text)).toEqual([]);
+      }
+      const blank = await provider.summarise({ earlier: null, messages: [{ role: 'user', content: '?!' }] }, never);
+      expect(blank.text).not.toBe('');
+      const reason = new Error('stopped');
+      const stopped = provider.summarise({ earlier: null, messages }, AbortSignal.abort(reason));
+      expect(await stopped.catch((error: unknown) => error)).toBe(reason);
+    });
+
     test('counts tokens in proportion to the text', async () => {
       const provider = await create();
       expect(provider.countTokens('')).toBe(0);

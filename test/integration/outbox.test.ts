@@ -132,6 +132,7 @@ describe('an event', () => {
         provider: 'x',
         contextTokens: 1_000,
         countTokens: (text) => text.length,
+        summarise: () => Promise.reject(new Error('nobody asked for one')),
         // biome-ignore lint/correctness/useYield: it fails before its first token
         async *answer() {
           throw new AppError('provider_unavailable', 'The model is away.');
@@ -162,6 +163,7 @@ describe('an event', () => {
         provider: 'x',
         contextTokens: 1_000,
         countTokens: (text) => text.length,
+        summarise: () => Promise.reject(new Error('nobody asked for one')),
         async *answer(_request, signal) {
           yield { type: 'delta', text: 'Half' };
           started.resolve();

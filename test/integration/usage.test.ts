@@ -50,6 +50,7 @@ function paidChat(): PaidChat {
     contextTokens: 8_000,
     countTokens: (text) => text.length,
     instead: undefined,
+    summarise: () => Promise.reject(new Error('nobody asked for one')),
     async *answer(_request, signal) {
       yield { type: 'delta', text: 'an answer of its own' };
       const { instead } = this;

@@ -164,6 +164,7 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
       remove: async () => undefined,
       messages: async () => page(examples.message),
       rate: async () => undefined,
+      summary: async () => examples.conversationSummary,
     },
     chat: {
       send: async () => examples.turnReceipt,
@@ -203,6 +204,7 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
       get: async () => examples.quotas,
       set: async () => examples.quotas,
       grant: async () => examples.quotas,
+    },
     models: {
       list: async () => [{ id: 'a-model', owner: 'builtin' }],
       get: async (id) => ({ id, owner: 'builtin' }),
@@ -243,7 +245,6 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
         vectors: texts.map(() => Float32Array.of(0.6, -0.8)),
         tokens: texts.length,
       }),
-    },
     },
   };
 }

@@ -38,6 +38,7 @@ import { createAnswering } from '../../src/services/answering.ts';
 import { createChat } from '../../src/services/chat.ts';
 import { createChatsOfUsers } from '../../src/services/chat-of-user.ts';
 import { createChunkPreviews } from '../../src/services/chunk-previews.ts';
+import { createSummaries } from '../../src/services/conversation-summaries.ts';
 import { createConversations } from '../../src/services/conversations.ts';
 import { createDocuments } from '../../src/services/documents.ts';
 import { createEmbeddedFiles } from '../../src/services/embedded-files.ts';
@@ -200,7 +201,8 @@ export async function createRig(options: RigOptions = {}) {
     ),
     sealer: userSealer,
   });
-  const answering = createAnswering({ ...work, search, chats, publisher });
+  const summaries = createSummaries({ database, chats, meter, clock, ids });
+  const answering = createAnswering({ ...work, search, chats, summaries, publisher });
   const tenants = createTenantActors({ ingestion, answering, logger });
 
   async function newTenant(name = `tenant ${ids.uuid()}`): Promise<Principal> {
@@ -266,7 +268,7 @@ export async function createRig(options: RigOptions = {}) {
     tasks: createTasks({ database, announcer, feeder, control, limits }),
     settings: createUserSettings({ database, sealer: userSealer }),
     memory: createStructuredMemories({ database }),
-    conversations: createConversations({ database, ids, control }),
+    conversations: createConversations({ database, ids, control, summaries }),
     chat: createChat({ database, hub, announcer, feeder, control, clock, ids }),
 
     /** Uploads a text in the name of somebody. */

@@ -1,11 +1,12 @@
 import { Type } from '@sinclair/typebox';
 import { Elysia } from 'elysia';
-import { ConversationResource, MessageResource, PageOf } from '../../contracts/index.ts';
+import { ConversationResource, ConversationSummary, MessageResource, PageOf } from '../../contracts/index.ts';
 import { describe } from '../documentation.ts';
-import { conversation, message } from '../examples.ts';
+import { conversation, conversationSummary, message } from '../examples.ts';
 import { jsonBody } from '../json-body.ts';
 import { NewConversation, RenamedConversation } from '../models/chat.ts';
 import { IdParams, PageQuery } from '../models/common.ts';
+import { waitWithoutLimit } from '../patience.ts';
 import { authenticated } from '../plugins/auth.ts';
 import type { ConversationsPort } from '../ports.ts';
 import { noContent } from '../responses.ts';
@@ -75,6 +76,27 @@ export function createConversationRoutes({ conversations }: { conversations: Con
         errors: ['not_found'],
       }),
     })
+    .get(
+      '/conversations/:id/summary',
+      ({ params, request, server }) => {
+        waitWithoutLimit(request, server);
+        return conversations.summary(params.id);
+      },
+      {
+        params: IdParams,
+        response: { 200: ConversationSummary },
+        detail: describe({
+          tag,
+          summary: 'What a conversation came to',
+          description:
+            'Kept, and brought up to date when messages came since, by the model that answers this user; without a model it is made of sentences of the conversation. Where that fails, the one from before is told: `up_to_message_id` says how far it goes, `messages_since` what is not in it. An answer in a long conversation is told the summary of what its model cannot read any more.',
+          answers: {
+            200: { description: 'The summary', schema: ConversationSummary, example: conversationSummary },
+          },
+          errors: ['not_found', 'conflict', 'provider_unavailable'],
+        }),
+      },
+    )
     .get('/conversations/:id/messages', ({ params, query }) => conversations.messages(params.id, query), {
       params: IdParams,
       query: PageQuery,

@@ -105,6 +105,38 @@ describe('prompt', () => {
     expect(sly).toContain('</passage-n2-facts>');
   });
 
+  test('keeps the latest messages, however many passages there are', () => {
+    const history = Array.from({ length: 10 }, (_, index) => ({
+      role: index % 2 ? ('assistant' as const) : ('user' as const),
+      content: `message ${index} ${'word '.repeat(20)}`,
+    }));
+    const passages = Array.from({ length: 40 }, (_, index) => ({
+      n: index + 1,
+      title: 'T',
+      page: null,
+      headings: [],
+      text: `passage ${index + 1} ${'word '.repeat(60)}`,
+      score: 1,
+    }));
+    const messages = build({ history, passages }, 2_000);
+    expect(messages.reduce((sum, { content }) => sum + estimateTokens(content), 0)).toBeLessThanOrEqual(2_000);
+    const kept = messages.slice(1, -1);
+    expect(kept.length).toBeGreaterThanOrEqual(6);
+    expect(kept.at(-1)?.content).toContain('message 9');
+    expect(messages.at(-1)?.content).toContain('passage 1 ');
+    expect(build({ history, passages: [] }, 2_000)).toHaveLength(12);
+  });
+
+  test('gives the summary of what was said before as material, within an eighth of the budget', () => {
+    const [system, user] = build({ summary: `Begin. ${'word '.repeat(3_000)}` }, 2_000);
+    const [, summary = ''] = /<passage-n1-summary>\n([\s\S]*)\n<\/passage-n1-summary>/.exec(user?.content ?? '') ?? [];
+    expect(summary).toStartWith('Begin.');
+    expect(estimateTokens(summary)).toBeLessThanOrEqual(250);
+    expect(system?.content).toContain('<passage-n1-summary>');
+    expect(user?.content).toContain('The tariff is 4 %.');
+    expect(build()[1]?.content).not.toContain('summary');
+  });
+
   test('says that there is no passage', () => {
     expect(build({ passages: [] })[1]?.content).toContain('no passage');
   });
