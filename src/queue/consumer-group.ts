@@ -1,6 +1,7 @@
 /** The scripts as functions, for one consumer in one lane. Entries are named by their stream and id. */
 import type { Lane } from '../contracts/index.ts';
 import type { Keys } from '../redis/keys.ts';
+import type { Push } from './handover.ts';
 import { asInteger, asList, asText } from './replies.ts';
 import type { RunScript, ScriptArgument } from './scripts.ts';
 
@@ -122,6 +123,13 @@ export function createConsumerGroup({
   }
 
   return {
+    /** Appends jobs to a tenant's stream; this consumer is given up to so many of them where nobody waits for a worker. */
+    async push(partition: number, { stream, maxLength, payloads }: Push, slots: number): Promise<Entry[]> {
+      const all = [...(keysOf[partition] ?? []), stream];
+      const given = await run('push', all, [maxLength, consumer, slots, ...payloads]);
+      return asList(given).flatMap(toFirstDeliveries);
+    },
+
     /** Up to `slots` entries in fair order, the number of streams that were ready before, and of those without room here. */
     async take(
       partition: number,

@@ -6,6 +6,8 @@
  * held. States: idle → running → draining (nothing is taken, handlers are aborted and awaited) → idle, with nothing left
  * pending to this consumer.
  *
+ * What this process pushes while the worker is idle comes with the answer to the push (`handover.ts`), over the same connection.
+ *
  * A partition whose server does not answer, one of a cluster, is put aside until the next poll: the others go on.
  *
  * An entry can end up with us without our knowing, when the reply got lost: after each reconnect, and after each failed
@@ -16,6 +18,7 @@
  */
 import type { Lane } from '../contracts/index.ts';
 import type { Clock } from '../kernel/clock.ts';
+import { runDetached } from '../kernel/context.ts';
 import { messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
@@ -28,6 +31,7 @@ import { guardConnection } from './connection.ts';
 import { createConsumerGroup, type Entry } from './consumer-group.ts';
 import { createDeliveries, type Handlers } from './deliveries.ts';
 import { listenForDoorbells } from './doorbells.ts';
+import { offerHandover, type Push } from './handover.ts';
 import { createHeldEntries } from './held-entries.ts';
 import { createPartitionOrder } from './partition-order.ts';
 import { loadScripts } from './scripts.ts';
@@ -100,6 +104,10 @@ async function openSession(options: DispatcherOptions) {
   let sweptAt = Number.NEGATIVE_INFINITY;
   let polledAt = Number.NEGATIVE_INFINITY;
   let closing = false;
+  /** A round counts on the slots that were free when it asked. */
+  let isAsking = false;
+  /** Slots that may be filled by what this process pushes: the answers are on their way. */
+  let promised = 0;
 
   const client = clients.reader(`dispatcher-${lane}`);
   const group = createConsumerGroup({ run: loadScripts(client), keys, lane, consumer });
@@ -129,7 +137,7 @@ async function openSession(options: DispatcherOptions) {
     onRepeated: (partition) => void doubtful.add(partition),
   });
   /** Slots, as long as the acknowledgements keep up. */
-  const free = () => Math.max(0, Math.min(concurrency - held.running, maxHeld - held.size));
+  const free = () => Math.max(0, Math.min(concurrency - held.running, maxHeld - held.size) - promised);
 
   function accept(partition: number, entries: readonly Entry[]): void {
     // What arrives after the end of taking is not begun; retiring gives it back.
@@ -222,6 +230,33 @@ async function openSession(options: DispatcherOptions) {
     order.asked(partition, { ready, taken: entries.length, exhausted, full, busy });
   }
 
+  /** Slots for jobs that this process pushes: none unless this worker is idle, and knows of nobody who waits for it. */
+  function roomFor(partition: number, { stream, payloads }: Push): number {
+    if (closing || isAsking || order.size > 0 || doubtful.has(partition) || isAside(partition)) return 0;
+    if (!connection.isReady()) return 0;
+    const own = caps.own - (held.runningIn(partition).get(stream) ?? 0);
+    return Math.max(0, Math.min(free(), own, caps.total || own, payloads.length));
+  }
+
+  async function pushThrough(partition: number, push: Push, slots: number): Promise<boolean> {
+    let isPushed = false;
+    promised += slots;
+    try {
+      await about(partition, async () => {
+        const entries = await connection.call(() => group.push(partition, push, slots));
+        isPushed = true;
+        order.given(partition, entries.length);
+        accept(partition, entries);
+      });
+    } catch (error) {
+      logger.debug({ err: error, lane, partition }, 'it may not have been pushed by this worker');
+    } finally {
+      promised -= slots;
+      if (order.size > 0) taking.wake();
+    }
+    return isPushed;
+  }
+
   /** All partitions whose turn it is are asked at once: while Redis is with one of them, the entries of another are begun. */
   async function take(signal: AbortSignal): Promise<void> {
     while (!signal.aborted && free() > 0) {
@@ -241,16 +276,21 @@ async function openSession(options: DispatcherOptions) {
     logger,
     async round(signal) {
       if (!connection.isReady()) return false;
-      for (const partition of doubtful) {
-        if (free() > 0 && !isAside(partition)) await about(partition, () => recover(partition));
+      isAsking = true;
+      try {
+        for (const partition of doubtful) {
+          if (free() > 0 && !isAside(partition)) await about(partition, () => recover(partition));
+        }
+        if (clock.now() - polledAt >= pollMs) {
+          polledAt = clock.now();
+          order.hintAll();
+        }
+        const more = await sweepOn();
+        await take(signal);
+        return more;
+      } finally {
+        isAsking = false;
       }
-      if (clock.now() - polledAt >= pollMs) {
-        polledAt = clock.now();
-        order.hintAll();
-      }
-      const more = await sweepOn();
-      await take(signal);
-      return more;
     },
   });
 
@@ -292,12 +332,23 @@ async function openSession(options: DispatcherOptions) {
     }
   }
 
+  const endHandover = offerHandover(clients, {
+    keys,
+    lane,
+    takeOver(partition, push) {
+      const slots = roomFor(partition, push);
+      // Handlers begin in no scope, whoever pushes.
+      return slots > 0 ? runDetached(() => pushThrough(partition, push, slots)) : undefined;
+    },
+  });
+
   void taking.start();
   void renewing.start();
   return {
     busy: () => held.running,
     async close(): Promise<void> {
       closing = true;
+      endHandover();
       await taking.stop();
       await doorbells.close();
       deliveries.abortAll();

@@ -26,6 +26,8 @@ export interface PartitionOrder {
     partition: number,
     result: { ready: number; taken: number; exhausted: boolean; full: number; busy: boolean },
   ): void;
+  /** So much of the partition was given to this worker unasked: it counts like what it takes. */
+  given(partition: number, taken: number): void;
   /** How many partitions are hinted. */
   readonly size: number;
 }
@@ -98,6 +100,11 @@ export function createPartitionOrder(partitions: number): PartitionOrder {
       if (taken === 0) return;
       now = Math.max(now, timeOf(partition));
       time[partition] = timeAfter(partition, taken, ready);
+    },
+    given(partition, taken) {
+      if (!hinted.has(partition)) time[partition] = Math.max(timeOf(partition), now);
+      now = Math.max(now, timeOf(partition));
+      time[partition] = timeAfter(partition, taken, 1);
     },
     get size() {
       return hinted.size;

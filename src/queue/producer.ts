@@ -7,6 +7,7 @@ import type { RedisClients } from '../redis/clients.ts';
 import type { Keys } from '../redis/keys.ts';
 import { partitionKeys } from './consumer-group.ts';
 import { encodeJob } from './entry.ts';
+import { handOver } from './handover.ts';
 import { loadScripts } from './scripts.ts';
 
 /** Far above the windows that the feeder hands out: it cuts only what a fault piles up, and the reconciler repairs that. */
@@ -31,8 +32,10 @@ export function createProducer({ clients, keys, maxStreamLength = MAX_STREAM_LEN
 
   async function append(lane: Lane, tenantId: string, jobs: readonly Job[], weight: number): Promise<void> {
     const partition = keys.partitionOf(tenantId);
-    const streamKeys = [...partitionKeys(keys, lane, partition), keys.stream(lane, tenantId)];
-    await run('push', streamKeys, [maxStreamLength, ...jobs.map((job) => encodeJob(job, weight))]);
+    const stream = keys.stream(lane, tenantId);
+    const payloads = jobs.map((job) => encodeJob(job, weight));
+    if (await handOver(clients, { keys, lane, partition }, { stream, maxLength: maxStreamLength, payloads })) return;
+    await run('push', [...partitionKeys(keys, lane, partition), stream], [maxStreamLength, '', 0, ...payloads]);
   }
 
   return {

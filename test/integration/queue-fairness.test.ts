@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import type { EntryName } from '../../src/queue/consumer-group.ts';
-import { jobIdOf } from '../../src/queue/entry.ts';
+import { encodeJob, jobIdOf } from '../../src/queue/entry.ts';
 import { jobsFor, startQueue, type TestQueue, uuid } from '../support/queue.ts';
 
 let queue: TestQueue;
@@ -14,7 +14,8 @@ const MOST_SLOTS = 4;
 const WEIGHTS = [1, 1, 2, 5] as const;
 
 type Step =
-  | { type: 'push'; tenant: number; count: number }
+  /** By a producer beside a worker that has so many slots free. */
+  | { type: 'push'; tenant: number; count: number; slots: number }
   | { type: 'take'; slots: number }
   | { type: 'ack'; count: number };
 
@@ -23,6 +24,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     type: fc.constant('push' as const),
     tenant: fc.integer({ min: 0, max: WEIGHTS.length - 1 }),
     count: fc.integer({ min: 1, max: 12 }),
+    slots: fc.integer({ min: 0, max: MOST_SLOTS }),
   }),
   fc.record({ type: fc.constant('take' as const), slots: fc.integer({ min: 1, max: MOST_SLOTS }) }),
   fc.record({ type: fc.constant('ack' as const), count: fc.integer({ min: 1, max: 8 }) }),
@@ -67,6 +69,28 @@ async function run(steps: readonly Step[], cap: number): Promise<void> {
       if (tenant.waiting.length > 0 && hasRoom(tenant)) expect(isReady).toBe(true);
     }
     if (streams.length === 0) expect(await queue.allKeys()).toEqual([]);
+  }
+
+  async function push(tenant: (typeof tenants)[number], count: number, slots: number): Promise<void> {
+    const jobs = jobsFor(tenant.id, count);
+    if (slots === 0) {
+      await queue.producer.push('ingest', jobs, tenant.weight);
+      tenant.waiting.push(...jobs.map(({ id }) => id));
+      return;
+    }
+    const payloads = jobs.map((job) => encodeJob(job, tenant.weight));
+    const isNew = tenant.waiting.length + tenant.pending.length === 0;
+    const nobodyWaits = (await admin.zcard(keys.ready('ingest', 0))) === 0;
+    const room = cap === 0 ? slots : Math.min(slots, cap);
+    const given = await consumer.push(
+      0,
+      { stream: keys.stream('ingest', tenant.id), maxLength: 10_000, payloads },
+      room,
+    );
+    // Handed over is only what has nobody in front of it.
+    expect(given.map(({ payload }) => payload)).toEqual(isNew && nobodyWaits ? payloads.slice(0, room) : []);
+    tenant.pending.push(...given.map(({ stream, id }) => ({ stream, id })));
+    tenant.waiting.push(...jobs.slice(given.length).map(({ id }) => id));
   }
 
   async function take(slots: number): Promise<number> {
@@ -123,9 +147,7 @@ async function run(steps: readonly Step[], cap: number): Promise<void> {
     if (one.type === 'push') {
       const tenant = tenants[one.tenant];
       if (!tenant) continue;
-      const jobs = jobsFor(tenant.id, one.count);
-      await queue.producer.push('ingest', jobs, tenant.weight);
-      tenant.waiting.push(...jobs.map(({ id }) => id));
+      await push(tenant, one.count, one.slots);
     } else if (one.type === 'take') {
       await take(one.slots);
       if (cap === 0) checkFairness();

@@ -146,3 +146,15 @@ local function jobOf(entry)
   local fields = entry[2]
   return fields[1] == 'job' and fields[2] or ''
 end
+
+-- What a consumer is told of entries that it was given, {stream, id, job, id, job…}; and their stream's virtual time after
+-- them, where it was `time` before.
+local function takenOf(stream, entries, time)
+  local taken = { stream }
+  for i, entry in ipairs(entries) do
+    local job = jobOf(entry)
+    time = time + costOf(job)
+    taken[2 * i], taken[2 * i + 1] = entry[1], job
+  end
+  return taken, time
+end

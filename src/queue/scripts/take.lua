@@ -55,12 +55,8 @@ while slots > 0 and passed < left do
       left = left - 1
     else
       now = math.max(now, time)
-      local taken = { stream }
-      for i, entry in ipairs(entries) do
-        local job = jobOf(entry)
-        time = time + costOf(job)
-        taken[2 * i], taken[2 * i + 1] = entry[1], job
-      end
+      local taken
+      taken, time = takenOf(stream, entries, time)
       if #entries > 0 then result[#result + 1] = taken end
       slots = slots - #entries
       held[stream] = (held[stream] or 0) + #entries

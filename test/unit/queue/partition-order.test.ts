@@ -49,6 +49,28 @@ test('asks a partition whose tenants had no room here again once something of it
   expect(next(order)).toBeUndefined();
 });
 
+test('counts what was given unasked like what was taken', () => {
+  const order = createPartitionOrder(2);
+  order.given(0, 3);
+  order.hintAll();
+  const asked = Array.from({ length: 4 }, () => {
+    const partition = next(order) ?? -1;
+    order.asked(partition, { ready: 1, taken: 1, exhausted: false, full: 0, busy: true });
+    return partition;
+  });
+  expect(asked).toEqual([1, 1, 1, 0]);
+  // Having had no work earns nothing: who is given something then starts where the others are.
+  const later = createPartitionOrder(2);
+  later.hint(0);
+  for (let taken = 0; taken < 5; taken++) {
+    next(later);
+    later.asked(0, { ready: 1, taken: 1, exhausted: false, full: 0, busy: true });
+  }
+  later.given(1, 2);
+  later.hint(1);
+  expect(next(later)).toBe(0);
+});
+
 test('asks a partition that had nothing not again because something of it has ended', () => {
   const order = createPartitionOrder(1);
   order.hint(0);
