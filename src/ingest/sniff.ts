@@ -94,7 +94,9 @@ function refusal(label: string, advice = READABLE_IN_WORDS): AppError {
 
 const UNLOCK = 'Remove its password and send it again.';
 const UNPACK = 'Unpack it and send what is inside.';
+const SAVE_AS_PNG = 'Save it as PNG or JPEG and send it again.';
 const SAVE_AS_PPTX = 'Save it as PPTX and send it again.';
+const SAVE_AS_PDF = 'Save it as PDF and send it again.';
 const NO_MACROS = 'Save it without its macros and send it again.';
 
 /** Names of what is in a container. */
@@ -130,7 +132,9 @@ async function find(head: Uint8Array, filename: string, inside: Inside): Promise
   }
   if (found && isMarkup(latin))
     return { mediaType: found.mime, label: `${binaryLabel(found.mime, found.ext)} with a web page in it` };
-  if (found) return { mediaType: found.mime, label: binaryLabel(found.mime, found.ext) };
+  // Its first picture is a PNG to those that know no other.
+  if (found?.mime === 'image/apng') return { mediaType: 'image/png', label: 'an image (PNG)' };
+  if (found) return binaryFinding(found.mime, found.ext);
   if (hasPdfHeader(latin, filename)) return PDF;
   if (text) return textFinding(text.content, filename);
   return { mediaType: 'application/octet-stream', label: 'binary data of an unknown kind' };
@@ -142,7 +146,7 @@ const typeOf = (head: Uint8Array) => fileTypeFromBuffer(head).catch(() => undefi
 /** Raw photographs begin as scans do; what tells them apart may lie beyond what is looked at. */
 function tiffFinding(found: Awaited<ReturnType<typeof typeOf>>, latin: string): Finding {
   if (isMarkup(latin)) return { mediaType: POLYGLOT, label: 'an image (TIF) with a web page in it' };
-  if (found && found.mime !== type.TIFF) return { mediaType: found.mime, label: binaryLabel(found.mime, found.ext) };
+  if (found && found.mime !== type.TIFF) return binaryFinding(found.mime, found.ext);
   return { mediaType: type.TIFF, label: 'an image (TIF)' };
 }
 
@@ -186,6 +190,13 @@ const TEXTUAL_FORMATS: readonly (Finding & { start: RegExp })[] = [
     start: /^(?:\xef\xbb\xbf)?BEGIN:V(?:CALENDAR|CARD)\s/,
     mediaType: 'text/calendar',
     label: 'a calendar or contact file',
+  },
+  // Bytes of pixels follow, which could be letters of some alphabet.
+  {
+    start: /^P[4-6]\s(?:#[^\n]{0,200}\n){0,20}\s{0,9}\d{1,6}\s{1,9}\d{1,6}\s/,
+    mediaType: 'image/x-portable-anymap',
+    label: 'an image (PNM)',
+    advice: SAVE_AS_PNG,
   },
 ];
 
@@ -327,8 +338,12 @@ function zipFinding(names: readonly string[]): Finding {
   if (has(/^content\.xml$/) && has(/^(?:mimetype|META-INF\/manifest\.xml)$/)) {
     return OPEN_DOCUMENT;
   }
+  if (has(/^(?:FixedDocSeq\.fdseq|FixedDocumentSequence\.fdseq)$/))
+    return { mediaType: zip, label: 'an XPS document', advice: SAVE_AS_PDF };
+  if (office && has(/^visio\//)) return { mediaType: zip, label: 'a Visio drawing', advice: SAVE_AS_PDF };
   if (has(/^AndroidManifest\.xml$/)) return { mediaType: zip, label: 'an Android package' };
-  if (has(/(?:^|\/)(?:Document|Presentation|Metadata)\.iwa$/)) return { mediaType: zip, label: 'an iWork document' };
+  if (has(/(?:^|\/)(?:Document|Presentation|Metadata)\.iwa$/))
+    return { mediaType: zip, label: 'an iWork document', advice: SAVE_AS_PDF };
   return { mediaType: zip, label: 'a ZIP archive', advice: UNPACK };
 }
 
@@ -394,6 +409,11 @@ function cfbFinding(names: readonly string[]): Finding {
 /** A page or a script within the bytes of something else, which a browser might take it for. */
 function isMarkup(latin: string): boolean {
   return /<\s*(?:script|html|svg|iframe|body|\?php)[\s>]/i.test(latin.slice(0, 1024));
+}
+
+function binaryFinding(mediaType: string, extension: string): Finding {
+  const label = binaryLabel(mediaType, extension);
+  return mediaType.startsWith('image/') ? { mediaType, label, advice: SAVE_AS_PNG } : { mediaType, label };
 }
 
 function binaryLabel(mediaType: string, extension: string): string {

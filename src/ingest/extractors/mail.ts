@@ -15,6 +15,8 @@ import { addAttachments, bodyOf as packedBody } from './tnef.ts';
 
 const MAX_NESTING = 40;
 const MAX_HEADER_BYTES = 1024 * 1024;
+/** What a page or a mail shows or is shown by, and nobody attached. */
+const SHOWN = /^(?:image\/|font\/|text\/css|(?:text|application)\/(?:x-)?(?:javascript|font))/i;
 /** HTML that says this much more than the plain text beside it is what the sender wrote. */
 const MUCH_LONGER = 3;
 
@@ -24,10 +26,12 @@ export const extractEml: HeldExtractor = async ({ path }, { addFile }) => {
   const bytes = box?.only ?? (await Bun.file(path).bytes());
   const mail = await parse(bytes);
   const { subject, from, to, cc, text, html } = isGarbled(mail) ? await parse(await withCharsets(bytes)) : mail;
+  // Saved by a browser (MHTML): a page with all that it is made of.
+  const isPage = mail.headers.some(({ key, value }) => key === 'content-type' && /^multipart\/related/i.test(value));
   const attached: string[] = [];
   let packed = '';
   for (const { filename, mimeType, content, disposition, related } of mail.attachments) {
-    const shown = related === true && disposition !== 'attachment' && mimeType.startsWith('image/');
+    const shown = (isPage || related === true) && disposition !== 'attachment' && SHOWN.test(mimeType);
     const bytes = typeof content === 'string' ? Buffer.from(content) : new Uint8Array(content);
     const message = isTnef(bytes) ? unpacked(bytes) : undefined;
     if (message) {

@@ -1,4 +1,4 @@
-/** Pictures: the text that can be recognised in them. Pictures of a TIFF are pages, of a GIF the first one is read. */
+/** Pictures: the text that can be recognised in them. Pictures of a TIFF are pages, of a GIF or a WebP the first one is read. */
 import { imageSize } from 'image-size';
 import type { PageSpan } from '../../contracts/index.ts';
 import { ppmOfBmp } from '../bmp-pixels.ts';
@@ -9,6 +9,7 @@ import { firstFrame } from '../gif-frame.ts';
 import { assertDecodable } from '../picture-size.ts';
 import { createRecogniser, type Recogniser } from '../recognition.ts';
 import { tiffPages } from '../tiff-pages.ts';
+import { stillWebp } from '../webp-frame.ts';
 
 /** Recognition takes seconds a page. */
 const MAX_TIFF_PAGES = 60;
@@ -21,7 +22,7 @@ export const extractPicture: HeldExtractor = async ({ path }, { onRecognising })
   const { width, height } = sizeOf(bytes);
   assertDecodable(width, height);
   onRecognising();
-  return { text: said(await recognised(createRecogniser(), bytes)), title: null, pages: [], headings: [] };
+  return { text: said(await recognised(createRecogniser(), stillWebp(bytes))), title: null, pages: [], headings: [] };
 };
 
 export const extractBmp: HeldExtractor = async ({ path }, { onRecognising }) => {

@@ -9,6 +9,7 @@ import { firstFrame } from '../../../src/ingest/gif-frame.ts';
 import * as type from '../../../src/ingest/media-types.ts';
 import { tiffPages } from '../../../src/ingest/tiff-pages.ts';
 import { readTnef } from '../../../src/ingest/tnef.ts';
+import { stillWebp } from '../../../src/ingest/webp-frame.ts';
 import { readDocument } from '../../support/documents-extract.ts';
 import { box, ppt, record, reference, slide, text } from '../../support/documents-ppt.ts';
 import { bmp } from '../../support/documents-tiff.ts';
@@ -31,6 +32,7 @@ const CASES: readonly Case[] = [
     (name): Case => [`${name}.tif`, () => picture(`${name}.tif`), tiffFiles],
   ),
   ['moving.gif', () => picture('moving.gif'), firstFrame],
+  ['moving.webp', () => picture('moving.webp'), stillWebp],
   ['a BMP', async () => bmp(9, 7, new Uint8Array(9 * 32)), ppmOfBmp],
   ['talk.ppt', async () => gunzipSync(await Bun.file(join(SUPPORT, 'office/talk.ppt.gz')).bytes()), readPpt],
   ['a small PPT', async () => smallPpt, readPpt],

@@ -198,6 +198,17 @@ describe('an e-mail', () => {
     expect(await textOf(files[0]?.bytes ?? '', type.EML)).toStartWith('# Inner\n');
   });
 
+  test('that a browser saved a page as has what the page is made of left out', async () => {
+    const part = (type: string, content: string) =>
+      `--b\r\nContent-Type: ${type}\r\nContent-Location: https://example.com/x\r\n\r\n${content}\r\n`;
+    const head =
+      'From: <Saved by a browser>\r\nSubject: A page\r\nMIME-Version: 1.0\r\nContent-Type: multipart/related; type="text/html"; boundary=b\r\n\r\n';
+    const page = `${head}${part('text/html', '<h1>A page</h1><p>Its words</p>')}${part('text/css', 'a{}')}${part('application/javascript', 'x()')}${part('font/woff2', 'x')}${part('image/png', 'x')}${part('application/pdf', '%PDF-')}--b--\r\n`;
+    const { text, files } = await readDocument(page, type.EML);
+    expect(text).toEndWith('# A page\n\nIts words');
+    expect(files.map(({ name }) => name)).toEqual(['attachment.pdf']);
+  });
+
   test('of Outlook is read the same way', async () => {
     // Properties of a message by their numbers: subject, sender, body. [MS-OXMSG] 2.1.
     const string = (id: string, value: string) => ({ [`__substg1.0_${id}001F`]: Buffer.from(value, 'utf16le') });

@@ -9,6 +9,7 @@ import { firstFrame } from '../../../src/ingest/gif-frame.ts';
 import { createSandboxedExtractor } from '../../../src/ingest/sandbox.ts';
 import { sniffFile } from '../../../src/ingest/sniff.ts';
 import { tiffPages } from '../../../src/ingest/tiff-pages.ts';
+import { stillWebp } from '../../../src/ingest/webp-frame.ts';
 import { silentLogger } from '../../../src/kernel/logger.ts';
 import { bmp, gif, tiff } from '../../support/documents-tiff.ts';
 
@@ -55,6 +56,28 @@ describe('a TIFF of two pages', () => {
 test('a GIF is read by its first picture', async () => {
   const { text, mediaType, pages } = await read(join(PICTURES, 'moving.gif'), 'a.gif');
   expect([text, mediaType, pages]).toEqual([FIRST, 'image/gif', []]);
+});
+
+for (const [name, mediaType] of [
+  ['moving.webp', 'image/webp'],
+  ['moving.png', 'image/png'],
+] as const) {
+  test(`so is ${name}, which moves as well`, async () => {
+    const { text, mediaType: found } = await read(join(PICTURES, name), name);
+    expect([text, found]).toEqual([FIRST, mediaType]);
+  });
+}
+
+test('a WebP that moves is looked at before it is decoded', async () => {
+  const file = Buffer.from(await Bun.file(join(PICTURES, 'moving.webp')).bytes());
+  const frame = file.indexOf('ANMF');
+  const large = Buffer.from(file);
+  large.fill(0xff, frame + 8 + 6, frame + 8 + 12);
+  expect(() => stillWebp(large)).toThrow(expect.objectContaining({ code: 'limits_exceeded' }));
+  expect(() => stillWebp(file.subarray(0, frame + 100))).toThrow(expect.objectContaining({ code: 'corrupt' }));
+  expect(() => stillWebp(file.subarray(0, frame))).toThrow(expect.objectContaining({ code: 'corrupt' }));
+  const still = stillWebp(file);
+  expect(stillWebp(still)).toBe(still);
 });
 
 test('a page of print as BMP is read in the memory that other pictures take', async () => {

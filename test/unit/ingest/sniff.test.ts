@@ -85,8 +85,9 @@ describe('a readable file', () => {
   });
 });
 
+const part = (...names: string[]) => zip(names.map((name) => ({ name, data: '' })));
+
 describe('containers are told apart by what is in them', () => {
-  const part = (...names: string[]) => zip(names.map((name) => ({ name, data: '' })));
   const cases: [string, Uint8Array, string][] = [
     ['a workbook', workbook({ A: [['x']] }), XLSX],
     ['a binary workbook', workbook({ A: [['x']] }, 'xlsb'), XLSB],
@@ -210,6 +211,16 @@ describe('anything else is refused by name', () => {
       'a.jpg',
       'hidden behind it',
     ],
+    ['a photograph of a telephone', bytes('\0\0\0\x18ftypheic\0\0\0\0mif1heic'), 'a.jpg', 'Save it as PNG or JPEG'],
+    [
+      'pixels that could be letters',
+      bytes(`P6\n# by hand\n90 26\n255\n${'\xff'.repeat(300)}`),
+      'a.txt',
+      'an image (PNM)',
+    ],
+    ['pages as they are printed', part('FixedDocSeq.fdseq', '[Content_Types].xml'), 'a.xps', 'Save it as PDF'],
+    ['a drawing of Visio', part('[Content_Types].xml', 'visio/document.xml'), 'a.vsdx', 'Save it as PDF'],
+    ['a document of Pages', part('Index/Document.iwa'), 'a.pages', 'Save it as PDF'],
     ['noise', Uint8Array.from({ length: 1024 }, (_, i) => (i * 7919 + (i >> 3) * 31) & 0xff), 'a.txt', 'binary data'],
   ];
   for (const [title, content, filename, words] of cases) {
