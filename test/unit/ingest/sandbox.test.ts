@@ -77,7 +77,7 @@ describe('extraction in a child', () => {
     expect(await code(pdf([[]]), 'application/pdf')).toBe('needs_ocr');
     expect(await code(' \n--\n', 'text/plain')).toBe('empty');
     expect(await code('<html><script>1</script>', 'text/html')).toBe('empty');
-    expect(await code('x', 'image/tiff')).toBe('unsupported_media_type');
+    expect(await code('x', 'image/heic')).toBe('unsupported_media_type');
     expect(await code('x', 'image/png')).toBe('corrupt');
     expect(await code('word '.repeat(2000), 'text/plain')).toBe('too_large');
     expect(await code('word '.repeat(500_000), 'text/html')).toBe('too_large');
