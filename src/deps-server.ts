@@ -19,6 +19,7 @@ import { createChunkPreviews } from './services/chunk-previews.ts';
 import { createConversations } from './services/conversations.ts';
 import { createEmbedding } from './services/embedding.ts';
 import { createErasures } from './services/erasures.ts';
+import { createExports } from './services/exports.ts';
 import { createIdempotency, createIdempotencySweep } from './services/idempotency.ts';
 import { createIdentity } from './services/identity.ts';
 import { createKnowledge } from './services/knowledge.ts';
@@ -120,6 +121,7 @@ export function createServerSide({
     chat,
     tickets,
     erasures,
+    exports: createExports({ database, blobs, clock, logger }),
     administration: createAdministration({ database, tasks, limits }),
     quotas: createQuotaSettings({ database, limits }),
     usage: createUsages({ database, clock }),

@@ -80,6 +80,7 @@ export const ACCESS: Readonly<Record<string, Capability>> = {
 
   // Everybody may go; that only an owner takes the tenant along, the service says.
   'POST /privacy/erasure': 'account',
+  'POST /privacy/export': 'account',
   'GET /privacy/erasure/:id': 'any',
   'GET /admin/erasures': 'manage',
   'GET /admin/erasures/:id': 'manage',

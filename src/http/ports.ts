@@ -53,6 +53,7 @@ import type { Asking } from '../services/asking.ts';
 import type { ChatMessage as AskedMessage } from '../services/chat.ts';
 import type { Embedding } from '../services/embedding.ts';
 import type { Erasures } from '../services/erasures.ts';
+import type { Exports } from '../services/exports.ts';
 import type { Credentials, Origin, Registration } from '../services/identity.ts';
 import type { Knowledge } from '../services/knowledge.ts';
 import type { ModelCatalogue } from '../services/model-catalogue.ts';
@@ -218,6 +219,7 @@ export interface AdministrationPort {
 
 /** `list` and `find` are called in no scope for the operator. */
 export type ErasuresPort = Omit<Erasures, 'witness'>;
+export type ExportsPort = Exports;
 
 export interface SpacesPort {
   list(reach: Reach, page: PageRequest): Promise<Page<SpaceResource>>;
@@ -276,6 +278,7 @@ export interface ApiServices {
   chat: ChatPort;
   tickets: TicketsPort;
   erasures: ErasuresPort;
+  exports: ExportsPort;
   administration: AdministrationPort;
   quotas: QuotasPort;
   usage: UsagePort;

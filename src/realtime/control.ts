@@ -104,8 +104,7 @@ export function createControl({ clients, keys, clock, logger }: ControlOptions):
     endSession: async (id) => end({ kind: 'session', tenantId: currentScope().tenantId, id }),
     endUser: async (id, why) =>
       end({ kind: 'user', tenantId: currentScope().tenantId, id, ...(why && { erased: true }) }),
-    endTenant: async (why) =>
-      end({ kind: 'tenant', tenantId: currentScope().tenantId, ...(why && { erased: true }) }),
+    endTenant: async (why) => end({ kind: 'tenant', tenantId: currentScope().tenantId, ...(why && { erased: true }) }),
     publishCancel: async (kind, id) =>
       publish({ order: 'cancelled', cancelled: { kind, tenantId: currentScope().tenantId, id } }),
     onEnded: (listener) => listen(ended, listener),

@@ -179,6 +179,7 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
       list: async () => page(examples.doneErasure),
       find: async () => examples.doneErasure,
     },
+    exports: { start: async () => new Blob(['PK']).stream() },
     administration: {
       queue: async () => examples.queueState,
       deadLetters: async () => page(examples.deadLetter),
@@ -290,6 +291,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     chat: scripting('chat'),
     tickets: scripting('tickets'),
     erasures: scripting('erasures'),
+    exports: scripting('exports'),
     administration: scripting('administration'),
     quotas: scripting('quotas'),
     usage: scripting('usage'),

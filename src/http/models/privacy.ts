@@ -10,3 +10,8 @@ export const ErasureBody = Type.Object(
   },
   { example: { scope: 'tenant', confirm: 'Analytical Engines' } },
 );
+
+export const ExportBody = Type.Object(
+  { scope: Type.Optional(PrivacyScopeName) },
+  { example: { scope: 'user' }, description: 'Default: `user`' },
+);

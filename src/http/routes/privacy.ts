@@ -1,19 +1,21 @@
-/** What people may ask for of their own data: that it goes. Who may read a report when nobody is left: `plugins/auth.ts`. */
+/** What people may ask for of their own data: that it goes, and to take it along. Who may read a report when nobody is left: `plugins/auth.ts`. */
+import { Type } from '@sinclair/typebox';
 import { Elysia } from 'elysia';
 import { ErasureResource, PageOf } from '../../contracts/index.ts';
 import { describe } from '../documentation.ts';
 import { doneErasure, erasure } from '../examples.ts';
 import { jsonBody } from '../json-body.ts';
 import { IdParams, PageQuery } from '../models/common.ts';
-import { ErasureBody } from '../models/privacy.ts';
+import { ErasureBody, ExportBody } from '../models/privacy.ts';
 import { administered } from '../plugins/administered.ts';
 import { authenticated } from '../plugins/auth.ts';
-import type { ErasuresPort } from '../ports.ts';
+import type { ErasuresPort, ExportsPort } from '../ports.ts';
+import { attachmentDisposition } from '../responses.ts';
 
 const tag = 'privacy';
 const List = PageOf(ErasureResource);
 
-export function createPrivacyRoutes({ erasures }: { erasures: ErasuresPort }) {
+export function createPrivacyRoutes({ erasures, exports }: { erasures: ErasuresPort; exports: ExportsPort }) {
   const own = new Elysia({ name: 'routes.privacy' })
     .use(authenticated)
     .post(
@@ -51,7 +53,37 @@ export function createPrivacyRoutes({ erasures }: { erasures: ErasuresPort }) {
         answers: { 200: { description: 'The report', schema: ErasureResource, example: doneErasure } },
         errors: ['not_found'],
       }),
-    });
+    })
+    .post(
+      '/privacy/export',
+      async ({ body, principal, request }) =>
+        new Response(await exports.start({ scope: body.scope ?? 'user' }, principal, request.signal), {
+          headers: {
+            'content-type': 'application/zip',
+            'content-disposition': attachmentDisposition('dreamhub-export.zip'),
+            'cache-control': 'no-store',
+            'x-content-type-options': 'nosniff',
+          },
+        }),
+      {
+        parse: jsonBody,
+        body: ExportBody,
+        detail: describe({
+          tag,
+          summary: 'Take the own data along, or the tenant’s',
+          description:
+            'A ZIP that is made while it is read: documents as they were uploaded, their extracted texts and metadata, conversations with their sources, settings and everything else that is the user’s, as JSON, with a README. `tenant`, for owners: all that the tenant sees; what others keep private is never in it. One at a time.',
+          answers: {
+            200: {
+              description: 'The ZIP',
+              schema: Type.String({ format: 'binary' }),
+              contentType: 'application/zip',
+            },
+          },
+          errors: ['malformed', 'invalid_request', 'payload_too_large', 'unsupported_media_type', 'rate_limited'],
+        }),
+      },
+    );
   const overseen = new Elysia({ name: 'routes.admin-erasures' })
     .use(administered)
     .get('/admin/erasures', ({ reach, query }) => erasures.list(reach, query), {

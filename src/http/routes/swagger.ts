@@ -113,7 +113,7 @@ const TAGS = [
   { name: 'conversations', description: 'Conversations and their messages' },
   { name: 'chat', description: 'Questions and their answers' },
   { name: 'realtime', description: 'Tickets for the WebSocket' },
-  { name: 'privacy', description: 'Erasing a user or a tenant' },
+  { name: 'privacy', description: 'Erasing a user or a tenant, and taking the own data along' },
   { name: 'administration', description: 'The queue, its dead letters and its limits' },
   { name: 'webhooks', description: 'Telling other systems what happens' },
   {
