@@ -66,6 +66,7 @@ export function createServerSide({
   feeder,
   search,
   chunker,
+  budgets,
   limits,
   accepting,
   documents,
@@ -97,7 +98,7 @@ export function createServerSide({
   const { maxUploadBytes } = config;
   const uploads = createUploads({ ...accepting, turns });
   const resumable = createResumableUploads({ database, blobs, uploads, clock, ids, maxUploadBytes });
-  const chat = createChat({ database, hub, announcer, feeder, control, clock, ids });
+  const chat = createChat({ database, hub, announcer, feeder, control, clock, ids, budgets });
   const tickets = createTickets({ clients, keys, clock });
   const erasures = createErasures({ database, tokens, identity, control, principals, clock, ids, logger });
   const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });
@@ -123,7 +124,7 @@ export function createServerSide({
     erasures,
     exports: createExports({ database, blobs, clock, logger }),
     administration: createAdministration({ database, tasks, limits }),
-    quotas: createQuotaSettings({ database, limits }),
+    quotas: createQuotaSettings({ database, limits, feeder }),
     usage: createUsages({ database, clock }),
     statistics: createStatistics({ database, clock }),
     spaces,

@@ -28,6 +28,7 @@ import { createKeys } from './redis/keys.ts';
 import type { QueueLimits } from './repositories/admission.ts';
 import { listSpaces } from './repositories/spaces.ts';
 import { type Announcer, createAnnouncer } from './services/announcer.ts';
+import { createBudgets } from './services/budgets.ts';
 import { createChatsOfUsers } from './services/chat-of-user.ts';
 import { createSummaries } from './services/conversation-summaries.ts';
 import { createDocuments } from './services/documents.ts';
@@ -171,7 +172,8 @@ export async function createShared(env: Environment) {
   const health = createHealth({ database, clients, blobs });
 
   const { encryptionKeys } = env;
-  const meter = createUsageMeter({ prices: createPrices(config.modelPrices) });
+  const prices = createPrices(config.modelPrices);
+  const meter = createUsageMeter({ prices });
   const userSealer =
     encryptionKeys.length > 0 ? createSealer({ secrets: encryptionKeys, purpose: 'user settings' }) : undefined;
   const chats = createChatsOfUsers({
@@ -237,6 +239,7 @@ export async function createShared(env: Environment) {
     pipeline,
     health,
     meter,
+    budgets: createBudgets({ database, prices, chatModel: chatProvider.model, clock }),
     limits,
     /** What accepts uploads, those of people and those of sources alike. */
     accepting,

@@ -62,6 +62,7 @@ export function createWorkerSide(
     chunker,
     pipeline,
     meter,
+    budgets,
     accepting,
     documents,
   }: Shared,
@@ -95,6 +96,7 @@ export function createWorkerSide(
     maxAttempts,
     leaseMs: config.visibilityTimeoutMs * LEASE_SHARE,
     turns,
+    budgets,
   });
   const answering = createAnswering({
     database,

@@ -63,11 +63,29 @@ const Limits = {
   max_outstanding_bytes: Type.Integer({ description: 'Bytes of unfinished documents' }),
 };
 
+export const BUDGET_PERIODS = ['day', 'month'] as const;
+export type BudgetPeriod = (typeof BUDGET_PERIODS)[number];
+
+const Budget = {
+  max_tokens: Nullable(Type.Integer({ description: 'Tokens of models in a period; null: not bounded' })),
+  max_cost: Nullable(Type.Number({ description: 'US dollars for models in a period; null: not bounded' })),
+};
+
 export const Quotas = Type.Object({
   ...Limits,
+  ...Budget,
+  budget_period: Type.Unsafe<BudgetPeriod>({ type: 'string', enum: [...BUDGET_PERIODS], description: 'In UTC' }),
+  used_tokens: Type.Integer({ description: 'In this period' }),
+  used_cost: Type.Number(),
+  reserved_tokens: Type.Integer({ description: 'What turns and documents under way are taken to need' }),
+  reserved_cost: Type.Number(),
+  budget_resets_at: Timestamp,
   outstanding: Type.Integer({ description: 'Unfinished documents there are' }),
   outstanding_bytes: Type.Integer(),
-  ceilings: Type.Object(Limits, { description: 'The most that the tenant may set; the operator changes them' }),
+  ceilings: Type.Object(
+    { ...Limits, ...Budget },
+    { description: 'The most that the tenant may set; the operator changes them' },
+  ),
 });
 export type Quotas = Static<typeof Quotas>;
 
@@ -76,4 +94,8 @@ export interface QuotaChange {
   weight?: number | null;
   max_outstanding?: number | null;
   max_outstanding_bytes?: number | null;
+  max_tokens?: number | null;
+  /** US dollars. */
+  max_cost?: number | null;
+  budget_period?: BudgetPeriod;
 }

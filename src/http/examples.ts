@@ -392,7 +392,21 @@ export const quotas: Quotas = {
   max_outstanding_bytes: 53_687_091_200,
   outstanding: 36,
   outstanding_bytes: 7_340_032,
-  ceilings: { weight: 10, max_outstanding: 10_000, max_outstanding_bytes: 53_687_091_200 },
+  max_tokens: 20_000_000,
+  max_cost: null,
+  budget_period: 'month',
+  used_tokens: 1_705_061,
+  used_cost: 0.242_22,
+  reserved_tokens: 13_009,
+  reserved_cost: 0.002_4,
+  budget_resets_at: '2026-04-01T00:00:00.000Z',
+  ceilings: {
+    weight: 10,
+    max_outstanding: 10_000,
+    max_outstanding_bytes: 53_687_091_200,
+    max_tokens: 50_000_000,
+    max_cost: null,
+  },
 };
 
 const spent = {

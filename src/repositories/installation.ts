@@ -65,9 +65,25 @@ export interface UsedShare {
 /** Tenants that have used something of what they may, those nearest to an end first. */
 export async function listUsedShares(sql: Sql, limits: QueueLimits, most: number): Promise<UsedShare[]> {
   return sql<UsedShare[]>`
-    select tenant_id as "tenantId", greatest(outstanding::float8 / ${limitOf(sql, limits)},
-      outstanding_bytes::float8 / ${byteLimitOf(sql, limits)}) as share
-    from tenant_load where outstanding > 0 order by share desc, tenant_id limit ${most}`;
+    with bounded as (
+      select tenant_id, least(max_tokens, granted_tokens) as tokens, least(max_cost_nanos, granted_cost_nanos) as cost,
+        (date_trunc(period, now(), 'UTC') at time zone 'UTC')::date as since
+      from budgets
+    ), spent as (
+      select b.tenant_id, greatest(sum(s.tokens)::float8 / max(b.tokens), sum(s.cost)::float8 / max(b.cost)) as share
+      from bounded b cross join lateral (
+        select prompt_tokens + completion_tokens + embedding_tokens as tokens, cost_nanos as cost from usage_daily d
+        where d.tenant_id = b.tenant_id and d.day >= b.since
+        union all
+        select prompt_tokens + completion_tokens + embedding_tokens, coalesce(cost_nanos, 0) from usage_records r
+        where r.tenant_id = b.tenant_id and (r.at at time zone 'UTC')::date >= b.since) s
+      group by b.tenant_id
+    ), shares as (
+      select l.tenant_id as "tenantId", greatest(outstanding::float8 / ${limitOf(sql, limits)},
+        outstanding_bytes::float8 / ${byteLimitOf(sql, limits)}, s.share) as share
+      from tenant_load l left join spent s on s.tenant_id = l.tenant_id
+    )
+    select * from shares where share > 0 order by share desc, "tenantId" limit ${most}`;
 }
 
 type DeadLetterRow = Omit<DeadLetter, 'created_at' | 'died_at' | 'reason'> & {

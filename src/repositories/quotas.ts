@@ -1,16 +1,26 @@
-import type { QuotaChange, Quotas } from '../contracts/index.ts';
+import type { QuotaChange } from '../contracts/index.ts';
 import { HIGHEST_WEIGHT } from '../contracts/index.ts';
 import type { Sql } from '../db/database.ts';
 import { byteLimitOf, limitOf, type QueueLimits } from './admission.ts';
 
-type QuotaRow = Omit<Quotas, 'ceilings'> & {
+/** Of the queue; budgets are `budgets.ts`. */
+export interface QueueQuotas {
+  weight: number;
+  max_outstanding: number;
+  max_outstanding_bytes: number;
+  outstanding: number;
+  outstanding_bytes: number;
+  ceilings: { weight: number; max_outstanding: number; max_outstanding_bytes: number };
+}
+
+type QuotaRow = Omit<QueueQuotas, 'ceilings'> & {
   granted_weight: number;
   granted_outstanding: number;
   granted_outstanding_bytes: number;
 };
 
 /** The limits in force, how much of them is taken, and what bounds them. Undefined where the tenant is gone. */
-export async function getQuotas(sql: Sql, limits: QueueLimits): Promise<Quotas | undefined> {
+export async function getQuotas(sql: Sql, limits: QueueLimits): Promise<QueueQuotas | undefined> {
   const [row] = await sql<QuotaRow[]>`
     select weight, ${limitOf(sql, limits)} as max_outstanding, ${byteLimitOf(sql, limits)} as max_outstanding_bytes,
       outstanding, outstanding_bytes, coalesce(granted_weight, ${HIGHEST_WEIGHT}) as granted_weight,

@@ -28,6 +28,7 @@ import {
   unfinishedTurns,
 } from '../repositories/turns.ts';
 import type { Announcer } from './announcer.ts';
+import type { Budgets } from './budgets.ts';
 import { noConversation } from './conversations.ts';
 import { assertFilter } from './search.ts';
 
@@ -64,6 +65,7 @@ export interface ChatOptions {
   control: Pick<Control, 'publishCancel'>;
   clock: Clock;
   ids: Ids;
+  budgets: Pick<Budgets, 'admitTurn'>;
 }
 
 const MAX_CONTENT = 32_000;
@@ -90,7 +92,7 @@ function assertContent(content: string): void {
     });
 }
 
-export function createChat({ database, hub, announcer, feeder, control, clock, ids }: ChatOptions): Chat {
+export function createChat({ database, hub, announcer, feeder, control, clock, ids, budgets }: ChatOptions): Chat {
   async function ask(sql: Sql, message: ChatMessage): Promise<Asked> {
     const clientMessageId = message.clientMessageId ?? null;
     const known = clientMessageId === null ? undefined : await findByClientMessage(sql, clientMessageId);
@@ -144,6 +146,8 @@ export function createChat({ database, hub, announcer, feeder, control, clock, i
       model: message.model ?? null,
       filter: message.filter ?? {},
       instructions: message.instructions === undefined ? null : storable(message.instructions),
+    // Last: every message of a tenant with a budget waits for its row until we commit.
+    await budgets.admitTurn(sql, receipt.turn_id, { content: message.content, model: message.model ?? null });
       traceparent: traceparentOf(currentScope()),
     });
     // The same message was sent twice at once and the other one came first: this transaction is undone.

@@ -24,6 +24,7 @@ import { appendTaskLog } from '../repositories/tasks.ts';
 import { originalKey, textKey } from '../storage/blob-keys.ts';
 import type { Announcer } from './announcer.ts';
 import { createBatchEmbedder } from './batch-embedder.ts';
+import type { Budgets } from './budgets.ts';
 import { createChunkPlan } from './chunk-plan.ts';
 import { type DocumentText, storeText } from './document-text.ts';
 import type { EmbeddedFiles } from './embedded-files.ts';
@@ -62,6 +63,7 @@ export interface IngestionOptions {
   /** Every step is one turn of its tenant. */
   turns: Pick<Turns, 'take'>;
   meter: Pick<UsageMeter, 'embedded'>;
+  budgets: Pick<Budgets, 'admitBatch'>;
 }
 
 /** Milliseconds of a stage after which whoever asks for the task is told of it; who listens is told at once. */
@@ -208,6 +210,8 @@ export function createIngestion(options: IngestionOptions) {
     if (batch.length === 0) return { done: work.written, total };
     const stop = metrics.taskSeconds.startTimer({ stage: 'embedding' });
     const first = work.written;
+    const tokens = batch.reduce((sum, chunk) => sum + chunk.tokens, 0);
+    await options.budgets.admitBatch(work.taskId, { model: space.embeddings.model, tokens });
     const rows = await embedChunks(
       space,
       batch,

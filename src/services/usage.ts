@@ -26,7 +26,7 @@ const MAX_GROUPS = 1_000;
 export const dayOf = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
 
 /** The day in UTC of a date or a time, in milliseconds. */
-export function startOfDay(path: string, value: string): number {
+function startOfDay(path: string, value: string): number {
   const ms = Date.parse(value);
   // Days that are in no month are taken for ones of the next.
   const isReal = !Number.isNaN(ms) && new Date(ms).getUTCFullYear() >= 1_970 && isDayOfMonth(value);

@@ -44,7 +44,7 @@ async function start(options: RigOptions = {}) {
     provider: state,
     admin,
     administration: createAdministration({ database, tasks, limits }),
-    quotas: createQuotaSettings({ database, limits }),
+    quotas: createQuotaSettings({ database, limits, feeder: { nudge: () => undefined } }),
   };
 }
 afterAll(async () => {

@@ -35,6 +35,7 @@ function serverBehind() {
     control,
     clock: systemClock,
     ids: { uuid: () => Bun.randomUUIDv7('hex', Date.now() - BEHIND_MS) },
+    budgets: { admitTurn: async () => undefined },
   });
 }
 

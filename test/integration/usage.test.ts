@@ -5,6 +5,7 @@ import type { ChatProvider, EmbeddingProvider, Principal } from '../../src/contr
 import { systemClock } from '../../src/kernel/clock.ts';
 import { AppError } from '../../src/kernel/errors.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
+import { createBuiltinChat } from '../../src/llm/builtin-chat.ts';
 import { createBuiltinEmbeddings } from '../../src/llm/builtin-embeddings.ts';
 import { rollUpUsage } from '../../src/repositories/usage.ts';
 import { createUsages } from '../../src/services/usage.ts';
@@ -45,6 +46,7 @@ interface PaidChat extends ChatProvider {
 /** Answers that are billed: 1,000 tokens read, 50 written. */
 function paidChat(): PaidChat {
   return {
+    ...createBuiltinChat(),
     provider: 'paid',
     model: 'paid-chat',
     contextTokens: 8_000,

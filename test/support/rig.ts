@@ -35,6 +35,7 @@ import { createRedisClients } from '../../src/redis/clients.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { createAnnouncer } from '../../src/services/announcer.ts';
 import { createAnswering } from '../../src/services/answering.ts';
+import { createBudgets } from '../../src/services/budgets.ts';
 import { createChat } from '../../src/services/chat.ts';
 import { createChatsOfUsers } from '../../src/services/chat-of-user.ts';
 import { createChunkPreviews } from '../../src/services/chunk-previews.ts';
@@ -156,7 +157,9 @@ export async function createRig(options: RigOptions = {}) {
     clock,
     logger,
   });
-  const meter = createUsageMeter({ prices: createPrices(options.prices) });
+  const prices = createPrices(options.prices);
+  const meter = createUsageMeter({ prices });
+  const budgets = createBudgets({ database, prices, chatModel: options.chat?.model ?? 'dreamhub-extractive', clock });
   const extractor = options.extractor ?? plainExtractor;
   const reading = { blobs, extractor, chunker, pipeline: chunker.version, meter };
   const builder = createSpaceBuilder({ database, spaces, ...reading, clock, ids, logger, metrics });
@@ -187,6 +190,7 @@ export async function createRig(options: RigOptions = {}) {
     }),
     ids,
     turns: options.turns ?? createTurns({ clock }),
+    budgets,
   });
   const userSealer =
     options.userSealer === undefined
@@ -269,7 +273,7 @@ export async function createRig(options: RigOptions = {}) {
     settings: createUserSettings({ database, sealer: userSealer }),
     memory: createStructuredMemories({ database }),
     conversations: createConversations({ database, ids, control, summaries }),
-    chat: createChat({ database, hub, announcer, feeder, control, clock, ids }),
+    chat: createChat({ database, hub, announcer, feeder, control, clock, ids, budgets }),
 
     /** Uploads a text in the name of somebody. */
     upload(who: Pick<Scope, 'tenantId' | 'userId'>, text: string, fields: Record<string, string> = {}) {

@@ -1,6 +1,6 @@
 /** What administrators send. */
 import { Type } from '@sinclair/typebox';
-import { LOWEST_WEIGHT, Nullable } from '../../contracts/index.ts';
+import { BUDGET_PERIODS, type BudgetPeriod, LOWEST_WEIGHT, Nullable } from '../../contracts/index.ts';
 
 const Change = {
   max_outstanding: Type.Optional(
@@ -8,6 +8,21 @@ const Change = {
   ),
   max_outstanding_bytes: Type.Optional(
     Nullable(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'Null: as many as granted' })),
+  ),
+  max_tokens: Type.Optional(
+    Nullable(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'Null: as many as granted' })),
+  ),
+  max_cost: Type.Optional(
+    Nullable(
+      Type.Number({ minimum: 0.000_001, maximum: 1_000_000, description: 'US dollars; null: as much as granted' }),
+    ),
+  ),
+  budget_period: Type.Optional(
+    Type.Unsafe<BudgetPeriod>({
+      type: 'string',
+      enum: [...BUDGET_PERIODS],
+      description: 'What tokens and cost are bounded for; the operator’s to change where the operator has granted them',
+    }),
   ),
 };
 
