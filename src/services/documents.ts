@@ -176,13 +176,21 @@ export function createDocuments({ database, blobs, announcer, control, logger }:
     },
 
     async chunks(id, { limit, cursor }) {
-      const rows = await database.tenant(async (sql) => {
-        const row = await getLiveVersion(sql, id);
+      const after = numberCursor(cursor, -1);
+      const shown = () => database.tenant((sql) => getLiveVersion(sql, id));
+      let rows: ChunkResource[] = [];
+      for (let row = await shown(); ; ) {
         if (!row) throw notFound();
-        if (row.live_version === null) return [];
-        const version = { documentId: id, version: row.live_version };
-        return listChunks(sql, version, { limit: limit + 1, after: numberCursor(cursor, -1) });
-      });
+        const { live_version: version } = row;
+        if (version === null) break;
+        rows = await database.tenant((sql) =>
+          listChunks(sql, { documentId: id, version }, { limit: limit + 1, after }),
+        );
+        if (rows.length > 0) break;
+        // Its chunks are gone where a newer version was published in between.
+        row = await shown();
+        if (row?.live_version === version) break;
+      }
       return toPage(rows, limit, { cursor: (row) => String(row.ordinal), item: (row) => row });
     },
 

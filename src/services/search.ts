@@ -49,6 +49,8 @@ export interface SearchOptions {
 const CANDIDATES = 100;
 /** Where few documents have most of the hits, ever more are looked at until there are enough of others, up to this. */
 const MOST_CANDIDATES = 2_700;
+/** A round is looked at so often while documents change under it. */
+const MOST_LOOKS = 3;
 /** So many of the best are reranked, and chosen among for diversity. */
 const RERANKED = 50;
 const DIVERSIFIED = 100;
@@ -75,6 +77,12 @@ export function assertFilter(filter: SearchFilter): void {
     errors.push({ path: 'filter/source_type', message: 'a string is needed' });
   }
   if (errors.length > 0) throw new AppError('invalid_request', 'The filter is not valid.', { errors });
+}
+
+interface Candidates {
+  found: SearchHit[];
+  whole: boolean;
+  hasVectors: boolean;
 }
 
 type Near = Awaited<ReturnType<VectorSearch['nearest']>>;
@@ -109,7 +117,12 @@ export function createSearch(options: SearchOptions): Search {
   }
 
   /** Everything that one round of looking finds, best first; `whole` where more candidates could not give more hits. */
-  async function candidates(request: Asked, limit: number, signal?: AbortSignal) {
+  async function candidates(
+    request: Asked,
+    limit: number,
+    signal?: AbortSignal,
+    looksLeft = MOST_LOOKS - 1,
+  ): Promise<Candidates> {
     const { mode, space, max_per_document: maxPerDocument = limit } = request;
     const [{ hits: words, met }, nearby] = await Promise.all([
       mode === 'vector'
@@ -123,6 +136,8 @@ export function createSearch(options: SearchOptions): Search {
     const fused = fuse(words, vectors, { vectorWeight, method: request.fusion ?? 'convex' });
     const wanted = fused.map(({ id }) => id);
     const read = wanted.length > 0 ? await database.read((sql) => getHits(sql, wanted)) : [];
+    // Deleted or replaced between the two reads: what took its place is found by another look.
+    if (read.length < wanted.length && looksLeft > 0) return candidates(request, limit, signal, looksLeft - 1);
     const rows = new Map(read.map((row) => [row.chunk_id, row]));
     const cosines = new Map(vectors.map(({ id, score }) => [id, Math.min(1, Math.max(0, score))]));
     const found = fused.flatMap((hit): SearchHit[] => {

@@ -3,10 +3,13 @@ import { afterAll, describe, expect, test } from 'bun:test';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EmbeddingProvider } from '../../src/contracts/index.ts';
+import { systemClock } from '../../src/kernel/clock.ts';
 import { AppError } from '../../src/kernel/errors.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import { createBuiltinEmbeddings } from '../../src/llm/builtin-embeddings.ts';
+import { createBuiltinRerank } from '../../src/llm/builtin-rerank.ts';
 import { createDocuments } from '../../src/services/documents.ts';
+import { createSearch } from '../../src/services/search.ts';
 import { createRig, linesOf, type Rig } from '../support/rig.ts';
 
 type Who = { tenantId: string; userId: string };
@@ -131,6 +134,49 @@ describe('a changed file of the same item', () => {
     });
     const content = await rig.as(who, () => documents.content(id));
     expect([await new Response(content.stream).text(), content.size, reads]).toEqual([next, next.length, 2]);
+  });
+
+  test('that is published between the parts of a search or of a list leaves neither empty', async () => {
+    const { rig } = await start();
+    const who = await rig.newTenant();
+    const { document_id: id } = await publish(rig, who, 'zebra one\nzebra two', item('wiki/9'));
+    /** A database that publishes the next version once a read has found something to do with this one. */
+    const disturbed = async (text: string) => {
+      let next: string | undefined = (await rig.upload(who, text, item('wiki/9'))).receipt.task_id;
+      const disturb = async <T>(value: T): Promise<T> => {
+        const isLook = typeof value === 'object' && value !== null && ('hits' in value || 'live_version' in value);
+        if (next === undefined || !isLook) return value;
+        const task = next;
+        next = undefined;
+        await rig.deliver(who, 'ingest', task);
+        return value;
+      };
+      const database: typeof rig.database = {
+        ...rig.database,
+        read: async (fn) => disturb(await rig.database.read(fn)),
+        tenant: async (fn) => disturb(await rig.database.tenant(fn)),
+      };
+      return { ...rig, database, isOver: () => next === undefined };
+    };
+    const quiet = { announcer: { append: async () => true, log: async () => true, hint: async () => undefined } };
+
+    const searched = await disturbed('zebra three');
+    const reranking = { reranker: createBuiltinRerank(), byDefault: false };
+    const search = createSearch({
+      ...searched,
+      vectors: { nearest: async () => ({ hits: [], weight: 0, wordless: 0 }) },
+      clock: systemClock,
+      logger: silentLogger,
+      reranking,
+    });
+    const question = { query: 'zebra', top_k: 10, mode: 'text' as const, filter: {} };
+    const { results } = await rig.as(who, () => search.search(question));
+    expect([results.map(({ text }) => text), searched.isOver()]).toEqual([['zebra three'], true]);
+
+    const listed = await disturbed('zebra four\nzebra five');
+    const documents = createDocuments({ ...listed, ...quiet, logger: silentLogger });
+    const { items } = await rig.as(who, () => documents.chunks(id, { limit: 10 }));
+    expect([items.map(({ text }) => text), listed.isOver()]).toEqual([['zebra four', 'zebra five'], true]);
   });
 
   test('that fails leaves the old version live, says why, and can be tried again', async () => {
