@@ -29,6 +29,7 @@ import { createOperatorCheck } from './services/operator.ts';
 import { createOwnedDocuments, createOwnedSources, createOwnedTasks } from './services/ownership.ts';
 import { createPrincipals } from './services/principals.ts';
 import { createQuotaSettings } from './services/quotas.ts';
+import { createResponses } from './services/responses.ts';
 import { createSources } from './services/sources.ts';
 import { createStatistics } from './services/statistics.ts';
 import { createStructuredMemories } from './services/structured-memory.ts';
@@ -99,6 +100,9 @@ export function createServerSide({
   const uploads = createUploads({ ...accepting, turns });
   const resumable = createResumableUploads({ database, blobs, uploads, clock, ids, maxUploadBytes });
   const chat = createChat({ database, hub, announcer, feeder, control, clock, ids, budgets });
+  const conversations = createConversations({ database, ids, control, summaries });
+  const reading = createTurnReading({ hub, chat });
+  const asking = createAsking({ chat, reading });
   const tickets = createTickets({ clients, keys, clock });
   const erasures = createErasures({ database, tokens, identity, control, principals, clock, ids, logger });
   const requests = createWebhookRequests({ allowPrivate: config.allowPrivateWebhooks, clock });
@@ -118,7 +122,7 @@ export function createServerSide({
     sources: createOwnedSources({ database, sources }),
     tasks: createOwnedTasks({ database, tasks }),
     search,
-    conversations: createConversations({ database, ids, control, summaries }),
+    conversations,
     chat,
     tickets,
     erasures,
@@ -129,7 +133,8 @@ export function createServerSide({
     statistics: createStatistics({ database, clock }),
     spaces,
     webhooks: createWebhooks({ database, requests, sealer: webhookSealer(env.encryptionKeys), ids }),
-    asking: createAsking({ chat, reading: createTurnReading({ hub, chat }) }),
+    asking,
+    responses: createResponses({ database, chat, asking, reading, conversations, clock }),
     knowledge: createKnowledge({ search, documents: createOwnedDocuments({ database, documents }) }),
     vectorStores: createVectorStores({ database, search, ids }),
     models: createModelCatalogue({ chat: chatProvider, spaces }),

@@ -58,6 +58,7 @@ import type { Credentials, Origin, Registration } from '../services/identity.ts'
 import type { Knowledge } from '../services/knowledge.ts';
 import type { ModelCatalogue } from '../services/model-catalogue.ts';
 import type { OwnedSources } from '../services/ownership.ts';
+import type { Responses } from '../services/responses.ts';
 import type { Statistics } from '../services/statistics.ts';
 import type { ResumableUploads } from '../services/tus.ts';
 import type { Usages } from '../services/usage.ts';
@@ -289,5 +290,6 @@ export interface ApiServices {
   asking: Asking;
   vectorStores: VectorStores;
   knowledge: Knowledge;
+  responses: Responses;
   embedding: Embedding;
 }

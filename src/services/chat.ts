@@ -46,6 +46,8 @@ export interface ChatMessage {
   instructions?: string | undefined;
   /** The new conversation is a client's, who brings what was said in it before: oldest first, the newest that fit are kept. */
   begins?: { kind: Exclude<ConversationKind, 'chat'>; earlier: readonly HistoryMessage[] } | undefined;
+  /** Runs in the accepting transaction of a new turn: what must be there if the turn is, and only then. */
+  within?: ((sql: Sql, receipt: TurnReceipt) => Promise<void>) | undefined;
 }
 
 export interface Chat {
@@ -152,6 +154,9 @@ export function createChat({ database, hub, announcer, feeder, control, clock, i
     });
     // The same message was sent twice at once and the other one came first: this transaction is undone.
     if (!inserted) throw new SentTwice();
+    // Last: every message of a tenant with a budget waits for its row until we commit.
+    await budgets.admitTurn(sql, receipt.turn_id, { content: message.content, model: message.model ?? null });
+    await message.within?.(sql, receipt);
     return { receipt, isNew: true, stopped };
   }
 

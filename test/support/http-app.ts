@@ -66,6 +66,13 @@ const vectorStoreFile = {
   batch_id: null,
   created_at: at,
 };
+const responseRow = {
+  turn_id: examples.turn.id,
+  previous_turn_id: null,
+  background: true,
+  created_at: at,
+  turn: examples.turn,
+};
 const vectorStoreBatch = {
   id: vectorStore.id,
   store_id: vectorStore.id,
@@ -211,6 +218,20 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
       get: async (id) => ({ id, owner: 'builtin' }),
       answering: (requested) => requested,
     },
+    responses: {
+      create: async ({ request }) => ({
+        response: { ...responseRow, request },
+        parts: (async function* () {
+          yield { type: 'ended' as const, turn: examples.turn };
+        })(),
+      }),
+      get: async <T>() => ({ ...responseRow, request: { model: 'a-model', tools: [], metadata: {} } as T }),
+      cancel: async <T>() => ({ ...responseRow, request: { model: 'a-model', tools: [], metadata: {} } as T }),
+      read: async function* () {
+        yield { type: 'ended' as const, turn: examples.turn };
+      },
+      remove: async () => undefined,
+    },
     knowledge: {
       find: async () => [],
       read: async () => ({ document: examples.document, text: '', whole: true, origin: undefined }),
@@ -302,6 +323,7 @@ export function createHttpApp(overrides: Overrides = {}, deps: Partial<AppDeps> 
     asking: scripting('asking'),
     vectorStores: scripting('vectorStores'),
     knowledge: scripting('knowledge'),
+    responses: scripting('responses'),
     embedding: scripting('embedding'),
   };
   const token = (role: Role = principal.role) => tokens.sign({ ...principal, role }, 900);

@@ -69,3 +69,17 @@ export const toMessageAnnotation = ({ source, filename, start, end }: Citation) 
     verified: source.verified,
   },
 });
+
+/** On the text of a response: what its API has, with our place beside it. */
+export const toTextAnnotation = ({ source, filename, start, end }: Citation) => ({
+  type: 'file_citation',
+  file_id: toFileId(source.document_id),
+  filename,
+  index: start,
+  start_index: start,
+  end_index: end,
+  title: source.title,
+  quote: source.quote,
+  page: source.page,
+  verified: source.verified,
+});

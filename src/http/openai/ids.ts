@@ -7,6 +7,7 @@ const UUID_CHARS = 36;
 export const toFileId = (documentId: string) => `file-${documentId}`;
 export const toStoreId = (storeId: string) => `vs_${storeId}`;
 export const toBatchId = (batchId: string) => `vsfb_${batchId}`;
+export const toResponseId = (turnId: string) => `resp_${turnId}`;
 export const toCompletionId = (turnId: string) => `chatcmpl-${turnId}`;
 
 /** With its prefix, or bare, as the rest of the API has it. */
@@ -14,6 +15,7 @@ const idSchema = (prefix: string) => Type.String({ pattern: `^(${prefix})?${UUID
 
 export const FileId = idSchema('file-');
 export const StoreId = idSchema('vs_');
+export const ResponseId = idSchema('resp_');
 export const BatchId = idSchema('vsfb_');
 
 /** The row that an id names which fits its schema. */

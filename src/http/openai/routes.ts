@@ -6,6 +6,7 @@ import { createOpenAiCompletions } from './chat-completions.ts';
 import { createOpenAiEmbeddings } from './embeddings.ts';
 import { createOpenAiFiles } from './files.ts';
 import { createOpenAiModels } from './models.ts';
+import { createOpenAiResponses } from './responses.ts';
 import { createOpenAiVectorStoreFiles } from './vector-store-files.ts';
 import { createOpenAiVectorStores } from './vector-stores.ts';
 
@@ -14,6 +15,7 @@ export function createOpenAiRoutes(services: ApiServices & { clock: Clock }) {
     .use(createOpenAiModels(services))
     .use(createOpenAiEmbeddings(services))
     .use(createOpenAiCompletions(services))
+    .use(createOpenAiResponses(services))
     .use(createOpenAiFiles(services))
     .use(createOpenAiVectorStores(services))
     .use(createOpenAiVectorStoreFiles(services));

@@ -49,7 +49,7 @@ async function statusOf({ method, path }: { method: string; path: string }, bear
 /** What the contract lets each role do, said once more and by hand: reading, asking, changing what is known, running. */
 const READS =
   /^(GET \/(me$|documents|tasks|sources|usage$|v1\/(models|files|vector_stores))|POST \/(mcp$|v1\/embeddings$|v1\/vector_stores\/:id\/search$|search|chunking\/preview|ws\/tickets|auth\/logout)|OPTIONS )/;
-const CHATS = /^\w+ \/(v1\/chat\/completions$|conversations|turns|messages|memory|chat)/;
+const CHATS = /^\w+ \/(v1\/(chat\/completions|responses)|conversations|turns|messages|memory|chat)/;
 const OWN = /^(\w+ \/api-keys|\w+ \/users\/me\/config|DELETE \/members\/:id|\w+ \/privacy)/;
 const WRITES =
   /^((POST|DELETE) \/v1\/(files|vector_stores)|DELETE \/documents|POST \/upload|\w+ \/uploads\/tus(\/:id)?$|POST \/tasks|(POST|PUT|DELETE) \/sources)/;
