@@ -148,15 +148,13 @@ export function createChat({ database, hub, announcer, feeder, control, clock, i
       model: message.model ?? null,
       filter: message.filter ?? {},
       instructions: message.instructions === undefined ? null : storable(message.instructions),
-    // Last: every message of a tenant with a budget waits for its row until we commit.
-    await budgets.admitTurn(sql, receipt.turn_id, { content: message.content, model: message.model ?? null });
       traceparent: traceparentOf(currentScope()),
     });
     // The same message was sent twice at once and the other one came first: this transaction is undone.
     if (!inserted) throw new SentTwice();
+    await message.within?.(sql, receipt);
     // Last: every message of a tenant with a budget waits for its row until we commit.
     await budgets.admitTurn(sql, receipt.turn_id, { content: message.content, model: message.model ?? null });
-    await message.within?.(sql, receipt);
     return { receipt, isNew: true, stopped };
   }
 
