@@ -2,11 +2,16 @@
  * Applies `sql/NNNN_name.sql` in order, all of them in one transaction behind a transaction-level advisory lock, so that
  * two processes that start at once migrate once and a failing file leaves nothing behind. A file that was applied and
  * has changed since is refused. Before that, the roles and the extension are made where the login may make them.
+ *
+ * Processes of the version before go on working meanwhile. What a file alters they hold, and they wait for it in another order:
+ * where that is a deadlock, or a lock is not to be had soon, all of it is undone and begun again. A file that waited for as long
+ * as it takes would have everybody wait behind it.
  */
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { Umzug } from 'umzug';
+import { systemClock } from '../kernel/clock.ts';
 import { AppError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { connect, connectPlainly, type Sql } from './database.ts';
@@ -99,6 +104,25 @@ export function assertUnchanged(migrations: readonly Migration[], known: Readonl
   }
 }
 
+/** Names of what is not applied yet; changes nothing. Throws as `assertUnchanged` does. */
+export async function pendingMigrations(url: string): Promise<string[]> {
+  const wanted = await readMigrations();
+  const pool = connectPlainly(url);
+  try {
+    const known = await pool.begin('read only', async (tx) => {
+      const [there] = await tx<{ table: string | null }[]>`select to_regclass('schema_migrations')::text as table`;
+      if (!there?.table) return new Map<string, string>();
+      await tx`set local role dreamhub_owner`;
+      const rows = await tx<{ name: string; checksum: string }[]>`select name, checksum from schema_migrations`;
+      return new Map(rows.map((row) => [row.name, row.checksum]));
+    });
+    assertUnchanged(wanted, known);
+    return wanted.filter(({ name }) => !known.has(name)).map(({ name }) => name);
+  } finally {
+    await pool.end({ timeout: 5 });
+  }
+}
+
 export interface MigrateOptions {
   url: string;
   embedded: boolean;
@@ -108,14 +132,40 @@ export interface MigrateOptions {
   migrations?: Migration[];
 }
 
+/** Seconds for a lock; tries until it is given up, and milliseconds between two. */
+const LOCK_SECONDS = 3;
+const TRIES = 20;
+const PAUSE_MS = 500;
+const COLLIDED = /^(40P01|55P03)$/;
+
+/** The migrator wraps what a file failed with. */
+function isCollision(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return ('code' in error && COLLIDED.test(String(error.code))) || isCollision(error.cause);
+}
+
 /** Brings the database up to date; returns the names of what was applied now. */
-export async function migrate({ url, embedded, pooled, logger, migrations }: MigrateOptions): Promise<string[]> {
+export async function migrate(options: MigrateOptions): Promise<string[]> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await migrateOnce(options);
+    } catch (error) {
+      if (tries === TRIES || !isCollision(error)) throw error;
+      options.logger.warn({ err: error, tries }, 'a migration met what others hold, and is tried again');
+      await systemClock.sleep(PAUSE_MS);
+    }
+  }
+}
+
+async function migrateOnce({ url, embedded, pooled, logger, migrations }: MigrateOptions): Promise<string[]> {
   const wanted = migrations ?? (await readMigrations());
   const pool = connect(url, { max: 1, embedded, pooled });
   try {
     const names = await pool.begin(async (transaction) => {
       const tx = transaction as unknown as Sql;
       await tx`select pg_advisory_xact_lock(${MIGRATION_LOCK})`;
+      // From here on: another process that migrates is waited for.
+      if (!embedded) await tx.unsafe(`set local lock_timeout = '${LOCK_SECONDS}s'`);
       await bootstrap(tx);
       await tx.unsafe('set local role dreamhub_owner');
       const known = await applied(tx);
