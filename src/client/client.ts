@@ -34,6 +34,8 @@ import type {
   TokenAnswer,
   Turn,
   TurnNames,
+  UserConfig,
+  UserConfigChange,
 } from './types.ts';
 import { createUpload, type Upload } from './upload.ts';
 
@@ -83,9 +85,18 @@ export interface Client {
     messages(id: string, query?: PageQuery): Promise<Page<Message>>;
     send(id: string, request: SendRequest): Promise<TurnNames>;
   };
+  messages: {
+    /** Of an answer; in the place of what was said of it before. */
+    rate(id: string, rating: 1 | -1, comment?: string): Promise<void>;
+  };
   turns: {
     get(id: string): Promise<Turn>;
     cancel(id: string): Promise<void>;
+  };
+  settings: {
+    get(): Promise<UserConfig>;
+    /** What is absent stays as it is, null removes. */
+    set(change: UserConfigChange): Promise<UserConfig>;
   };
   members: {
     /** The invitation is in this answer and in no other. */
@@ -180,9 +191,17 @@ export function createClient(options: ClientOptions): Client {
       messages: (id, query = {}) => json('GET', `/conversations/${part(id)}/messages`, { query: { ...query } }),
       send: (id, request) => json('POST', `/conversations/${part(id)}/messages`, { body: request }),
     },
+    messages: {
+      rate: (id, rating, comment) =>
+        none('POST', `/messages/${part(id)}/feedback`, { rating, ...(comment !== undefined && { comment }) }),
+    },
     turns: {
       get: (id) => json('GET', `/turns/${part(id)}`),
       cancel: (id) => none('POST', `/turns/${part(id)}/cancel`),
+    },
+    settings: {
+      get: () => json('GET', '/users/me/config'),
+      set: (change) => json('PUT', '/users/me/config', { body: change }),
     },
     members: {
       invite: (request) => json('POST', '/members', { body: request }),

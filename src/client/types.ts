@@ -26,6 +26,8 @@ import type {
   TurnReceipt,
   TurnResource,
   UploadReceipt,
+  UserConfig,
+  UserConfigChange,
   Visibility,
 } from '../contracts/index.ts';
 
@@ -37,7 +39,7 @@ export type DocumentChunk = ChunkResource;
 export type KnowledgeDocument = DocumentResource;
 export type Member = MemberResource;
 export type Message = MessageResource;
-export type { KeyScope, NewApiKey, NewMember, Role };
+export type { KeyScope, NewApiKey, NewMember, Role, UserConfig, UserConfigChange };
 export type Profile = Me;
 export type Task = TaskResource;
 /** What register, login and refresh answer. */

@@ -154,6 +154,65 @@ describe.skipIf(CHROMIUM === undefined)('the console', () => {
     await close();
   });
 
+  test('keeps what a person sets and says of answers, and never shows a key again', async () => {
+    const { page, offences, close } = await visit();
+    await register(page);
+    await upload(page);
+    const answer = await ask(page);
+    const good = answer.getByRole('button', { name: 'Good answer' });
+    const bad = answer.getByRole('button', { name: 'Bad answer' });
+    await good.click();
+    await answer.locator('[aria-pressed=true][aria-label="Good answer"]').waitFor();
+    await bad.click();
+    await answer.locator('[aria-pressed=true][aria-label="Bad answer"]').waitFor();
+    expect(await good.getAttribute('aria-pressed')).toBe('false');
+    await picture(page, 'rated');
+
+    const open = async () => {
+      await page.getByRole('button', { name: 'Settings' }).click();
+      await page.getByLabel('How you want to be answered').waitFor();
+    };
+    await open();
+    await page.getByLabel('How you want to be answered').fill('Keep to three sentences.');
+    await page.getByLabel('Language of answers').selectOption('de');
+    await page.getByLabel('Your own API key').fill('sk-of-a-person-1234567890wxyz');
+    await picture(page, 'settings');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.locator('dialog').waitFor({ state: 'detached' });
+
+    await page.reload();
+    await page.locator('.connection[data-state=open]').waitFor();
+    await page.locator('[aria-pressed=true][aria-label="Bad answer"]').waitFor();
+    await open();
+    expect(await page.getByLabel('How you want to be answered').inputValue()).toBe('Keep to three sentences.');
+    expect(await page.getByLabel('Language of answers').inputValue()).toBe('de');
+    const key = page.getByLabel('Your own API key');
+    expect(await key.inputValue()).toBe('');
+    expect(await key.getAttribute('placeholder')).toBe('Kept, ends in wxyz');
+    expect(await page.content()).not.toContain('sk-of-a-person');
+    await picture(page, 'settings-kept');
+    await page.keyboard.press('Escape');
+    await page.locator('dialog').waitFor({ state: 'detached' });
+
+    await ask(page);
+    await page.locator('article.answer').nth(1).locator('.sources').waitFor();
+    const asked = model.requests.findLast(({ route }) => route === 'chat');
+    expect(asked?.key).toBe('sk-of-a-person-1234567890wxyz');
+    expect(JSON.stringify(asked?.body['messages'])).toContain('Answer in German (de)');
+
+    await page.setViewportSize({ width: 390, height: 844 });
+    await open();
+    await picture(page, 'settings-phone');
+    await page.getByLabel('Remove the key').check();
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.locator('dialog').waitFor({ state: 'detached' });
+    await open();
+    expect(await page.getByLabel('Your own API key').getAttribute('placeholder')).toContain('None');
+    expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
+    expect(offences).toEqual([]);
+    await close();
+  });
+
   test('needs no mouse', async () => {
     const { page, offences, close } = await visit();
     const focused = () => page.evaluate(() => document.activeElement?.outerHTML ?? '');

@@ -44,6 +44,8 @@ export interface ChatModel {
   resend(clientMessageId: string): void;
   /** Never rejects: what fails is in the store. */
   stop(turnId: string): Promise<void>;
+  /** Rejects with what the server says; the rating is shown only when it is kept. */
+  rate(messageId: string, rating: 1 | -1): Promise<void>;
   /** Rejects with what the server says. */
   rename(id: string, title: string): Promise<void>;
   /** Rejects with what the server says; one that is gone already is removed. */
@@ -378,6 +380,13 @@ export function createChatModel({ client, realtime, uuid, soon }: ChatOptions): 
       enqueue(message);
     },
     stop,
+    async rate(messageId, rating) {
+      await client.messages.rate(messageId, rating);
+      store.update((state) => ({
+        ...state,
+        messages: state.messages.map((message) => (message.id === messageId ? { ...message, rating } : message)),
+      }));
+    },
     async rename(id, title) {
       const renamed = await client.conversations.rename(id, title);
       store.update((state) => ({

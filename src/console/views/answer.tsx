@@ -4,6 +4,7 @@ import type { Source } from '../../client/types.ts';
 import { Markdown } from '../markdown.tsx';
 import { useTexts } from './context.ts';
 import { CheckIcon, CopyIcon } from './icons.tsx';
+import { Rating } from './rating.tsx';
 
 interface AnswerProps {
   text: string;
@@ -12,9 +13,12 @@ interface AnswerProps {
   streaming: boolean;
   openSource: Source | null;
   onSource(source: Source): void;
+  /** Of an answer that is kept. */
+  rating?: number | null;
+  onRate?(rating: 1 | -1): Promise<void>;
 }
 
-export function Answer({ text, sources, streaming, openSource, onSource }: AnswerProps) {
+export function Answer({ text, sources, streaming, openSource, onSource, rating = null, onRate }: AnswerProps) {
   const texts = useTexts();
   const byNumber = new Map(sources.map((source) => [source.n, source]));
   const cited = sources.filter((source) => text.includes(`[${source.n}]`));
@@ -68,7 +72,12 @@ export function Answer({ text, sources, streaming, openSource, onSource }: Answe
         </section>
       )}
       {!streaming && text !== '' && sources.length === 0 && <p class="muted">{texts.unsupported}</p>}
-      {!streaming && text !== '' && <CopyButton text={text} />}
+      {!streaming && text !== '' && (
+        <div class="answer-tools">
+          <CopyButton text={text} />
+          {onRate && <Rating rating={rating} onRate={onRate} />}
+        </div>
+      )}
     </>
   );
 }

@@ -34,7 +34,14 @@ export function ChatPane({ model, question, hasDocuments, openSource, onSource }
         )}
         <div class="messages" role="log" aria-live="polite" aria-busy={running !== undefined}>
           {arrange(state).map((item) => (
-            <Entry key={item.key} item={item} openSource={openSource} onSource={onSource} onAgain={model.ask} />
+            <Entry
+              key={item.key}
+              item={item}
+              openSource={openSource}
+              onSource={onSource}
+              onAgain={model.ask}
+              onRate={model.rate}
+            />
           ))}
           {state.outgoing.map((message) => (
             <OutgoingEntry
@@ -122,9 +129,10 @@ interface EntryProps {
   openSource: Source | null;
   onSource(source: Source): void;
   onAgain(question: string): void;
+  onRate(messageId: string, rating: 1 | -1): Promise<void>;
 }
 
-function Entry({ item, openSource, onSource, onAgain }: EntryProps) {
+function Entry({ item, openSource, onSource, onAgain, onRate }: EntryProps) {
   const texts = useTexts();
   if (item.kind === 'question') {
     return (
@@ -144,6 +152,8 @@ function Entry({ item, openSource, onSource, onAgain }: EntryProps) {
           streaming={false}
           openSource={openSource}
           onSource={onSource}
+          rating={item.message.rating}
+          onRate={(rating) => onRate(item.message.id, rating)}
         />
       </article>
     );

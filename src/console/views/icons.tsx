@@ -79,6 +79,20 @@ export const CopyIcon = () => (
   </Icon>
 );
 
+/** Turned over by its view for the other verdict. */
+export const ThumbIcon = () => (
+  <Icon>
+    <path d="M7 9.2 9.9 3.6c1.2 0 1.9.9 1.7 2L11.2 8h3.6c1 0 1.7.9 1.5 1.8l-1 5c-.2.7-.8 1.2-1.5 1.2H7zM7 9.2H4.2V16H7" />
+  </Icon>
+);
+export const SlidersIcon = () => (
+  <Icon>
+    <path d="M4 6h7M14.6 6H16M4 14h1.4M9 14h7" />
+    <circle cx="12.8" cy="6" r="1.8" />
+    <circle cx="7.2" cy="14" r="1.8" />
+  </Icon>
+);
+
 export function Logo() {
   return (
     <svg class="logo" viewBox="0 0 32 32" aria-hidden="true">

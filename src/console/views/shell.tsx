@@ -9,7 +9,8 @@ import { useTexts } from './context.ts';
 import { ConversationsPane } from './conversations.tsx';
 import { DocumentsPane } from './documents.tsx';
 import { isTyping, useAddress, useDrop } from './hooks.ts';
-import { ChatIcon, FileIcon, ListIcon, Logo } from './icons.tsx';
+import { ChatIcon, FileIcon, ListIcon, Logo, SlidersIcon } from './icons.tsx';
+import { SettingsDialog } from './settings.tsx';
 import { SourcePanel } from './source-panel.tsx';
 
 type View = 'conversations' | 'chat' | 'documents';
@@ -30,6 +31,7 @@ export function Shell({ workspace, tenant, email, onLanguage, onLogout }: ShellP
   const [view, setView] = useState<View>('chat');
   const [source, setSource] = useState<Source | null>(null);
   const [dragging, setDragging] = useState(false);
+  const [setting, setSetting] = useState(false);
   const question = useRef<HTMLTextAreaElement>(null);
   const citedFrom = useRef<HTMLElement | null>(null);
 
@@ -100,6 +102,15 @@ export function Shell({ workspace, tenant, email, onLanguage, onLogout }: ShellP
           >
             {texts.otherLanguage}
           </button>
+          <button
+            type="button"
+            class="icon-button"
+            aria-label={texts.settings}
+            title={texts.settings}
+            onClick={() => setSetting(true)}
+          >
+            <SlidersIcon />
+          </button>
           <button type="button" class="button ghost" onClick={onLogout}>
             {texts.logout}
           </button>
@@ -132,6 +143,7 @@ export function Shell({ workspace, tenant, email, onLanguage, onLogout }: ShellP
         ))}
       </nav>
       {source && <SourcePanel client={client} source={source} onClose={closeSource} />}
+      {setting && <SettingsDialog client={client} onClose={() => setSetting(false)} />}
       {dragging && (
         <div class="drop-cover">
           <span>{texts.dropNow}</span>

@@ -107,6 +107,21 @@ describe('an opened conversation', () => {
     model.dispose();
   });
 
+  test('shows a rating when it is kept, and says why where it is not', async () => {
+    const answer: Message = { ...question, id: 'm2', role: 'assistant', content: 'Because.', parent_id: 'm1' };
+    const { model, answer: respond } = await setUp([question, answer]);
+    model.open(C1);
+    await settle();
+    const ratings = () => model.store.get().messages.map(({ rating }) => rating);
+    respond('POST /messages/m2/feedback', () => new Response(null, { status: 204 }));
+    await model.rate('m2', 1);
+    expect(ratings()).toEqual([null, 1]);
+    respond('POST /messages/m2/feedback', () => Response.json({ code: 'not_found', detail: 'Gone.' }, { status: 404 }));
+    await expect(model.rate('m2', -1)).rejects.toMatchObject({ code: 'not_found' });
+    expect(ratings()).toEqual([null, 1]);
+    model.dispose();
+  });
+
   test('is not touched by what arrives for the one before', async () => {
     const { model, peer } = await setUp();
     model.ask('Why?');
