@@ -25,6 +25,7 @@ import { createQuotaStats } from './services/quota-stats.ts';
 import { createSpaceBuilder } from './services/spaces-build.ts';
 import { createStatisticsSweep } from './services/statistics.ts';
 import { createSyncs } from './services/sync.ts';
+import { createTenantCounts } from './services/tenant-counts.ts';
 import { createUploads } from './services/uploads.ts';
 import { createUsageRollUp } from './services/usage-rollup.ts';
 import { createVectorTiers } from './services/vector-tiers.ts';
@@ -176,6 +177,7 @@ export function createWorkerSide(
     }),
     createQueueStats({ database, metrics, clock, logger }),
     createCounterCheck({ database, metrics, clock, logger }),
+    createTenantCounts({ database, announcer, clock, logger }),
     createQuotaStats({ database, limits: accepting.limits, metrics, clock, logger }),
     createUsageRollUp({ database, clock, logger }),
     createStatisticsSweep({ database, clock, logger }),

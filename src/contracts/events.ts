@@ -72,6 +72,8 @@ export interface EventData {
   'document.failed': DocumentHint & { error: { code: string; message: string } };
   'document.quarantined': DocumentHint;
   'document.deleted': DocumentHint;
+  /** On the topic `tenant`: what of the tenant's is unfinished. */
+  'tenant.counts': { tasks: number; task_bytes: number; turns: number };
 }
 
 export interface DocumentHint {

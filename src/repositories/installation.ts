@@ -56,6 +56,23 @@ export async function listBusyTenants(sql: Sql, limits: QueueLimits, most: numbe
     where l.outstanding > 0 order by l.outstanding desc, l.tenant_id limit ${most}`;
 }
 
+export interface Unfinished {
+  tenantId: string;
+  tasks: number;
+  task_bytes: number;
+  turns: number;
+}
+
+/** Tenants with unfinished work, and how much. */
+export async function listUnfinished(sql: Sql): Promise<Unfinished[]> {
+  return sql<Unfinished[]>`
+    select coalesce(l.tenant_id, t.tenant_id) as "tenantId", coalesce(l.outstanding, 0)::int as tasks,
+      coalesce(l.outstanding_bytes, 0)::bigint as task_bytes, coalesce(t.turns, 0)::int as turns
+    from (select tenant_id, outstanding, outstanding_bytes from tenant_load where outstanding > 0) l
+    full join (select tenant_id, count(*) as turns from turns where status in ('queued', 'running') group by tenant_id) t
+      on t.tenant_id = l.tenant_id`;
+}
+
 export interface UsedShare {
   tenantId: string;
   /** Of what the tenant may have, 0…1, or above where its limit was lowered meanwhile. */

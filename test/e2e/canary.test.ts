@@ -258,9 +258,7 @@ describe('nobody at all', () => {
   });
 
   test('is told 404 with credentials where nothing is built yet', async () => {
-    for (const [method, path] of [
-      ['GET', '/usage'],
-    ] as const) {
+    for (const [method, path] of [['GET', '/usage/of-everybody']] as const) {
       const answer = await owner.call<{ code: string }>(method, path);
       expect([path, answer.status, answer.body.code]).toEqual([path, 404, 'not_found']);
     }

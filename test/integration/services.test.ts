@@ -55,6 +55,7 @@ const PROVED_BY: Readonly<Record<string, readonly string[] | 'composition'>> = {
   'src/services/tus-sweep.ts': ['upload-sweep'],
   'src/services/quota-stats.ts': ['quota-stats'],
   'src/services/statistics.ts': ['statistics'],
+  'src/services/tenant-counts.ts': ['tenant-counts'],
   'src/services/usage-rollup.ts': ['usage-roll-up'],
   'src/services/vector-tiers.ts': ['vector-tiers'],
   'src/services/webhook-sender.ts': ['webhook-sender'],
