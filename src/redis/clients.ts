@@ -20,6 +20,7 @@ import { AppError, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { within } from '../kernel/within.ts';
 import { parseNode, parseRedisUrl, type RedisAddress, type RedisNode } from './address.ts';
+import { completeTracingChannels } from './tracing.ts';
 
 /** What a connection to one server and one to a cluster have in common. A call may name keys of one slot only. */
 export interface RedisClient extends RedisCommander<{ type: 'default'; mapping: 'resp2' }> {
@@ -55,6 +56,8 @@ export interface RedisClients {
   check(timeoutMs: number): Promise<void>;
   close(): Promise<void>;
 }
+
+completeTracingChannels();
 
 const COMMAND_TIMEOUT_MS = 5_000;
 /**
