@@ -36,7 +36,7 @@ export function unsupported(path: string, message: string): AppError {
 const TEXTS: ReadonlySet<string> = new Set(['text', 'input_text', 'output_text', 'refusal']);
 
 /** The text of a message's content. Throws `invalid_request` for anything but text. */
-export function textOf(content: Content, path: string): string {
+function textOf(content: Content, path: string): string {
   if (typeof content === 'string') return content;
   return content
     .map(({ type, text, refusal }, at) => {
