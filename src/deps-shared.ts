@@ -165,10 +165,6 @@ export async function createShared(env: Environment) {
     if (ended.kind === 'session' || !ended.erased) return;
     for (const kept of [search, residents, embed]) kept?.forget();
   });
-  control.onEnded((ended) => {
-    if (ended.kind === 'session' || !ended.erased) return;
-    for (const kept of [search, residents, embed]) kept?.forget();
-  });
   const health = createHealth({ database, clients, blobs });
 
   const { encryptionKeys } = env;
