@@ -2,12 +2,32 @@
  * `bun src/command.ts NAME …`: gives a command of `cli/` its arguments and the environment. Exits 0, 1 where it failed, 2
  * where it was asked for wrongly, 78 where the environment has a problem.
  */
+import { runDoctor } from './cli/doctor.ts';
 import { runMaintenance } from './cli/maintenance.ts';
 import { runSpaces, UsageError } from './cli/spaces.ts';
-import { ConfigError, readConfig } from './config.ts';
+import { type Config, ConfigError, readConfig } from './config.ts';
+import { systemClock } from './kernel/clock.ts';
 import { messageOf } from './kernel/errors.ts';
+import { systemIds } from './kernel/ids.ts';
+import { createLogger } from './kernel/logger.ts';
+
+/** Also where the environment cannot be read: that is what it is there to say. */
+async function doctor(args: readonly string[]): Promise<void> {
+  let environment: Config | undefined;
+  let problems: readonly string[] = [];
+  try {
+    environment = readConfig(process.env);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    problems = error.problems;
+  }
+  const logger = createLogger({ level: 'silent', destination: process.stderr });
+  const options = { environment, problems, clock: systemClock, ids: systemIds, logger };
+  process.exitCode = await runDoctor(args, options, (text) => process.stdout.write(text));
+}
 
 const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  doctor,
   maintenance: () => runMaintenance(readConfig({ ...process.env, DREAMHUB_ROLE: 'all' })),
   spaces: (args) => runSpaces(args, process.env),
 };
