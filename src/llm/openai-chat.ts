@@ -14,7 +14,7 @@ import { factsOf } from './models.ts';
 import type { ProviderObserver } from './observer.ts';
 import { createDeadline, createOpenAiClients, type Deadline } from './openai-client.ts';
 import { buildPrompt, type PromptMessage } from './prompt.ts';
-import { classify, malformed, ProviderFailure, toAppError } from './provider-failure.ts';
+import { classify, malformed, ProviderFailure, timedOut, toAppError } from './provider-failure.ts';
 import { buildSummaryPrompt } from './summary-prompt.ts';
 
 export interface OpenAiChatOptions {
@@ -34,6 +34,8 @@ export interface OpenAiChatOptions {
   firstChunkTimeoutMs?: number;
   /** From one chunk to the next. */
   idleTimeoutMs?: number;
+  /** From the first chunk to the last. Default 10 minutes. */
+  wholeTimeoutMs?: number;
   policy?: Partial<AttemptPolicy>;
 }
 
@@ -50,8 +52,15 @@ interface Opened {
   readonly first: string;
 }
 
+/** More than any model writes at once, in UTF-16 units: a server that repeats itself for ever must not fill our memory. */
+const LONGEST_ANSWER = 1_000_000;
+
 interface Progress {
   finish: string | null;
+  /** Until when it has to be whole, in milliseconds since the epoch: each chunk may come in time, and the last one never. */
+  readonly until: number;
+  /** UTF-16 units so far. */
+  length: number;
   promptTokens: number | undefined;
   completionTokens: number | undefined;
 }
@@ -84,7 +93,7 @@ export function createOpenAiChat(options: OpenAiChatOptions): ChatProvider {
     random = Math.random,
     nonce = () => crypto.randomUUID().replaceAll('-', '').slice(0, 12),
   } = options;
-  const { firstChunkTimeoutMs = 90_000, idleTimeoutMs = 30_000 } = options;
+  const { firstChunkTimeoutMs = 90_000, idleTimeoutMs = 30_000, wholeTimeoutMs = 600_000 } = options;
   const policy: AttemptPolicy = { attempts: 3, baseMs: 300, maxWaitMs: 4_000, ...options.policy };
   const pool = createKeyPool({ keys: options.apiKeys, clock, label: options.keyLabel });
   const clientOf = createOpenAiClients({ baseUrl: options.baseUrl });
@@ -110,7 +119,13 @@ export function createOpenAiChat(options: OpenAiChatOptions): ChatProvider {
         deadline,
         lease,
         chunks: data[Symbol.asyncIterator](),
-        progress: { finish: null, promptTokens: undefined, completionTokens: undefined },
+        progress: {
+          finish: null,
+          until: clock.now() + wholeTimeoutMs,
+          length: 0,
+          promptTokens: undefined,
+          completionTokens: undefined,
+        },
       };
       deadline.extend(firstChunkTimeoutMs);
       return { ...opened, first: (await nextText(opened)) ?? '' };
@@ -144,8 +159,12 @@ export function createOpenAiChat(options: OpenAiChatOptions): ChatProvider {
         progress.finish = choice.finish_reason;
         deadline.extend(AFTER_FINISH_MS);
       }
+      if (progress.finish === null && clock.now() > progress.until) throw timedOut();
       const text = choice?.delta?.content || choice?.delta?.refusal;
-      if (text) return text;
+      if (!text) continue;
+      progress.length += text.length;
+      if (progress.length > LONGEST_ANSWER) throw malformed('an answer without end');
+      return text;
     }
   }
 

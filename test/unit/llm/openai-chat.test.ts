@@ -99,6 +99,39 @@ describe('chat with an OpenAI-compatible server', () => {
     expect((await fake.waitFor(({ state }) => state === 'aborted')).tokensAfterAbort).toBe(0);
   });
 
+  test('ends a stream whose every chunk comes in time and whose end never does', async () => {
+    const clock = createManualClock();
+    fake.next('chat', { type: 'stepwise' });
+    const options = { clock, idleTimeoutMs: 20_000, wholeTimeoutMs: 60_000 };
+    const parts = create(options).answer(harbourRequest, never)[Symbol.asyncIterator]();
+    let text = '';
+    let failed: unknown;
+    for (let chunk = 0; chunk < 6 && failed === undefined; chunk += 1) {
+      const next = parts.next();
+      fake.step();
+      try {
+        const { value } = await next;
+        if (value?.type === 'delta') text += value.text;
+      } catch (error) {
+        failed = error;
+      }
+      clock.advance(15_000);
+    }
+    expect(failed).toMatchObject({ kind: 'provider_unavailable', message: expect.stringContaining('in time') });
+    expect(text).toBe('According to your documents: The');
+    expect((await fake.waitFor(({ state }) => state === 'aborted')).tokensSent).toBe(6);
+  });
+
+  test('ends an answer that is longer than any model writes', async () => {
+    const endless = startFakeOpenAi({ dimensions: 64, reply: () => 'again '.repeat(40).concat('x'.repeat(1_100_000)) });
+    try {
+      const { error } = await readAll(create({ baseUrl: endless.url }).answer(harbourRequest, never));
+      expect(error).toMatchObject({ kind: 'provider_unavailable', message: expect.stringContaining('without end') });
+    } finally {
+      await endless.stop();
+    }
+  });
+
   test('takes an answer for complete after finish_reason, though the server keeps the connection open', async () => {
     const clock = createManualClock();
     fake.next('chat', { type: 'hang-after-finish' });
