@@ -20,6 +20,9 @@ export interface RequestState extends TraceContext {
   refusal?: AppError;
 }
 
+/** In place of a host that nobody named. */
+const NO_HOST = 'http://localhost';
+
 const states = new WeakMap<Request, RequestState>();
 
 /** Bun gives a request whose `Host` is missing or no host an address that begins with its path. */
@@ -50,7 +53,12 @@ export function stateOf(request: Request): RequestState {
  */
 export function withBody(request: Request, body: Uint8Array<ArrayBuffer>): Request {
   const { url, method, headers, signal } = request;
-  const copy = new Request(url, { method, headers, signal, ...(body.byteLength > 0 && { body }) });
+  const copy = new Request(URL.canParse(url) ? url : new URL(url, NO_HOST), {
+    method,
+    headers,
+    signal,
+    ...(body.byteLength > 0 && { body }),
+  });
   if ('params' in request) Object.defineProperty(copy, 'params', { value: request.params });
   states.set(copy, stateOf(request));
   return copy;

@@ -1,5 +1,7 @@
 /** `Idempotency-Key` over the real database and the real app; what the services do is counted. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import postgres from 'postgres';
 import { createDatabase } from '../../src/db/database.ts';
 import { conversation, receipt, syncedSource } from '../../src/http/examples.ts';
@@ -369,7 +371,7 @@ describe('over a real socket', () => {
         method,
         headers: { authorization: bearer, ...init.headers },
       });
-    return { app, call, [Symbol.asyncDispose]: async () => void (await app.stop(true)) };
+    return { app, call, bearer, [Symbol.asyncDispose]: async () => void (await app.stop(true)) };
   }
 
   test('every route with an id in its address is the same one with a key', async () => {
@@ -389,6 +391,21 @@ describe('over a real socket', () => {
       expect([path, first.status]).toEqual([path, without.status]);
       if (first.ok) expect([path, again.status]).toEqual([path, first.status]);
     }
+  });
+
+  test('a request that names no host has one effect, too', async () => {
+    const removed: string[] = [];
+    await using server = await listening({ documents: { remove: async (id) => void removed.push(id) } });
+    const send = async () => {
+      const socket = connect(server.app.server?.port ?? 0, '127.0.0.1');
+      socket.write(
+        `DELETE /api/v1/documents/${conversation.id} HTTP/1.0\r\nAuthorization: ${server.bearer}\r\nIdempotency-Key: k\r\n\r\n`,
+      );
+      const [bytes] = (await once(socket, 'data')) as [Buffer];
+      socket.destroy();
+      return bytes.toString('latin1').split(' ')[1];
+    };
+    expect([await send(), await send(), removed]).toEqual(['204', '204', [conversation.id]]);
   });
 
   test('the file of a source may be as large as without a key, and is hashed as it comes', async () => {
