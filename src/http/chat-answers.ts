@@ -1,7 +1,8 @@
 /** The forms in which a question is answered over HTTP. */
 import { status } from 'elysia';
-import type { Principal, TurnResource } from '../contracts/index.ts';
-import { AppError, ERROR_KINDS, type ErrorKind } from '../kernel/errors.ts';
+import type { Principal } from '../contracts/index.ts';
+import { AppError } from '../kernel/errors.ts';
+import { assertAnswered } from '../services/asking.ts';
 import type { ChatAnswer, ChatBody, NewMessage } from './models/chat.ts';
 import type { ChatMessage, ChatPort } from './ports.ts';
 
@@ -67,21 +68,6 @@ export function messageAnswer(asked: MessageRequest) {
   return !asked.wait && wantsEvents(asked.request) ? eventsAnswer(asked) : resourceAnswer(asked);
 }
 
-/** A turn that did not end in an answer is an error of the call that waited for one. */
-function assertCompleted(turn: TurnResource): void {
-  if (turn.status === 'completed') return;
-  if (turn.status === 'cancelled') throw new AppError('conflict', 'The turn was cancelled before it had an answer.');
-  const { code, message } = turn.error ?? { code: 'internal', message: '' };
-  if (code !== 'internal' && isErrorKind(code)) throw new AppError(code, message);
-  throw new AppError('internal', 'The turn failed.', {
-    cause: new Error(`turn ${turn.id} failed: ${code} ${message}`),
-  });
-}
-
-function isErrorKind(code: string): code is ErrorKind {
-  return Object.hasOwn(ERROR_KINDS, code);
-}
-
 /** `POST /chat`: the whole answer in one call. */
 export async function finishedReply(chat: ChatPort, body: ChatBody, signal: AbortSignal): Promise<ChatAnswer> {
   const { message: content, conversation_id, model_name: model, if_busy } = body;
@@ -92,7 +78,7 @@ export async function finishedReply(chat: ChatPort, body: ChatBody, signal: Abor
   });
   const { turn_id } = await chat.send(message);
   const turn = await chat.finished(turn_id, signal);
-  assertCompleted(turn);
+  assertAnswered(turn);
   return { conversation_id: turn.conversation_id, turn_id, reply: turn.text, sources: turn.sources };
 }
 

@@ -92,6 +92,24 @@ describe('files', () => {
   });
 });
 
+test('what is sent again with its key is done once', async () => {
+  const headers = { 'idempotency-key': crypto.randomUUID() };
+  const make = (name: string) => client.vectorStores.create({ name }, { headers });
+  expect((await make('Once')).id).toBe((await make('Once')).id);
+  const error = await rejection(make('Another'));
+  expect(error).toBeInstanceOf(BadRequestError);
+  expect(error).toMatchObject({ type: 'invalid_request_error' });
+  const asked = { 'idempotency-key': crypto.randomUUID() };
+  const ask = async () => {
+    const body = { model: 'x', messages: [{ role: 'user' as const, content: 'Hello there?' }], stream: true as const };
+    for await (const { object } of await client.chat.completions.create(body, { headers: asked })) {
+      expect(object).toBe('chat.completion.chunk');
+    }
+  };
+  await ask();
+  expect(await rejection(ask())).toMatchObject({ status: 409, code: 'conflict' });
+});
+
 describe('a vector store', () => {
   test('is made, found, renamed and deleted, and its files stay', async () => {
     const file = await upload('The spare key hangs in the shed.');

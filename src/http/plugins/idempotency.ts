@@ -11,6 +11,7 @@ import { AppError, toAppError } from '../../kernel/errors.ts';
 import { type Admission, type Idempotency, otherRequest, sameBytes } from '../../services/idempotency.ts';
 import { createBodyDigest } from '../body-digest.ts';
 import { readAtMost } from '../json-body.ts';
+import { isOpenAiPath, toOpenAiError } from '../openai/errors.ts';
 import { stateOf, withBody } from '../request-state.ts';
 import { TUS_PATH } from '../tus-protocol.ts';
 import { MAX_JSON_BYTES, takesFile } from './body-limit.ts';
@@ -73,8 +74,7 @@ export function idempotencyPlugin({ idempotency, maxUploadBytes }: IdempotencyPl
     return async () => {
       const state = stateOf(request);
       const path = state.path.replace(/\/$/, '');
-      if (!state.principal || state.refusal || !path.startsWith('/api/v1/') || path.startsWith(TUS_PATH))
-        return handle(request);
+      if (!state.principal || state.refusal || !isCovered(path)) return handle(request);
       const isUpload = takesFile(path);
       // Too large to be read: what refuses that says so.
       const most = isUpload ? maxUploadBytes + MAX_JSON_BYTES : MAX_JSON_BYTES;
@@ -95,6 +95,9 @@ export function idempotencyPlugin({ idempotency, maxUploadBytes }: IdempotencyPl
     };
   });
 }
+
+/** Resumable uploads have offsets. */
+const isCovered = (path: string) => isOpenAiPath(path) || (path.startsWith('/api/v1/') && !path.startsWith(TUS_PATH));
 
 function targetOf(request: Request): string {
   const { method, url } = request;
@@ -139,16 +142,15 @@ function repeat({ answer: { status, headers, body } }: Extract<Admission, { type
 
 /** In place of an answer that cannot be kept: the request must not run again all the same. */
 function unrepeatable(request: Request) {
-  const problem = {
-    type: 'about:blank',
-    title: 'Conflict',
-    status: 409,
-    code: 'conflict',
-    detail: 'This request was carried out, and its answer cannot be repeated: read what it changed instead.',
-    trace_id: stateOf(request).traceId,
-  };
-  const headers: [string, string][] = [['content-type', 'application/problem+json']];
-  return { status: 409, headers, body: Buffer.from(JSON.stringify(problem)) };
+  const detail = 'This request was carried out, and its answer cannot be repeated: read what it changed instead.';
+  const { path, traceId } = stateOf(request);
+  const said = isOpenAiPath(path)
+    ? { error: toOpenAiError(new AppError('conflict', detail), traceId) }
+    : { type: 'about:blank', title: 'Conflict', status: 409, code: 'conflict', detail, trace_id: traceId };
+  const headers: [string, string][] = [
+    ['content-type', isOpenAiPath(path) ? 'application/json' : 'application/problem+json'],
+  ];
+  return { status: 409, headers, body: Buffer.from(JSON.stringify(said)) };
 }
 
 const badKey = () =>

@@ -209,7 +209,7 @@ const IDEMPOTENCY_KEY = {
 
 function withIdempotencyKey(document: ReturnType<typeof toOpenApi30>): ReturnType<typeof toOpenApi30> {
   for (const [path, item] of Object.entries(document.paths ?? {})) {
-    if (!path.startsWith('/api/v1/') || WITHOUT_KEY.test(path)) continue;
+    if (!/^\/(api\/)?v1\//.test(path) || WITHOUT_KEY.test(path)) continue;
     for (const [method, operation] of Object.entries(item as Record<string, { parameters?: unknown[] }>)) {
       if (MUTATING.includes(method)) operation.parameters = [...(operation.parameters ?? []), IDEMPOTENCY_KEY];
     }
