@@ -170,6 +170,7 @@ export async function createShared(env: Environment) {
   const { encryptionKeys } = env;
   const prices = createPrices(config.modelPrices);
   const meter = createUsageMeter({ prices });
+  const budgets = createBudgets({ database, prices, chatModel: chatProvider.model, clock });
   const userSealer =
     encryptionKeys.length > 0 ? createSealer({ secrets: encryptionKeys, purpose: 'user settings' }) : undefined;
   const chats = createChatsOfUsers({
@@ -220,7 +221,7 @@ export async function createShared(env: Environment) {
     userSealer,
     chatProvider,
     chats,
-    summaries: createSummaries({ database, chats, meter, clock, ids }),
+    summaries: createSummaries({ database, chats, meter, budgets, clock, ids }),
     /** What sources need, those who make them and those who sync them alike. */
     pulling,
     spaces,
@@ -235,7 +236,7 @@ export async function createShared(env: Environment) {
     pipeline,
     health,
     meter,
-    budgets: createBudgets({ database, prices, chatModel: chatProvider.model, clock }),
+    budgets,
     limits,
     /** What accepts uploads, those of people and those of sources alike. */
     accepting,

@@ -76,7 +76,6 @@ export interface SummaryRequest {
   earlier: string | null;
   /** What was said since, oldest first, cut to what the model can read. */
   messages: readonly HistoryMessage[];
-  model?: string;
   /** A BCP 47 tag to write in; absent: the conversation's language. */
   language?: string;
 }
@@ -108,7 +107,7 @@ export interface ChatProvider {
    * hanging stream throws `provider_unavailable`. Aborting the signal ends the provider's request at once.
    */
   answer(request: AnswerRequest, signal: AbortSignal): AsyncIterable<AnswerPart>;
-  /** The summary of all of a conversation so far; never an empty one. Fails as `answer` does. */
+  /** The summary of all of a conversation so far, by this provider's own model; never an empty one. Fails as `answer` does. */
   summarise(request: SummaryRequest, signal: AbortSignal): Promise<Summary>;
   /** Tokens that a text takes in this model, near enough to budget with. */
   countTokens(text: string): number;

@@ -230,9 +230,8 @@ export function createOpenAiChat(options: OpenAiChatOptions): ChatProvider {
       yield* complete(messages, used, signal);
     },
     async summarise(request, signal) {
-      const used = request.model ?? model;
-      const summary = { text: '', model: used, promptTokens: 0, completionTokens: 0, counted: false };
-      for await (const part of complete(buildSummaryPrompt(request, nonce), used, signal)) {
+      const summary = { text: '', model, promptTokens: 0, completionTokens: 0, counted: false };
+      for await (const part of complete(buildSummaryPrompt(request, nonce), model, signal)) {
         if (part.type === 'delta') summary.text += part.text;
         else Object.assign(summary, countsOf(part));
       }

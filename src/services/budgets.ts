@@ -25,6 +25,8 @@ export interface Budgets {
   admitTurn(sql: Sql, turnId: string, turn: { content: string; model: string | null }): Promise<void>;
   /** In the ambient scope, before a batch is bought for a task. Throws as above. A new budget is seen within seconds. */
   admitBatch(taskId: string, batch: { model: string; tokens: number }): Promise<void>;
+  /** In the ambient scope, before something small is bought beside turns and tasks: it reserves nothing. Throws as above. */
+  assertLeft(): Promise<void>;
 }
 
 export interface BudgetsOptions {
@@ -48,11 +50,8 @@ const isUsedUp = ({ max_tokens: tokens, max_cost_nanos: cost }: Budget, total: A
 export function createBudgets({ database, prices, chatModel, clock }: BudgetsOptions): Budgets {
   const free = createLru<string, number>(REMEMBERED);
 
-  async function admit(sql: Sql, { sourceId, model, tokens }: Need): Promise<void> {
-    const known = await getBudget(sql, { lock: false });
-    if (!known || (known.max_tokens === null && known.max_cost_nanos === null)) return;
-    // Once more, locked: who reserved meanwhile is seen.
-    const budget = (await getBudget(sql, { lock: true })) ?? known;
+  /** Throws where what is spent and reserved, but for a source's own reservation, is all of the budget. */
+  async function assertUnder(sql: Sql, budget: Budget, sourceId: string | null): Promise<void> {
     const { used, reserved } = await getSpent(sql, budget.period, sourceId);
     const total = { tokens: used.tokens + reserved.tokens, costNanos: used.costNanos + reserved.costNanos };
     if (isUsedUp(budget, total)) {
@@ -60,11 +59,26 @@ export function createBudgets({ database, prices, chatModel, clock }: BudgetsOpt
         retryAfterMs: Math.max(1_000, budget.left_ms),
       });
     }
+  }
+
+  async function admit(sql: Sql, { sourceId, model, tokens }: Need): Promise<void> {
+    const known = await getBudget(sql, { lock: false });
+    if (!known || (known.max_tokens === null && known.max_cost_nanos === null)) return;
+    // Once more, locked: who reserved meanwhile is seen.
+    const budget = (await getBudget(sql, { lock: true })) ?? known;
+    await assertUnder(sql, budget, sourceId);
     const costNanos = prices.nanosOf(model, tokens) ?? 0;
     await reserve(sql, sourceId, { tokens: tokens.input + tokens.output, costNanos });
   }
 
   return {
+    assertLeft: () =>
+      database.tenant(async (sql) => {
+        const budget = await getBudget(sql, { lock: false });
+        if (budget && (budget.max_tokens !== null || budget.max_cost_nanos !== null))
+          await assertUnder(sql, budget, null);
+      }),
+
     admitTurn: (sql, sourceId, { content, model }) =>
       admit(sql, {
         sourceId,

@@ -18,6 +18,7 @@ import {
   settledMessages,
 } from '../repositories/conversation-summaries.ts';
 import { getConversation } from '../repositories/conversations.ts';
+import type { Budgets } from './budgets.ts';
 import type { ChatOfUser, ChatsOfUsers } from './chat-of-user.ts';
 import { noConversation } from './conversations.ts';
 import type { UsageMeter } from './usage-meter.ts';
@@ -38,6 +39,7 @@ export interface SummariesOptions {
   database: Database;
   chats: ChatsOfUsers;
   meter: UsageMeter;
+  budgets: Pick<Budgets, 'assertLeft'>;
   clock: Clock;
   ids: Ids;
 }
@@ -69,7 +71,7 @@ function step(messages: readonly SettledMessage[], { provider }: ChatOfUser) {
   return taken;
 }
 
-export function createSummaries({ database, chats, meter, clock, ids }: SummariesOptions): Summaries {
+export function createSummaries({ database, chats, meter, budgets, clock, ids }: SummariesOptions): Summaries {
   /** One step at a time of one conversation in this process. */
   const underWay = new Map<string, Promise<void>>();
 
@@ -88,12 +90,12 @@ export function createSummaries({ database, chats, meter, clock, ids }: Summarie
     const taken = step(messages, chat);
     const last = messages[taken.length - 1];
     if (!last) return false;
-    const { provider, model, language } = chat;
+    const { provider, language } = chat;
+    await budgets.assertLeft();
     const made = await provider.summarise(
       {
         earlier: kept?.summary ?? null,
         messages: taken,
-        ...(model !== undefined && { model }),
         ...(language !== undefined && { language }),
       },
       signal,

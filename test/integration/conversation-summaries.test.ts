@@ -138,6 +138,25 @@ describe('the summary of a conversation', () => {
     });
   });
 
+  test('is not bought where the budget of the tenant is used up', async () => {
+    const { rig, asked, who } = await start();
+    const { conversation_id: id } = await ask(rig, who, undefined);
+    const budget = (tokens: number) =>
+      rig.as(who, () =>
+        rig.database.tenant(
+          (sql) => sql`insert into budgets (period, max_tokens) values ('month', ${tokens})
+            on conflict (tenant_id) do update set max_tokens = excluded.max_tokens`,
+        ),
+      );
+    await budget(1);
+    await expect(summaryOf(rig, who, id)).rejects.toMatchObject({ kind: 'quota_exceeded' });
+    expect(asked.summaries).toHaveLength(0);
+    await budget(1_000_000);
+    expect(await summaryOf(rig, who, id)).toMatchObject({ message_count: 2 });
+    await budget(1);
+    expect(await summaryOf(rig, who, id)).toMatchObject({ message_count: 2, messages_since: 0 });
+  });
+
   test('that many ask for at once is bought once in a process, and counts each message once over several', async () => {
     const { rig, asked, provider, who } = await start();
     const id = await talk(rig, who, 10);

@@ -202,6 +202,22 @@ describe('an answer', () => {
     expect(fake.requests.map(({ body }) => body['model'])).toEqual(['fake-chat', 'my-model', 'this-model']);
   });
 
+  test('is summarised by the installation’s model, with the user’s own key, in the user’s language', async () => {
+    await set({ openai_api_key: KEY, default_model: 'my-model', language: 'de' });
+    const { conversation_id: id } = await ask();
+    const summary = await rig.as(who, () => rig.conversations.summary(id));
+    expect(summary).toMatchObject({ summary: 'The model says so.', message_count: 2 });
+    expect(fake.requests.at(-1)).toMatchObject({ key: KEY, body: { model: 'fake-chat' } });
+    expect(JSON.stringify(fake.requests.at(-1)?.body['messages'])).toContain('Write in German (de)');
+    fake.failKey(KEY, { type: 'status', status: 401 });
+    await ask();
+    const another = await ask();
+    expect(another.error).toMatchObject({ code: 'conflict' });
+    await expect(rig.as(who, () => rig.conversations.summary(another.conversation_id))).rejects.toMatchObject({
+      kind: 'conflict',
+    });
+  });
+
   test('is told the user’s wishes and language, below the rules', async () => {
     await set({ openai_api_key: KEY, custom_prompt: 'Call me Ada.', language: 'de' });
     await ask();

@@ -205,7 +205,7 @@ export async function createRig(options: RigOptions = {}) {
     ),
     sealer: userSealer,
   });
-  const summaries = createSummaries({ database, chats, meter, clock, ids });
+  const summaries = createSummaries({ database, chats, meter, budgets, clock, ids });
   const answering = createAnswering({ ...work, search, chats, summaries, publisher });
   const tenants = createTenantActors({ ingestion, answering, logger });
 

@@ -89,11 +89,11 @@ export function createConversationRoutes({ conversations }: { conversations: Con
           tag,
           summary: 'What a conversation came to',
           description:
-            'Kept, and brought up to date when messages came since, by the model that answers this user; without a model it is made of sentences of the conversation. Where that fails, the one from before is told: `up_to_message_id` says how far it goes, `messages_since` what is not in it. An answer in a long conversation is told the summary of what its model cannot read any more.',
+            'Kept, and brought up to date when messages came since, by the installation’s model, with the user’s own key where there is one; without a model it is made of sentences of the conversation. Where that fails, the one from before is told: `up_to_message_id` says how far it goes, `messages_since` what is not in it. An answer in a long conversation is told the summary of what its model cannot read any more.',
           answers: {
             200: { description: 'The summary', schema: ConversationSummary, example: conversationSummary },
           },
-          errors: ['not_found', 'conflict', 'provider_unavailable'],
+          errors: ['not_found', 'conflict', 'quota_exceeded', 'provider_unavailable'],
         }),
       },
     )
