@@ -57,8 +57,6 @@ export interface RedisClients {
   close(): Promise<void>;
 }
 
-completeTracingChannels();
-
 const COMMAND_TIMEOUT_MS = 5_000;
 /**
  * A connection that owes an answer for so long is cut and made again. A timeout of the command alone leaves a half-open
@@ -129,6 +127,7 @@ export function createRedisClients({
   logger: Logger;
   clock?: Clock;
 }): RedisClients {
+  completeTracingChannels();
   const address = parseRedisUrl(url);
   const open = new Set<Redis | Cluster>();
 
