@@ -19,7 +19,7 @@ export async function closeAll(): Promise<void> {
   for (let close = closers.pop(); close; close = closers.pop()) await close();
 }
 
-export const SECRET = 'a secret of the installation, long enough';
+const SECRET = 'a secret of the installation, long enough';
 export const UPLOAD_LIMIT = 1_000_000;
 
 interface Options extends RigOptions {
