@@ -68,6 +68,7 @@ export function createServerSide({
   search,
   chunker,
   budgets,
+  meter,
   limits,
   accepting,
   documents,
@@ -138,7 +139,7 @@ export function createServerSide({
     knowledge: createKnowledge({ search, documents: createOwnedDocuments({ database, documents }) }),
     vectorStores: createVectorStores({ database, search, ids }),
     models: createModelCatalogue({ chat: chatProvider, spaces }),
-    embedding: createEmbedding({ spaces }),
+    embedding: createEmbedding({ database, spaces, budgets, meter, ids }),
   };
   const idempotency = createIdempotency({
     database,

@@ -1,7 +1,14 @@
 /** DreamHub as OpenAI's own client sees it: the official package, unmodified, with nothing changed but its base URL. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test';
 import type OpenAI from 'openai';
-import { APIError, AuthenticationError, BadRequestError, InternalServerError, NotFoundError } from 'openai';
+import {
+  APIError,
+  AuthenticationError,
+  BadRequestError,
+  InternalServerError,
+  NotFoundError,
+  RateLimitError,
+} from 'openai';
 import { type OpenAiHub, rejection, startOpenAiHub } from '../support/openai-hub.ts';
 import type { Person } from '../support/person.ts';
 
@@ -96,6 +103,28 @@ describe('embeddings', () => {
     expect((error as BadRequestError).param).toStartWith(param);
     expect(error).toMatchObject({ type: 'invalid_request_error', code: 'invalid_request' });
   });
+});
+
+test('what was asked for is counted, and refused past the tenant’s budget', async () => {
+  const person = await hub.register();
+  const by = hub.clientOf(person);
+  const embed = () => by.embeddings.create({ model: 'whichever', input: 'Five words for the meter.' });
+  const used = (await embed()).usage.total_tokens;
+  const usage = await person.call<{ totals: { embedding_tokens: number } }>('GET', '/usage');
+  expect(usage.body.totals.embedding_tokens).toBe(used);
+  expect((await person.call('PUT', '/quotas', { budget_period: 'day', max_tokens: 1 })).status).toBe(200);
+  const messages = [{ role: 'user' as const, content: 'And now?' }];
+  for (const attempt of [
+    embed,
+    () => by.chat.completions.create({ model: 'x', messages }),
+    () => by.chat.completions.create({ model: 'x', messages, stream: true }),
+    () => by.responses.create({ model: 'x', input: 'And now?' }),
+  ]) {
+    const error = await rejection(attempt());
+    expect(error).toBeInstanceOf(RateLimitError);
+    expect(error).toMatchObject({ status: 429, code: 'insufficient_quota', type: 'insufficient_quota' });
+    expect(Number((error as APIError).headers?.get('retry-after'))).toBeGreaterThan(0);
+  }
 });
 
 describe('a chat completion', () => {
