@@ -17,6 +17,7 @@ const USER_WEIGHT = 1.5;
 
 const CITATION = new RegExp(CITATION_FORM, 'gi');
 const LINE = /^- (Q|A): /;
+const LIST_MARK = /^\s*(?:[-*+•]|\d{1,3}[.)])\s+/u;
 
 interface Candidate {
   readonly who: 'Q' | 'A';
@@ -29,7 +30,7 @@ export function extractSummary({ earlier, messages }: SummaryRequest, boilerplat
   const candidates: Candidate[] = [];
   const seen = new Set<string>();
   const add = (who: 'Q' | 'A', said: string) => {
-    const text = truncate(said.replace(CITATION, ' ').replace(/\s+/g, ' ').trim(), LONGEST);
+    const text = truncate(said.replace(LIST_MARK, '').replace(CITATION, ' ').replace(/\s+/g, ' ').trim(), LONGEST);
     const terms = [...new Set(analyse(text).lexemes.map(({ term }) => term))];
     if (terms.length === 0 || seen.has(text)) return;
     seen.add(text);

@@ -71,6 +71,8 @@ export function createStructuredMemories({ database }: { database: Database }): 
   return {
     async list({ limit, cursor }) {
       const after = textCursor(cursor);
+      if (after !== undefined && !KEY.test(after))
+        throw invalid('cursor', 'The cursor is not one that this list gave out');
       const rows = await database.read((sql) => listMemories(sql, { limit: limit + 1, after }));
       return toPage(rows, limit, { cursor: ({ key }) => encodeTextCursor(key), item: (row) => row });
     },

@@ -109,6 +109,7 @@ describe('a fact', () => {
       cursor = page.next_cursor ?? undefined;
     }
     expect(pages).toEqual([['B', 'a'], ['b', 'c'], ['城市']]);
+    await expect(list({ limit: 2, cursor: '!!!' })).rejects.toMatchObject({ kind: 'invalid_request' });
   });
 });
 

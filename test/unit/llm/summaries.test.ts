@@ -11,7 +11,7 @@ describe('a summary without a model', () => {
   test('is sentences of the conversation in its order, without what answers say of themselves', () => {
     const messages = [
       user('How long is the pier of Aldmoor? I am an engineer.'),
-      assistant('Extracts:\n\nThe pier of Aldmoor is 412 metres long [1].'),
+      assistant('Extracts:\n\n- The pier of Aldmoor is 412 metres long [1].'),
     ];
     expect(extractSummary({ earlier: null, messages }, new Set(['Extracts:'])).split('\n')).toEqual([
       '- Q: How long is the pier of Aldmoor?',
