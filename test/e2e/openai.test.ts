@@ -1,5 +1,6 @@
 /** DreamHub as OpenAI's own client sees it: the official package, unmodified, with nothing changed but its base URL. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test';
+import { join } from 'node:path';
 import type OpenAI from 'openai';
 import {
   APIError,
@@ -27,6 +28,28 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => hub?.stop(), 60_000);
 afterEach(() => hub.fake.reset());
+
+test('the example of the README works as printed', async () => {
+  const root = join(import.meta.dir, '../..');
+  const readme = await Bun.file(join(root, 'README.md')).text();
+  const example = /## Use it with OpenAI's client[\s\S]*?```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? '';
+  const person = await hub.register();
+  await hub.learn(person, 'Everybody has 30 days of leave a year.', 'leave.txt');
+  const child = Bun.spawn([process.execPath, '-e', example], {
+    cwd: root,
+    env: { ...process.env, DREAMHUB: hub.url, TOKEN: person.token },
+    stdout: 'pipe',
+    stderr: 'pipe',
+  });
+  const [out, err, code] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  expect([code, err]).toEqual([0, '']);
+  expect(out).toContain('30 days of leave');
+  expect(out).toContain('leave.txt');
+});
 
 describe('models', () => {
   test('are listed and found by name', async () => {
