@@ -32,7 +32,7 @@ async function start(now = NOW) {
     const at = Date.parse(created);
     const [document, task] = [Bun.randomUUIDv7('hex', at), Bun.randomUUIDv7('hex', at)];
     const { tenantId, userId } = who;
-    await admin`update tenants set created_at = '2026-01-01T00:00:00Z'`;
+    await admin`update tenants set created_at = least(created_at, ${created}::timestamptz - interval '1 day')`;
     await admin`
       insert into documents (tenant_id, id, owner_id, visibility, title, filename, media_type, size, sha256, source_type,
         chunks, created_at)
@@ -226,18 +226,22 @@ describe('growth', () => {
 test('sums are made by a service of its own, and hours that nobody can ask for are forgotten', async () => {
   const { past, rig, admin } = await start();
   const who = await rig.newTenant();
-  await past(who, '2026-01-05T03:00:00Z', { status: 'succeeded', waited: 1, ran: 1 });
+  await past(who, '2026-05-04T03:00:00Z', { status: 'succeeded', waited: 1, ran: 1 });
   const clock: Clock = { ...systemClock, now: () => NOW };
   const service = createStatisticsSweep({ database: rig.database, clock, logger: silentLogger, everyMs: 5 });
   await service.start();
-  await eventually('the sums are made', async () => {
-    const rows = await admin`select 1 from statistics_progress where name = 'growth days' and until > '2026-06-01'`;
-    return rows.length > 0;
-  });
+  await eventually(
+    'the sums are made',
+    async () => {
+      const rows = await admin`select 1 from statistics_progress where name = 'growth days' and until > '2026-06-01'`;
+      return rows.length > 0;
+    },
+    50_000,
+  );
   await service.stop();
   const grains = await admin<{ grain: string }[]>`select distinct grain from statistics`;
   expect(grains.map(({ grain }) => grain)).toEqual(['day']);
-});
+}, 60_000);
 
 test('a tenant’s role reads no sums', async () => {
   const { rig } = await start();
