@@ -78,6 +78,9 @@ describe.skipIf(!isThere)('behind PgBouncer in transaction mode', () => {
     expect(pids.size).toBeLessThanOrEqual(8);
     expect(await pgbouncer.servers()).toBeLessThan(32);
     // So has a function that enters by itself.
+    const admin = connectPlainly(plain.adminUrl);
+    await admin`insert into tenants (id, name) select id, id::text from unnest(${tenants}::uuid[]) id`;
+    await admin.end({ timeout: 1 });
     const asked = tenants.slice(0, 40).map((tenantId, index) =>
       runAs({ tenantId, userId: crypto.randomUUID(), traceId: newTraceId() }, async () => {
         await database.tenant((sql) => sql`insert into corpus_generations (generation) values (${index + 1})`);
