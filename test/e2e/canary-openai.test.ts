@@ -95,7 +95,7 @@ test('a stranger learns nothing, and changes nothing', async () => {
   expect(JSON.parse(mine.text)).toMatchObject({ name: CANARY, file_counts: { completed: 1, total: 1 } });
   expect((await ask(owner.token, 'GET', `/v1/responses/${ids['responses']}`)).status).toBe(200);
   expect((await ask(owner.token, 'GET', `/v1/files/${ids['file']}`)).status).toBe(200);
-}, 60_000);
+}, 120_000);
 
 test.each([
   ['the operator', OPERATOR_TOKEN],

@@ -47,7 +47,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await Promise.all(clients.map((client) => client.close()));
   await hub?.stop();
-}, 60_000);
+}, 120_000);
 
 describe('a client', () => {
   test('is offered search and fetch, and finds and reads what it may see', async () => {

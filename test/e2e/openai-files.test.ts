@@ -36,7 +36,7 @@ describe('files', () => {
     const file = await upload('The kettle is on the blue shelf.');
     expect(file).toMatchObject({ object: 'file', bytes: 32, purpose: 'assistants', filename: `file-${count}.txt` });
     expect(file.id).toStartWith('file-');
-    const ready = await client.files.waitForProcessing(file.id, { pollInterval: 50, maxWait: 30_000 });
+    const ready = await client.files.waitForProcessing(file.id, { pollInterval: 50, maxWait: 100_000 });
     expect(ready.status).toBe('processed');
     expect((await owner.call('GET', `/documents/${file.id.slice(5)}`)).body).toMatchObject({ status: 'ready' });
     expect(await (await client.files.content(file.id)).text()).toBe('The kettle is on the blue shelf.');
@@ -46,7 +46,7 @@ describe('files', () => {
     expect((await client.files.list({ purpose: 'user_data' })).data).toEqual([]);
     expect(await client.files.delete(file.id)).toEqual({ id: file.id, object: 'file', deleted: true });
     expect(await rejection(client.files.retrieve(file.id))).toBeInstanceOf(NotFoundError);
-  }, 60_000);
+  }, 120_000);
 
   test('of the same bytes are one file', async () => {
     const [first, second] = [await upload('Twice the same.'), await upload('Twice the same.')];
@@ -190,7 +190,7 @@ describe('a vector store', () => {
     await client.files.delete(sweet.id);
     expect(await find()).toEqual([]);
     expect((await client.vectorStores.files.list(store.id)).data).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 
   test('says which of its files could not be read', async () => {
     const store = await client.vectorStores.create({ name: 'Broken' });
@@ -199,7 +199,7 @@ describe('a vector store', () => {
     const added = await client.vectorStores.files.createAndPoll(store.id, { file_id: id }, { pollIntervalMs: 50 });
     expect(added).toMatchObject({ status: 'failed', last_error: { code: 'invalid_file' } });
     expect((await client.vectorStores.retrieve(store.id)).file_counts).toMatchObject({ failed: 1, total: 1 });
-  }, 60_000);
+  }, 120_000);
 
   test('shows nobody what is not theirs to see', async () => {
     const store = await client.vectorStores.create({ name: 'Shared' });
@@ -240,5 +240,5 @@ describe('a vector store', () => {
       expect(await rejection(attempt())).toBeInstanceOf(PermissionDeniedError);
     }
     expect((await viewer.vectorStores.search(store.id, { query })).data).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 });

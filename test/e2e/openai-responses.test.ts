@@ -257,7 +257,7 @@ test('a response is its user’s alone, and so is what it searches', async () =>
   expect(prompt()).not.toContain('7391');
   const reader = hub.clientOf(await hub.key(owner, 'read'));
   expect(await rejection(create({}, reader))).toBeInstanceOf(PermissionDeniedError);
-}, 60_000);
+}, 120_000);
 
 test.each<[string, object]>([
   ['tools[0].type', { tools: [{ type: 'web_search' }] }],

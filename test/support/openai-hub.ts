@@ -25,7 +25,6 @@ export async function startOpenAiHub() {
 
   return {
     url: hub.url,
-    output: () => hub.server.output(),
     fake,
     clientOf,
     register: () => register(hub.url),
