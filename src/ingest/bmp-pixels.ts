@@ -1,8 +1,9 @@
 /**
- * A BMP as PPM. What hands pictures to recognition reads BMPs byte by byte into objects, which takes gigabytes for a page
+ * A BMP as PPM, a large one as PGM. What hands pictures to recognition reads BMPs byte by byte into objects, which takes gigabytes for a page
  * of print. Layout: BITMAPINFOHEADER and what followed it; rows from the bottom, padded to four bytes, blue first.
  */
 import { ExtractError } from './extract-error.ts';
+import { greyOf, MAX_COLOUR_PIXELS } from './grey-pixels.ts';
 import { assertDecodable } from './picture-size.ts';
 
 const FILE_HEADER = 14;
@@ -26,18 +27,23 @@ export function ppmOfBmp(file: Uint8Array): Uint8Array | undefined {
   const rowBytes = Math.ceil((width * bits) / 32) * 4;
   if (start + rowBytes * height > bmp.length) throw damaged();
   const palette = bmp.subarray(FILE_HEADER + headerBytes, start);
-  const header = Buffer.from(`P6\n${width} ${height}\n255\n`, 'latin1');
-  const ppm = Buffer.alloc(header.length + width * height * 3);
+  const isGrey = width * height > MAX_COLOUR_PIXELS;
+  const header = Buffer.from(`${isGrey ? 'P5' : 'P6'}\n${width} ${height}\n255\n`, 'latin1');
+  const ppm = Buffer.alloc(header.length + width * height * (isGrey ? 1 : 3));
   header.copy(ppm);
+  const pixels = new Uint8Array(width * 3);
   for (let y = 0, to = header.length; y < height; y++) {
     const row = start + (signed < 0 ? y : height - 1 - y) * rowBytes;
-    for (let x = 0; x < width; x++, to += 3) {
+    for (let x = 0; x < width; x++) {
       const from = bits >= 24 ? row + x * (bits / 8) : indexAt(bmp, row, x, bits) * 4;
       const source = bits >= 24 ? bmp : palette;
-      ppm[to] = source[from + 2] ?? 0;
-      ppm[to + 1] = source[from + 1] ?? 0;
-      ppm[to + 2] = source[from] ?? 0;
+      pixels[x * 3] = source[from + 2] ?? 0;
+      pixels[x * 3 + 1] = source[from + 1] ?? 0;
+      pixels[x * 3 + 2] = source[from] ?? 0;
     }
+    const line = isGrey ? greyOf(pixels, 3) : pixels;
+    ppm.set(line, to);
+    to += line.length;
   }
   return ppm;
 }

@@ -32,6 +32,8 @@ export const TAG = {
   planar: 284,
   predictor: 317,
   tileWidth: 322,
+  extraSamples: 338,
+  sampleFormat: 339,
   jpegTables: 347,
 } as const;
 

@@ -4,6 +4,7 @@
  * unpacked, or put into a file of that kind, before.
  */
 import { ExtractError } from './extract-error.ts';
+import { greyOf, MAX_COLOUR_PIXELS } from './grey-pixels.ts';
 import { assertDecodable, isLegible, MAX_PIXELS } from './picture-size.ts';
 import { inflateStrip, rowBytesOf, type StripShape } from './tiff-deflate.ts';
 import {
@@ -24,7 +25,9 @@ const JPEG = 7;
 /** None, three kinds of fax, LZW, words of fax, runs of bytes. */
 const KNOWN: ReadonlySet<number> = new Set([NONE, 2, 3, 4, 5, 32771, 32773]);
 const DEFLATE: ReadonlySet<number> = new Set([8, 32946]);
-/** A photometric interpretation: luminance and colour differences. */
+/** Photometric interpretations; the last is luminance and colour differences. */
+const BLACK_IS_ZERO = 1;
+const RGB = 2;
 const YCBCR = 6;
 /** As many as a picture of 8-bit colour takes at most. */
 const MAX_UNPACKED_BYTES = MAX_PIXELS * 4;
@@ -72,11 +75,31 @@ function pageFile(file: Buffer, page: TiffDirectory, number: number): Uint8Array
   if (page.fields.has(TAG.tileWidth)) throw unread(number, 'made of tiles');
   if (inPlanes) throw unread(number, 'made of a plane for each colour');
   const strips = stripsOf(file, page, number);
+  if (DEFLATE.has(compression)) return plainFile(page, inflated(page, strips, number));
+  if (compression === NONE) return plainFile(page, strips);
   if (KNOWN.has(compression)) return writeTiff(kept(page), strips);
-  if (DEFLATE.has(compression)) return writeTiff(kept(page, true), inflated(page, strips, number));
   const jpeg = compression === JPEG ? jpegOf(page, strips) : undefined;
   if (!jpeg) throw unread(number, `packed in a way that is not read (number ${compression})`);
   return jpeg;
+}
+
+/** Of pixels that are not packed. */
+function plainFile(page: TiffDirectory, strips: readonly Uint8Array[]): Uint8Array {
+  const plain = kept(page, true);
+  const samples = numberOf(page, TAG.samples, 1);
+  const isColour = samples >= 3 && numberOf(page, TAG.photometric, 0) === RGB && numberOf(page, TAG.bits, 1) === 8;
+  const pixels = numberOf(page, TAG.width, 0) * numberOf(page, TAG.height, 0);
+  if (!isColour || pixels <= MAX_COLOUR_PIXELS) return writeTiff(plain, strips);
+  const one = (value: number) => longs(page.littleEndian, [value]);
+  const fields = new Map(plain.fields)
+    .set(TAG.bits, one(8))
+    .set(TAG.samples, one(1))
+    .set(TAG.photometric, one(BLACK_IS_ZERO));
+  for (const tag of [TAG.extraSamples, TAG.sampleFormat]) fields.delete(tag);
+  return writeTiff(
+    { ...plain, fields },
+    strips.map((strip) => greyOf(strip, samples)),
+  );
 }
 
 /** Those of honest files are no more than the file together. */

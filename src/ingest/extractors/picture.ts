@@ -66,6 +66,8 @@ function sizeOf(bytes: Uint8Array): { width: number; height: number } {
 }
 
 async function recognised(recognise: Recogniser, bytes: Uint8Array, page?: number): Promise<string> {
+  // What the page before left behind would be missed: a child has room for one large page, packed small or not.
+  Bun.gc(true);
   try {
     return await recognise(bytes);
   } catch (error) {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { deflateSync } from 'node:zlib';
 import { ppmOfBmp } from '../../../src/ingest/bmp-pixels.ts';
 import { firstFrame } from '../../../src/ingest/gif-frame.ts';
+import { greyOf } from '../../../src/ingest/grey-pixels.ts';
 import { createSandboxedExtractor } from '../../../src/ingest/sandbox.ts';
 import { sniffFile } from '../../../src/ingest/sniff.ts';
 import { tiffPages } from '../../../src/ingest/tiff-pages.ts';
@@ -86,6 +87,23 @@ test('a page of print as BMP is read in the memory that other pictures take', as
   await writeFile(path, bmp(width, height, new Uint8Array(width * 3 * height).fill(255)));
   // It has nothing on it; it broke its reader before that could be seen.
   await expect(read(path, 'page.bmp')).rejects.toMatchObject({ code: 'empty' });
+});
+
+test('a page of more than twelve million pixels in colour goes on in grey, a smaller one as it is', () => {
+  const fields = [[258, 3, 8, 8, 8] as const, [262, 3, 2] as const, [277, 3, 3] as const];
+  const bytesOf = (width: number, height: number, samples: number) => {
+    const strips = [deflateSync(new Uint8Array(width * 3 * height), { level: 1 })];
+    const [page] = tiffPages(Buffer.from(tiff([{ width, height, compression: 8, strips, fields }])), 1);
+    const file = page?.file().length ?? 0;
+    const pixels = ppmOfBmp(bmp(width, height, new Uint8Array(width * 3 * height)))?.length ?? 0;
+    return [file, pixels].map((bytes) => Math.round((bytes / (width * height * samples)) * 1000));
+  };
+  expect(bytesOf(4000, 3200, 1)).toEqual([1000, 1000]);
+  expect(bytesOf(3200, 3200, 3)).toEqual([1000, 1000]);
+});
+
+test('colours of a large page become grey, a sample a pixel', () => {
+  expect([...greyOf(Uint8Array.of(255, 255, 255, 9, 0, 0, 0, 9, 200, 100, 50, 9), 4)]).toEqual([255, 0, 124]);
 });
 
 test('pixels of a BMP are what they were, of each depth', () => {
