@@ -1,4 +1,4 @@
-import { afterAll, expect, test } from 'bun:test';
+import { afterAll, test } from 'bun:test';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import { createQuotaStats } from '../../src/services/quota-stats.ts';
@@ -6,7 +6,9 @@ import { eventually } from '../support/eventually.ts';
 import { createRig } from '../support/rig.ts';
 
 const rig = await createRig({ queueMaxDepth: 10 });
-afterAll(() => rig.close());
+afterAll(async () => {
+  await rig.close();
+});
 
 test('of many tenants those nearest to their ends are told, and of all others the nearest', async () => {
   const tenants = await Promise.all(Array.from({ length: 4 }, () => rig.newTenant()));
