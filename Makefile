@@ -52,6 +52,14 @@ soak-streams: ## streams through cuts, kills, slow readers and a Redis that forg
 	@echo "streams from seed $(or $(SEED),1) on"
 	@SOAK=1 SEED=$(or $(SEED),1) $(and $(RUNS),RUNS=$(RUNS)) exec bun test test/integration/realtime-property.test.ts test/integration/ws-crowd.test.ts test/e2e/streams-property.test.ts
 
+.PHONY: backup
+backup: ## database and blobs into a new folder, TO=folder, while everything runs; reads the environment of the server
+	@bun src/command.ts backup "$(or $(TO),backups/$(shell date -u +%Y%m%dT%H%M%SZ))"
+
+.PHONY: restore
+restore: ## a backup, FROM=folder, into an empty database and an empty blob store
+	@bun src/command.ts restore "$(FROM)"
+
 .PHONY: services
 services: ## real PostgreSQL + pgvector and Redis for tests, by the first way that works
 	@deploy/scripts/setup.sh

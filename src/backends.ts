@@ -122,7 +122,7 @@ async function openRedis(config: Config, logger: Logger): Promise<EmbeddedRedis 
   return config.redisUrl === undefined ? startEmbeddedRedis({ dataDir: config.dataDir, logger }) : undefined;
 }
 
-function openBlobs({ blobUrl, s3, dataDir }: Config, ids: Ids, clock: Clock): SweepableBlobStore {
+export function openBlobs({ blobUrl, s3, dataDir }: Config, ids: Ids, clock: Clock): SweepableBlobStore {
   if (!s3) return createDiskBlobStore({ root: fileURLToPath(blobUrl), ids, clock });
   const { accessKeyId, secretAccessKey, sessionToken } = s3;
   return createS3BlobStore({

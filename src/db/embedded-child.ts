@@ -102,6 +102,8 @@ async function main(): Promise<void> {
   const orphaned = Bun.stdin.text();
   const lock = lockFile(`${folder}.lock`, { waitMs: PREDECESSOR_MS });
   if (!lock) throw new Error(`${folder} is still in use by another process`);
+  // True for as long as the lock is held: a backup stops this process while it copies the folder (`embedded-copy.ts`).
+  await Bun.write(`${folder}.pid`, String(process.pid));
   if (mode === 'bootstrap') {
     await bootstrap(folder);
   } else {

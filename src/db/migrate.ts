@@ -83,6 +83,29 @@ async function bootstrap(tx: Sql): Promise<void> {
   }
 }
 
+/** Throws `conflict` where the database has tables. */
+export async function assertEmptyDatabase(url: string): Promise<void> {
+  const pool = connectPlainly(url);
+  try {
+    const [row] = await pool<{ count: number }[]>`
+      select count(*)::int as count from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')`;
+    if (row && row.count > 0)
+      throw new AppError('conflict', 'The database is not empty: give DATABASE_OWNER_URL a new one.');
+  } finally {
+    await pool.end({ timeout: 5 });
+  }
+}
+
+/** Makes the roles and the extension that everything in a database of ours refers to, and nothing else. */
+export async function prepareRoles(url: string): Promise<void> {
+  const pool = connectPlainly(url);
+  try {
+    await pool.begin(async (tx) => bootstrap(tx as unknown as Sql));
+  } finally {
+    await pool.end({ timeout: 5 });
+  }
+}
+
 async function applied(tx: Sql): Promise<Map<string, string>> {
   await tx.unsafe(`create table if not exists schema_migrations (
     name text primary key, checksum text not null, applied_at timestamptz not null default now())`);
