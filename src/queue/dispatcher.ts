@@ -184,8 +184,13 @@ async function openSession(options: DispatcherOptions) {
     if (!left) doubtful.delete(partition);
   }
 
-  /** One step of the walk that claims what stayed idle; true where the walk goes on. */
+  /**
+   * One step of the walk that claims what stayed idle; true where the walk goes on. Only with a slot to claim for, and a walk
+   * keeps one until it is over: else, under a load that takes every slot at once, the partitions behind the first are walked
+   * with none, and what a dead worker left waits for the end of the load.
+   */
   async function sweepOn(): Promise<boolean> {
+    if (free() === 0) return false;
     if (!sweep) {
       if (clock.now() - sweptAt < sweepMs) return false;
       sweptAt = clock.now();
@@ -259,8 +264,9 @@ async function openSession(options: DispatcherOptions) {
 
   /** All partitions whose turn it is are asked at once: while Redis is with one of them, the entries of another are begun. */
   async function take(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted && free() > 0) {
-      const turns = [...order.turns(free())];
+    const room = () => free() - (sweep ? 1 : 0);
+    while (!signal.aborted && room() > 0) {
+      const turns = [...order.turns(room())];
       if (turns.length === 0) return;
       const asked = await Promise.allSettled(
         turns.map(([partition, wanted]) => about(partition, () => takeFrom(partition, wanted))),
