@@ -36,7 +36,7 @@ function backing(args: readonly string[], flag: string): { folder: string; optio
   const environment = { ...config, backupUrl: process.env['BACKUP_DATABASE_URL'] || undefined };
   const blobs = openBlobs(config, systemIds, systemClock);
   const say = (line: string) => void process.stdout.write(`${line}\n`);
-  return { folder, options: { environment, blobs, clock: systemClock, say } };
+  return { folder, options: { environment, variables: process.env, blobs, clock: systemClock, say } };
 }
 
 async function backUpTo(args: readonly string[]): Promise<void> {

@@ -146,25 +146,6 @@ export async function pendingMigrations(url: string): Promise<string[]> {
   }
 }
 
-/** Names of what is not applied yet; changes nothing. Throws as `assertUnchanged` does. */
-export async function pendingMigrations(url: string): Promise<string[]> {
-  const wanted = await readMigrations();
-  const pool = connectPlainly(url);
-  try {
-    const known = await pool.begin('read only', async (tx) => {
-      const [there] = await tx<{ table: string | null }[]>`select to_regclass('schema_migrations')::text as table`;
-      if (!there?.table) return new Map<string, string>();
-      await tx`set local role dreamhub_owner`;
-      const rows = await tx<{ name: string; checksum: string }[]>`select name, checksum from schema_migrations`;
-      return new Map(rows.map((row) => [row.name, row.checksum]));
-    });
-    assertUnchanged(wanted, known);
-    return wanted.filter(({ name }) => !known.has(name)).map(({ name }) => name);
-  } finally {
-    await pool.end({ timeout: 5 });
-  }
-}
-
 export interface MigrateOptions {
   url: string;
   embedded: boolean;

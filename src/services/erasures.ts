@@ -68,7 +68,7 @@ const notFound = () => new AppError('not_found', 'There is no such erasure.');
 const lastOwner = () =>
   new AppError('conflict', 'A tenant keeps an owner: make somebody else one first, or erase the tenant.');
 
-export function toErasure({ whole, of_tenant: _t, of_user: _u, attempt, ...row }: ErasureRow): ErasureResource {
+function toErasure({ whole, of_tenant: _t, of_user: _u, attempt, ...row }: ErasureRow): ErasureResource {
   const { id, scope, started_at: started, finished_at: finished, deleted } = row;
   return {
     id,
