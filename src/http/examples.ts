@@ -1,6 +1,5 @@
 /** One small world that all examples of the documentation tell of. */
 import type {
-  GrowthStatistics,
   ApiKeyResource,
   ChunkPreview,
   ChunkResource,
@@ -9,6 +8,7 @@ import type {
   DeadLetter,
   DocumentResource,
   ErasureResource,
+  GrowthStatistics,
   Me,
   MemberResource,
   MessageResource,

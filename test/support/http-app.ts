@@ -206,13 +206,6 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
       remove: async () => undefined,
       deliveries: async () => page(examples.delivery),
     },
-    usage: { report: async () => examples.usageReport },
-    statistics: { tasks: async () => examples.taskStatistics, growth: async () => examples.growthStatistics },
-    quotas: {
-      get: async () => examples.quotas,
-      set: async () => examples.quotas,
-      grant: async () => examples.quotas,
-    },
     models: {
       list: async () => [{ id: 'a-model', owner: 'builtin' }],
       get: async (id) => ({ id, owner: 'builtin' }),
@@ -267,6 +260,13 @@ function scriptedServices(tokens: AccessTokens): ApiServices {
         vectors: texts.map(() => Float32Array.of(0.6, -0.8)),
         tokens: texts.length,
       }),
+    },
+    usage: { report: async () => examples.usageReport },
+    statistics: { tasks: async () => examples.taskStatistics, growth: async () => examples.growthStatistics },
+    quotas: {
+      get: async () => examples.quotas,
+      set: async () => examples.quotas,
+      grant: async () => examples.quotas,
     },
   };
 }
