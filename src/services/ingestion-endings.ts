@@ -9,6 +9,7 @@ import { AppError, messageOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Metrics } from '../kernel/metrics.ts';
 import { cancelled, failed, type Outcome, released, retryIn, superseded } from '../kernel/outcome.ts';
+import { ProviderFailure } from '../llm/provider-failure.ts';
 import { requeue } from '../repositories/attempts.ts';
 import { deleteVersion } from '../repositories/chunks.ts';
 import { setDocumentStatus } from '../repositories/documents.ts';
@@ -49,6 +50,8 @@ function classify(error: unknown, pauseMs: () => number): Outcome {
     if (error.kind === 'quota_exceeded') return retryIn(error.retryAfterMs, 'quota_exceeded', error.message);
     if (error.kind === 'provider_unavailable')
       return retryIn(error.retryAfterMs, 'provider_unavailable', error.message);
+    // A provider that refuses what it is sent: its operator may set that right meanwhile, and whoever waits reads why.
+    if (error.cause instanceof ProviderFailure) return retryIn(undefined, 'provider_unavailable', error.message);
   }
   // As if it were away; but what was bought before it is refused is bought again, so ever more seldom.
   if (error instanceof Error && 'code' in error && CROWDED.test(String(error.code)))

@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from 'bun:test';
 import type { EmbeddingProvider } from '../../src/contracts/index.ts';
 import { AppError } from '../../src/kernel/errors.ts';
 import { createBuiltinEmbeddings } from '../../src/llm/builtin-embeddings.ts';
+import { ProviderFailure, toAppError } from '../../src/llm/provider-failure.ts';
 import { createRig, linesOf, type RigOptions } from '../support/rig.ts';
 
 /** An embedder that counts what it sells and can be made to fail or to wait. */
@@ -191,6 +192,24 @@ describe('a document', () => {
     expect(await rig.outstanding(who)).toBe(0);
     const log = await rig.as(who, () => rig.tasks.log(receipt.task_id, { limit: 50 }));
     expect(log.items.map(({ level }) => level)).toContain('error');
+  });
+
+  test('that the provider refuses says so, to whoever asks for its task', async () => {
+    const { provider, state } = shop();
+    const rig = await rigWith({ embeddings: provider, maxAttempts: 2 });
+    const who = await rig.newTenant();
+    const { receipt } = await rig.upload(who, linesOf(3));
+    state.before = async () => {
+      throw toAppError(
+        new ProviderFailure('bad_request', 'The model provider refuses this request.', { status: '400' }),
+      );
+    };
+    expect((await rig.deliver(who, 'ingest', receipt.task_id)).type).toBe('retry');
+    expect((await rig.deliver(who, 'ingest', receipt.task_id)).type).toBe('failed');
+    expect(await rig.as(who, () => rig.tasks.get(receipt.task_id))).toMatchObject({
+      status: 'dead',
+      error: { code: 'provider_unavailable', message: 'The model provider refuses this request.' },
+    });
   });
 
   test('that failed is tried again when its bytes are uploaded again', async () => {
