@@ -148,6 +148,7 @@ export function createWorkerSide(
       ...limits[lane],
       clients,
       keys,
+      producer,
       lane,
       consumer,
       clock,

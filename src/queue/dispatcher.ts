@@ -31,15 +31,18 @@ import { guardConnection } from './connection.ts';
 import { createConsumerGroup, type Entry } from './consumer-group.ts';
 import { createDeliveries, type Handlers } from './deliveries.ts';
 import { listenForDoorbells } from './doorbells.ts';
-import { offerHandover, type Push } from './handover.ts';
+import type { Push } from './handover.ts';
 import { createHeldEntries } from './held-entries.ts';
 import { createPartitionOrder } from './partition-order.ts';
+import type { Producer } from './producer.ts';
 import { loadScripts } from './scripts.ts';
 import { createSessionService } from './session-service.ts';
 
 export interface DispatcherOptions extends Handlers {
   clients: Pick<RedisClients, 'reader' | 'servers' | 'subscriber'>;
   keys: Keys;
+  /** Of this process, with the same keys: what it pushes while the worker is idle comes with the answer to the push. */
+  producer?: Pick<Producer, 'offer'>;
   lane: Lane;
   /** Name in the consumer groups: of one living process only. */
   consumer: string;
@@ -338,14 +341,10 @@ async function openSession(options: DispatcherOptions) {
     }
   }
 
-  const endHandover = offerHandover(clients, {
-    keys,
-    lane,
-    takeOver(partition, push) {
-      const slots = roomFor(partition, push);
-      // Handlers begin in no scope, whoever pushes.
-      return slots > 0 ? runDetached(() => pushThrough(partition, push, slots)) : undefined;
-    },
+  const endHandover = options.producer?.offer(lane, (partition, push) => {
+    const slots = roomFor(partition, push);
+    // Handlers begin in no scope, whoever pushes.
+    return slots > 0 ? runDetached(() => pushThrough(partition, push, slots)) : undefined;
   });
 
   void taking.start();
@@ -354,7 +353,7 @@ async function openSession(options: DispatcherOptions) {
     busy: () => held.running,
     async close(): Promise<void> {
       closing = true;
-      endHandover();
+      endHandover?.();
       await taking.stop();
       await doorbells.close();
       deliveries.abortAll();

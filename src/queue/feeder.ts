@@ -34,7 +34,7 @@ export interface Feeder {
 
 export interface FeederOptions {
   database: Database;
-  producer: Producer;
+  producer: Pick<Producer, 'push' | 'isReady'>;
   clock: Clock;
   logger: Logger;
   /** Jobs that one tenant may have handed out and unfinished: at least what it may run at once. */

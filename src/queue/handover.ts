@@ -7,10 +7,9 @@
  * The call goes over the worker's own connection, in which everything that it is given arrives: its answer may get lost
  * like that of a take, and is made up for by the same recovery. Who pushes in another process rings.
  *
- * Both sides find each other by the connections and keys that they share. Processes have one worker a lane; tests have more.
+ * Processes have one worker a lane; tests have more.
  */
 import type { Lane } from '../contracts/index.ts';
-import type { Keys } from '../redis/keys.ts';
 
 /** Jobs for one tenant's stream. */
 export interface Push {
@@ -26,31 +25,28 @@ export interface Push {
  */
 export type TakeOver = (partition: number, push: Push) => Promise<boolean> | undefined;
 
-interface Worker {
-  keys: Keys;
-  lane: Lane;
-  takeOver: TakeOver;
+/** The workers beside one producer. */
+export interface Handover {
+  /** The returned function ends it. */
+  offer(lane: Lane, takeOver: TakeOver): () => void;
+  /** Hands over to the first worker of the lane that is idle; undefined where there is none. */
+  handOver(lane: Lane, partition: number, push: Push): Promise<boolean> | undefined;
 }
 
-const workersBeside = new WeakMap<object, Set<Worker>>();
-
-/** `clients`: the connections of the process. The returned function ends it. */
-export function offerHandover(clients: object, worker: Worker): () => void {
-  const workers = workersBeside.get(clients) ?? new Set();
-  workersBeside.set(clients, workers);
-  workers.add(worker);
-  return () => void workers.delete(worker);
-}
-
-/** Hands over to the first idle worker beside `clients`; undefined where there is none. */
-export function handOver(
-  clients: object,
-  { keys, lane, partition }: { keys: Keys; lane: Lane; partition: number },
-  push: Push,
-): Promise<boolean> | undefined {
-  for (const worker of workersBeside.get(clients) ?? []) {
-    const pushed = worker.keys === keys && worker.lane === lane ? worker.takeOver(partition, push) : undefined;
-    if (pushed) return pushed;
-  }
-  return undefined;
+export function createHandover(): Handover {
+  const workers = new Set<{ lane: Lane; takeOver: TakeOver }>();
+  return {
+    offer(lane, takeOver) {
+      const worker = { lane, takeOver };
+      workers.add(worker);
+      return () => void workers.delete(worker);
+    },
+    handOver(lane, partition, push) {
+      for (const worker of workers) {
+        const pushed = worker.lane === lane ? worker.takeOver(partition, push) : undefined;
+        if (pushed) return pushed;
+      }
+      return undefined;
+    },
+  };
 }

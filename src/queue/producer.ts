@@ -7,7 +7,7 @@ import type { RedisClients } from '../redis/clients.ts';
 import type { Keys } from '../redis/keys.ts';
 import { partitionKeys } from './consumer-group.ts';
 import { encodeJob } from './entry.ts';
-import { handOver } from './handover.ts';
+import { createHandover, type Handover } from './handover.ts';
 import { loadScripts } from './scripts.ts';
 
 /** Far above the windows that the feeder hands out: it cuts only what a fault piles up, and the reconciler repairs that. */
@@ -16,6 +16,8 @@ const MAX_STREAM_LENGTH = 10_000;
 export interface Producer {
   /** Appends jobs, in order, to their tenants' streams. `weight` is their tenants' share of the workers. */
   push(lane: Lane, jobs: readonly Job[], weight?: number): Promise<void>;
+  /** A worker of the lane in this process, which is given what is pushed while it is idle; the returned function ends it. */
+  offer: Handover['offer'];
   /** False while Redis is known to be away: then there is no point in handing anything out. */
   isReady(): boolean;
 }
@@ -29,16 +31,18 @@ export interface ProducerOptions {
 
 export function createProducer({ clients, keys, maxStreamLength = MAX_STREAM_LENGTH }: ProducerOptions): Producer {
   const run = loadScripts(clients.ops);
+  const handover = createHandover();
 
   async function append(lane: Lane, tenantId: string, jobs: readonly Job[], weight: number): Promise<void> {
     const partition = keys.partitionOf(tenantId);
     const stream = keys.stream(lane, tenantId);
     const payloads = jobs.map((job) => encodeJob(job, weight));
-    if (await handOver(clients, { keys, lane, partition }, { stream, maxLength: maxStreamLength, payloads })) return;
+    if (await handover.handOver(lane, partition, { stream, maxLength: maxStreamLength, payloads })) return;
     await run('push', [...partitionKeys(keys, lane, partition), stream], [maxStreamLength, '', 0, ...payloads]);
   }
 
   return {
+    offer: handover.offer,
     isReady: () => clients.ops.status === 'ready',
     async push(lane, jobs, weight = 1) {
       const [first] = jobs;

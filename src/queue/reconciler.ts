@@ -28,7 +28,7 @@ import { loadScripts } from './scripts.ts';
 
 export interface ReconcilerOptions {
   database: Database;
-  producer: Producer;
+  producer: Pick<Producer, 'push' | 'isReady'>;
   clients: Pick<RedisClients, 'ops'>;
   keys: Keys;
   clock: Clock;

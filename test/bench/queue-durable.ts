@@ -117,6 +117,7 @@ async function dreamhub(atOnce: typeof AS_IT_COMES): Promise<DurableSide> {
       const dispatcher = createDispatcher({
         clients,
         keys,
+        producer,
         lane: 'ingest',
         consumer: 'bench',
         ...atOnce,

@@ -239,6 +239,7 @@ async function dreamhub(url: string, begun: Begun, kind: Kind): Promise<Side> {
   const dispatcher = createDispatcher({
     clients,
     keys,
+    producer,
     lane: 'ingest',
     consumer: 'bench',
     concurrency: CONCURRENCY,

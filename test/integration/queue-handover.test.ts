@@ -145,8 +145,8 @@ describe('a lost answer', () => {
     ['half of the answer arrives', { type: 'cut-mid-reply' }],
   ] as const)('where %s: the job is delivered all the same, and nothing stays behind', (_title, mode) =>
     beside(async ({ clients, proxy }) => {
-      const worker = await queue.worker('a', { clients, callTimeoutMs: 1_000 });
       const producer = createProducer({ clients, keys: queue.keys });
+      const worker = await queue.worker('a', { clients, producer, callTimeoutMs: 1_000 });
       const warm = jobFor(uuid());
       await producer.push('ingest', [warm]);
       await worker.delivered(1);

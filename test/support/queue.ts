@@ -58,6 +58,7 @@ export async function startQueue({ partitions = 2 }: { partitions?: number } = {
       const dispatcher = createDispatcher({
         clients,
         keys,
+        producer,
         consumer,
         logger,
         clock: systemClock,
