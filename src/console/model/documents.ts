@@ -65,6 +65,9 @@ const PAGE = 100;
 
 type TaskEvent = TopicEvent<`task:${string}`>;
 
+/** Something may still be told of its task; of one that is over, all would be told again from its beginning. */
+const isMoving = ({ phase }: DocumentRow) => phase === 'queued' || phase === 'working';
+
 export function createDocumentsModel({ client, realtime }: { client: Client; realtime: Realtime }): DocumentsModel {
   const store = createStore<DocumentsState>({ rows: [], nextCursor: null, loaded: false, failure: null });
   const waiting: { key: string; file: File }[] = [];
@@ -73,6 +76,8 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
   const sending = new Map<string, AbortController>();
   const watched = new Map<string, Subscription>();
   const explained = new Set<string>();
+  /** Tasks that were heard to the end: a list that was read before it says otherwise. */
+  const ended = new Set<string>();
   let disposed = false;
   let localKeys = 0;
   let reading: Promise<void> | undefined;
@@ -84,8 +89,9 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
   const patchKey = (key: string, change: Partial<DocumentRow>) => patch((row) => row.key === key, change);
 
   function watch(taskId: string): void {
-    if (watched.has(taskId) || disposed) return;
+    if (watched.has(taskId) || ended.has(taskId) || disposed) return;
     const done = () => {
+      ended.add(taskId);
       watched.get(taskId)?.unsubscribe();
       watched.delete(taskId);
     };
@@ -172,7 +178,7 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
   function follow(): void {
     for (const row of store.get().rows) {
       if (row.taskId === null) continue;
-      if (row.phase === 'queued' || row.phase === 'working') watch(row.taskId);
+      if (isMoving(row)) watch(row.taskId);
       if (row.phase === 'failed' && !explained.has(row.taskId)) void explain(row.taskId);
     }
   }
@@ -212,7 +218,7 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
         });
       }
       if (answer.duplicate) refresh();
-      else watch(answer.task_id);
+      else if (!existing || isMoving(existing) || existing.taskId !== answer.task_id) watch(answer.task_id);
     } catch (error) {
       if (controller.signal.aborted)
         store.update((state) => ({ ...state, rows: state.rows.filter((row) => row.key !== key) }));
@@ -284,6 +290,7 @@ export function createDocumentsModel({ client, realtime }: { client: Client; rea
       } else if (taskId !== null) {
         try {
           await client.tasks.retry(taskId);
+          ended.delete(taskId);
           patchKey(key, { ...anew, phase: 'queued', progress: SENDING_SHARE });
           watch(taskId);
         } catch (error) {

@@ -100,3 +100,17 @@ test('the same bytes again show the document that is there', async () => {
   expect(model.store.get().rows).toMatchObject([{ documentId: 'd1', phase: 'ready', duplicate: true }]);
   model.dispose();
 });
+
+test('a document that is ready before its upload is answered stays so', async () => {
+  const { model, peer, row, list } = await setUp();
+  model.upload([file()]);
+  list([documentIn('ready')]);
+  peer().send(event('user', 1, 'document.ready', { document_id: 'd1', task_id: 'k1', title: 'Notes' }));
+  await settle();
+  await settle();
+  expect(model.store.get().rows).toMatchObject([{ documentId: 'd1', phase: 'ready', progress: 1 }]);
+  peer().ackAll();
+  peer().send(event('task:k1', 1, 'task.progress', progress(0.5, 'embedding')));
+  expect(row()).toMatchObject({ phase: 'ready', progress: 1 });
+  model.dispose();
+});
