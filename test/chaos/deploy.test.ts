@@ -20,6 +20,8 @@ test('rolling restarts send nothing to the dead letters and count no retry', asy
   const { sql, provider, workers } = installation;
   const person = await register(installation.url);
   provider.always('chat', { type: 'slow', tokenMs: TOKEN_MS });
+  // One is in the middle of its work when its worker goes, however fast the others are.
+  provider.next('embeddings', { type: 'hang' });
   const inputs = Array.from({ length: DOCUMENTS }, (_, index) => inputOf('deploy', index, 100));
   for (const input of inputs) expect((await person.upload(input.content, input.filename)).status).toBe(202);
   const conversation = await person.call<{ id: string }>('POST', '/conversations', {});
