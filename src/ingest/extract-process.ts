@@ -39,6 +39,8 @@ export interface ProcessLimits {
 export interface ExtractProcess {
   readonly jobs: number;
   readonly alive: boolean;
+  /** Whether it has begun to recognise text in a picture, in any of its jobs: what that took is never given back. */
+  readonly recognised: boolean;
   /** Resident memory in MiB, `undefined` where the system does not tell. */
   memory(): Promise<number | undefined>;
   /** Rejects with `ExtractError` for `parser_timeout`, `limits_exceeded` and `parser_crashed`, or the signal's reason. */
@@ -53,6 +55,7 @@ export function startExtractProcess(folder: string, limits: ProcessLimits, clock
   let jobs = 0;
   /** Until it is told to die or has died: between the two it must not be given another job. */
   let alive = true;
+  let recognised = false;
   let stderr = '';
   let waiting: { resolve(reply: ReplyMessage): void; reject(reason: unknown): void; onNotice(): void } | undefined;
   let lastMemory = 0;
@@ -141,6 +144,7 @@ export function startExtractProcess(folder: string, limits: ProcessLimits, clock
       // Once a job: a child that says it again gains nothing.
       if (recognising) return;
       recognising = true;
+      recognised = true;
       stopClock();
       stopClock = endAfter(limits.recognitionMs);
     };
@@ -163,6 +167,9 @@ export function startExtractProcess(folder: string, limits: ProcessLimits, clock
     },
     get alive() {
       return alive;
+    },
+    get recognised() {
+      return recognised;
     },
     get stderr() {
       return stderr;

@@ -52,6 +52,13 @@ const DEFAULT_LIMITS: ProcessLimits & ResultLimits = {
 };
 const IN_PROCESS = new Set(['text/plain', 'text/markdown']);
 const IN_PROCESS_BYTES = 1024 * 1024;
+/** How much of its memory limit a child may hold and be given another document. */
+const KEPT = 1 / 2;
+/**
+ * What recognition took of a large picture (an ordinary one leaves 100 to 200 MiB) stays taken, and the next large one would
+ * find no room and be called damaged.
+ */
+const KEPT_AFTER_RECOGNITION = 1 / 4;
 /** How long one tenant's document may hold a child that another's waits for. */
 const PATIENCE_MS = 100;
 
@@ -114,7 +121,8 @@ export function createSandboxedExtractor({
   }
 
   async function giveBack(child: ExtractProcess): Promise<void> {
-    const grown = ((await child.memory()) ?? 0) > limits.memoryMb / 2;
+    const share = child.recognised ? KEPT_AFTER_RECOGNITION : KEPT;
+    const grown = ((await child.memory()) ?? 0) > limits.memoryMb * share;
     if (!child.alive || grown || child.jobs >= maxJobs || stopping.signal.aborted) return retire(child);
     const cancel = clock.after(idleMs, () => {
       idle.delete(child);

@@ -41,6 +41,7 @@ function open(options: Partial<SandboxOptions> = {}) {
   return extractor;
 }
 
+const PICTURES = join(import.meta.dir, '../../support/pictures');
 const never = new AbortController().signal;
 const page = pdf([[{ text: 'Hello from a child', x: 72, y: 700 }]]);
 /** Pages enough that reading them takes seconds. */
@@ -138,7 +139,7 @@ describe('a document that goes wrong', () => {
   });
 
   test('has another time limit once its pictures are read, so that scans may take longer', async () => {
-    const scan = await Bun.file(join(import.meta.dir, '../../support/pictures/english.png')).bytes();
+    const scan = await Bun.file(`${PICTURES}/english.png`).bytes();
     const { extract } = open({ limits: { recognitionMs: 1 } });
     expect(await codeOf(extract(await request(scan, 'image/png'), never))).toBe('parser_timeout');
     expect(await codeOf(extract(await request(page, 'application/pdf'), never))).toBe('read');
@@ -147,6 +148,21 @@ describe('a document that goes wrong', () => {
   test('fails when it takes too much memory', async () => {
     const { extract } = open({ limits: { memoryMb: 100 } });
     expect(await codeOf(extract(await request(slow(), 'application/pdf'), never))).toBe('limits_exceeded');
+  });
+
+  test('takes its child with it when recognising it leaves much memory taken, and not when it leaves little', async () => {
+    const scan = await request(await Bun.file(`${PICTURES}/english.png`).bytes(), 'image/png');
+    const before = new Set(children());
+    const left = async (memoryMb: number) => {
+      const { extract, stop } = open({ limits: { memoryMb }, maxChildren: 1 });
+      expect(await codeOf(extract(scan, never))).toBe('read');
+      const kept = children().filter((pid) => !before.has(pid)).length;
+      await stop();
+      return kept;
+    };
+    // It holds some 100 MiB: more than a quarter of the one limit, less than a quarter of the other.
+    expect(await left(300)).toBe(0);
+    expect(await left(2048)).toBe(1);
   });
 
   test('fails when its child dies, and the next one is read', async () => {
